@@ -1,0 +1,149 @@
+//! The one total order: what a ledger promises, and its stores.
+//!
+//! Positions are given by the committing transaction: 1, 2, 3, … without gaps. Nothing is
+//! answered before it is durable. An issuance is recorded only if nothing that it was decided on
+//! has changed since; a change is decided inside the transaction that commits it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::RwLockReadGuard;
+
+use tokio::sync::watch;
+
+use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
+use crate::policy::Grant;
+
+mod recorded;
+
+pub use recorded::Recorded;
+
+/// A future that a ledger returns; the box is nothing beside a disk write.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where the ledger ends, as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last position; also the size of the tree.
+    pub position: Position,
+    /// When the last entry was committed.
+    pub time: Timestamp,
+    /// The Merkle tree root over all entries (RFC 6962, section 2.1).
+    pub root: [u8; 32],
+    /// The latest expiry ever recorded.
+    pub latest_expiry: Timestamp,
+}
+
+/// What a plan may look at, inside the committing transaction.
+#[derive(Debug)]
+pub struct Present<'a> {
+    /// What the ledger says at this position.
+    pub facts: &'a Facts,
+    /// The counters of the living at this position.
+    pub living: &'a Living,
+    /// The last position.
+    pub head: Position,
+    /// The latest expiry ever recorded.
+    pub latest_expiry: Timestamp,
+    /// The time that the new entries will carry.
+    pub now: Timestamp,
+}
+
+/// Decides, on the facts of the committing transaction, what to append: nothing, or events that
+/// are committed together, or a refusal that changes nothing.
+///
+/// An event may name the number that an earlier event of the same plan gets: `head` + its place.
+pub type Plan = Box<dyn FnOnce(&Present<'_>) -> Result<Vec<Event>, Refusal> + Send>;
+
+/// A change to be decided and committed.
+pub struct Change {
+    /// Who causes it; absent for the broker itself.
+    pub actor: Option<SpiffeId>,
+    /// What the caller calls it, for tracing.
+    pub request_id: Option<String>,
+    /// What to append.
+    pub plan: Plan,
+}
+
+/// What a change committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The position of the first event; absent if the plan appended nothing.
+    pub first: Option<Position>,
+    /// The position of the last event; the head if the plan appended nothing.
+    pub last: Position,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// Why nothing was recorded or changed, or why that is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Something that the grant was decided on has changed: decide again.
+    #[error("decided on facts that have changed since")]
+    Stale,
+    /// The plan refused. Nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too much waits to be committed. Nothing was changed; a retry can help.
+    #[error("too many requests wait to be recorded")]
+    Overloaded,
+    /// The store failed or is closed. Nothing was acknowledged; whether it was stored is unknown,
+    /// which is harmless for an issuance, and repeating a change is idempotent.
+    #[error("the ledger cannot commit: {0}")]
+    Unavailable(String),
+}
+
+/// An entry as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its position, from the store.
+    pub position: Position,
+    /// Its bytes, as hashed.
+    pub bytes: Vec<u8>,
+    /// What they say, or why they cannot be read.
+    pub entry: Result<Entry, Unreadable>,
+}
+
+/// Why the bytes of an entry cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {position} is unreadable: {problem}")]
+pub struct Unreadable {
+    /// Where.
+    pub position: Position,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// A ledger. Every verb is atomic.
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// What the ledger says now. Hold it briefly and never across an await: a commit waits for it.
+    fn facts(&self) -> RwLockReadGuard<'_, Facts>;
+
+    /// The committed end. It is never behind what any earlier call was answered.
+    fn head(&self) -> Head;
+
+    /// Counts the living of a subject.
+    fn census(&self, whose: Whose, now: Timestamp) -> Census;
+
+    /// Records an issuance durably. `Stale` if a subject of the grant, the policy, the keys or the
+    /// downstreams changed after the grant's fence: nothing was recorded then.
+    fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>>;
+
+    /// Decides and commits a change, ahead of every issuance that waits.
+    fn change(&self, change: Change) -> Answer<'_, Result<Committed, LedgerError>>;
+
+    /// The entry at a position, if the ledger has come that far.
+    fn find(&self, position: Position) -> Answer<'_, Result<Option<Stored>, LedgerError>>;
+
+    /// At most `limit` entries from `from` on, in order.
+    fn entries(&self, from: Position, limit: usize) -> Answer<'_, Result<Vec<Stored>, LedgerError>>;
+
+    /// The position of the cut that closed a task which is forgotten by [`Ledger::facts`].
+    fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;
+
+    /// The position of the last entry that is not an issuance, and each next one.
+    fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Commits what waits, then refuses everything, and returns when the store is closed.
+    fn close(&self) -> Answer<'_, ()>;
+}

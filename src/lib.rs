@@ -1,0 +1,23 @@
+//! Curfew: a secrets broker in which giving access and taking it away are one linked event.
+//!
+//! A workload proves who it is by mutual TLS and gets, just in time, a short-lived token or X.509
+//! certificate. Each issuance stands in a ledger before it is signed. One call,
+//! revoke-by-owner, ends everything that was issued under an owner, and a signed list says so.
+//!
+//! The order of the modules is the architecture: a module imports only from groups above its own,
+//! and a test holds the code to it. `docs/architecture.md` is the map.
+
+// 1: the vocabulary.
+pub mod model;
+
+// 2: pure decisions, formats, and the outside world as values.
+#[cfg(feature = "broker")]
+pub mod ambient;
+#[cfg(feature = "broker")]
+mod policy;
+#[cfg(feature = "client")]
+mod proto;
+
+// 3: what is durable, and what signs.
+#[cfg(feature = "broker")]
+mod ledger;

@@ -1,0 +1,183 @@
+//! What an entry of the ledger says.
+
+use super::{
+    Audience, Bound, Closing, CredentialId, CredentialKind, Cut, Downstream, Environment, Note, Owner, PolicyName, Position, PublicKey,
+    Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
+};
+
+/// One entry: an event with its place, its time and who caused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the one total order.
+    pub position: Position,
+    /// When it was committed; never earlier than the entry before it.
+    pub time: Timestamp,
+    /// The caller that caused it; absent for what the broker did by itself, and for an issuance,
+    /// where the caller is the workload.
+    pub actor: Option<SpiffeId>,
+    /// What the caller called the request, for tracing only.
+    pub request_id: Option<String>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The ledger was opened: always the first entry, and the broker's own number.
+    LedgerOpened {
+        /// Distinguishes this history from any other; new at every recovery.
+        epoch: Epoch,
+        /// The domain whose identities it issues.
+        trust_domain: TrustDomain,
+    },
+    /// A signing key came into use.
+    KeyActivated(PublicKey),
+    /// The policy text is now this.
+    PolicyChanged(PolicyText),
+    /// An owner is known, or known anew with `number` from before.
+    OwnerRecorded(Recording<Owner>),
+    /// The same of an environment.
+    EnvironmentRecorded(Recording<Environment>),
+    /// The same of a workload.
+    WorkloadRecorded(Recording<Workload>),
+    /// The same of a downstream.
+    DownstreamRecorded(Recording<Downstream>),
+    /// A downstream accepts nothing any more.
+    DownstreamRemoved {
+        /// Its number.
+        number: Position,
+    },
+    /// A task began. Its number is the position of this entry.
+    TaskOpened(Task),
+    /// A credential may now be signed.
+    CredentialIssued(Box<Issued>),
+    /// Everything issued before under a subject is dead.
+    Cut(CutMade),
+    /// A closed subject is open to issuing again. Revives nothing.
+    Reinstated {
+        /// The subject.
+        number: Position,
+        /// Why.
+        note: Option<Note>,
+    },
+    /// An administrator looked at something; coalesced, so it stands for `count` calls or more.
+    AdministrativeRead {
+        /// The action, as policy names it.
+        action: String,
+        /// The subject that was looked at, if it was one.
+        number: Option<Position>,
+    },
+}
+
+/// Distinguishes one history of a ledger from any other. Sixteen random bytes, written as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub [u8; 16]);
+
+impl std::fmt::Display for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl std::fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// A record and, if it was known before, its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording<T> {
+    /// The number from its first recording; `None` makes this the first.
+    pub number: Option<Position>,
+    /// What is now known of it.
+    pub record: T,
+}
+
+/// The whole policy text, by file name, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyText {
+    /// SHA-256 over the files; names the version.
+    pub hash: [u8; 32],
+    /// Name and text of each file.
+    pub files: Vec<(PolicyName, String)>,
+}
+
+/// An issuance, before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// What kind.
+    pub kind: CredentialKind,
+    /// What it stands on.
+    pub subjects: Subjects,
+    /// The credential of ours that it was obtained with, if any.
+    pub parent: Option<CredentialId>,
+    /// The random half of its id.
+    pub nonce: [u8; 8],
+    /// The decision's instant, rounded down.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What set the end.
+    pub bound_by: Bound,
+    /// For a token: its audience.
+    pub audience: Option<Audience>,
+    /// For an access token: its scopes, in the order asked for.
+    pub scopes: Vec<Scope>,
+    /// SHA-256 of the certificate that a token is bound to, or of the public key in a certificate.
+    pub confirmation: Option<[u8; 32]>,
+    /// The number of the key that signs it.
+    pub key: Position,
+    /// The numbers of the downstreams that it concerns, ascending.
+    pub downstreams: Vec<Position>,
+    /// The policies that allowed it.
+    pub policies: Vec<PolicyName>,
+    /// Their version.
+    pub policy_hash: [u8; 32],
+    /// What the caller says it is for.
+    pub purpose: Option<Note>,
+}
+
+/// A cut, as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutMade {
+    /// The subject.
+    pub number: Position,
+    /// Why, for verifiers.
+    pub reason: Reason,
+    /// When it leaves the list; absent if nothing was alive, so that it never enters it.
+    pub ends: Option<Timestamp>,
+    /// What else it does.
+    pub closing: Closing,
+    /// Why, for people.
+    pub note: Option<Note>,
+}
+
+impl CutMade {
+    /// The line of the list that this makes when it stands at `position`.
+    pub fn listed(&self, position: Position) -> Option<Cut> {
+        self.ends.map(|ends| Cut { number: self.number, position, ends, reason: self.reason })
+    }
+}
+
+impl Event {
+    /// The word for it in listings, stable.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::LedgerOpened { .. } => "ledger_opened",
+            Self::KeyActivated(_) => "key_activated",
+            Self::PolicyChanged(_) => "policy_changed",
+            Self::OwnerRecorded(_) => "owner_recorded",
+            Self::EnvironmentRecorded(_) => "environment_recorded",
+            Self::WorkloadRecorded(_) => "workload_recorded",
+            Self::DownstreamRecorded(_) => "downstream_recorded",
+            Self::DownstreamRemoved { .. } => "downstream_removed",
+            Self::TaskOpened(_) => "task_opened",
+            Self::CredentialIssued(_) => "credential_issued",
+            Self::Cut(_) => "cut",
+            Self::Reinstated { .. } => "reinstated",
+            Self::AdministrativeRead { .. } => "administrative_read",
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The projection: what the ledger says now, for decisions. Moved forward by entries in order.
+//!
+//! Issued credentials are not in it; see [`Living`](super::Living) for their counters.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{
+    Audience, Closed, Closing, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event, KeyPurpose,
+    Owner, OwnerId, PolicyText, Position, PublicKey, Recording, SpiffeId, Standing, Subjects, Task, Timestamp, TrustDomain, Workload,
+};
+
+/// A subject as it is known now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    /// Its number.
+    pub number: Position,
+    /// What was last recorded of it.
+    pub record: Arc<T>,
+    /// The last entry that touched it: a decision from before that is made again.
+    pub changed: Position,
+    /// How a revocation closed it, until it is reinstated.
+    pub closed: Option<Closed>,
+    /// How it was closed because the registry no longer names it, until the registry does.
+    pub absent: Option<Closed>,
+}
+
+impl<T> Known<T> {
+    /// Whether credentials may be issued under it.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none() && self.absent.is_none()
+    }
+
+    /// Whether the registry names it.
+    pub fn is_registered(&self) -> bool {
+        self.absent.is_none()
+    }
+
+    /// Where it stands at `now`.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        match self.closed.or(self.absent) {
+            None => Standing::Active,
+            Some(closed) if closed.by == Closing::Suspend => Standing::Suspended,
+            Some(closed) if closed.settled <= now => Standing::Offboarded,
+            Some(_) => Standing::Offboarding,
+        }
+    }
+}
+
+/// A task as it is known now. Tasks that closed and settled are forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownTask {
+    /// Its number.
+    pub number: Position,
+    /// How it was opened.
+    pub record: Arc<Task>,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// How it ended.
+    pub closed: Option<Closed>,
+}
+
+/// The subjects of one kind, by number and by name. Names of different subjects differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Register<N: Eq + std::hash::Hash, T> {
+    by_number: HashMap<Position, Known<T>>,
+    by_name: HashMap<N, Position>,
+}
+
+impl<N: Eq + std::hash::Hash, T> Default for Register<N, T> {
+    fn default() -> Self {
+        Self { by_number: HashMap::new(), by_name: HashMap::new() }
+    }
+}
+
+impl<N: Eq + std::hash::Hash, T: Clone> Register<N, T> {
+    fn record(&mut self, name: N, recording: &Recording<T>, at: Position) {
+        let number = recording.number.unwrap_or(at);
+        let record = Arc::new(recording.record.clone());
+        self.by_name.insert(name, number);
+        self.by_number
+            .entry(number)
+            .and_modify(|known| {
+                known.record = Arc::clone(&record);
+                known.changed = at;
+                known.absent = None;
+            })
+            .or_insert(Known { number, record, changed: at, closed: None, absent: None });
+    }
+
+    fn by_name(&self, name: &N) -> Option<&Known<T>> {
+        self.by_name.get(name).and_then(|number| self.by_number.get(number))
+    }
+
+    fn touch(&mut self, number: Position, at: Position, change: impl FnOnce(&mut Known<T>)) {
+        if let Some(known) = self.by_number.get_mut(&number) {
+            known.changed = at;
+            change(known);
+        }
+    }
+}
+
+/// What the ledger says now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    changed: Position,
+    opened: Option<(Epoch, TrustDomain)>,
+    policy: Option<(Position, Arc<PolicyText>)>,
+    keys: BTreeMap<Position, Arc<PublicKey>>,
+    owners: Register<OwnerId, Owner>,
+    environments: Register<EnvironmentName, Environment>,
+    workloads: Register<SpiffeId, Workload>,
+    downstreams: BTreeMap<Position, Known<Downstream>>,
+    downstreams_changed: Position,
+    tasks: HashMap<Position, KnownTask>,
+    deadlines: BTreeSet<(Timestamp, Position)>,
+    cuts: Cuts,
+}
+
+impl Facts {
+    /// Moves forward by one entry. Entries come in order; issuances change nothing here.
+    pub fn apply(&mut self, entry: &Entry) {
+        let at = entry.position;
+        match &entry.event {
+            Event::CredentialIssued(_) => return,
+            Event::AdministrativeRead { .. } => {}
+            Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
+            Event::KeyActivated(key) => {
+                self.keys.insert(at, Arc::new(key.clone()));
+            }
+            Event::PolicyChanged(text) => self.policy = Some((at, Arc::new(text.clone()))),
+            Event::OwnerRecorded(recording) => self.owners.record(recording.record.id.clone(), recording, at),
+            Event::EnvironmentRecorded(recording) => self.environments.record(recording.record.name.clone(), recording, at),
+            Event::WorkloadRecorded(recording) => self.workloads.record(recording.record.spiffe_id.clone(), recording, at),
+            Event::DownstreamRecorded(recording) => {
+                let number = recording.number.unwrap_or(at);
+                let record = Arc::new(recording.record.clone());
+                self.downstreams.insert(number, Known { number, record, changed: at, closed: None, absent: None });
+                self.downstreams_changed = at;
+            }
+            Event::DownstreamRemoved { number } => {
+                self.downstreams.remove(number);
+                self.downstreams_changed = at;
+            }
+            Event::TaskOpened(task) => {
+                self.deadlines.insert((task.deadline, at));
+                self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
+            }
+            Event::Cut(cut) => self.cut(cut, at, entry.time),
+            Event::Reinstated { number, .. } => {
+                self.owners.touch(*number, at, |known| known.closed = None);
+                self.environments.touch(*number, at, |known| known.closed = None);
+                self.workloads.touch(*number, at, |known| known.closed = None);
+            }
+        }
+        self.changed = self.changed.max(at);
+    }
+
+    fn cut(&mut self, cut: &CutMade, at: Position, time: Timestamp) {
+        if let Some(line) = cut.listed(at) {
+            self.cuts.add(line);
+        }
+        let closed = Closed { by: cut.closing, at, settled: cut.ends.unwrap_or(time) };
+        match cut.closing {
+            Closing::Nothing => {}
+            Closing::MoveOwner => self.workloads.touch(cut.number, at, |_| {}),
+            Closing::Suspend | Closing::Offboard => {
+                self.owners.touch(cut.number, at, |known| known.closed = Some(closed));
+                self.environments.touch(cut.number, at, |known| known.closed = Some(closed));
+                self.workloads.touch(cut.number, at, |known| known.closed = Some(closed));
+            }
+            Closing::Unregister => {
+                self.owners.touch(cut.number, at, |known| known.absent = Some(closed));
+                self.environments.touch(cut.number, at, |known| known.absent = Some(closed));
+                self.workloads.touch(cut.number, at, |known| known.absent = Some(closed));
+            }
+            Closing::CloseTask => {
+                if let Some(task) = self.tasks.get_mut(&cut.number) {
+                    task.closed = Some(closed);
+                    self.deadlines.remove(&(task.record.deadline, cut.number));
+                }
+            }
+        }
+    }
+
+    /// Forgets cuts that left the list and tasks whose end has settled.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.cuts.expire(now);
+        self.tasks.retain(|_, task| task.closed.is_none_or(|closed| closed.settled > now));
+    }
+
+    /// The last entry that is not an issuance: the fence of a decision made on these facts.
+    pub const fn changed(&self) -> Position {
+        self.changed
+    }
+
+    /// The epoch of the ledger, once it is open.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.opened.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    /// The trust domain whose identities are issued, once the ledger is open.
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        self.opened.as_ref().map(|(_, domain)| domain)
+    }
+
+    /// The policy text in force, with its position.
+    pub fn policy(&self) -> Option<(Position, &Arc<PolicyText>)> {
+        self.policy.as_ref().map(|(position, text)| (*position, text))
+    }
+
+    /// Every signing key, by number.
+    pub fn keys(&self) -> impl Iterator<Item = (Position, &Arc<PublicKey>)> {
+        self.keys.iter().map(|(number, key)| (*number, key))
+    }
+
+    /// The number of the key with this purpose and name.
+    pub fn key_number(&self, purpose: KeyPurpose, kid: &str) -> Option<Position> {
+        self.keys.iter().rev().find(|(_, key)| key.purpose == purpose && key.kid == kid).map(|(number, _)| *number)
+    }
+
+    /// An owner by its id.
+    pub fn owner(&self, id: &OwnerId) -> Option<&Known<Owner>> {
+        self.owners.by_name(id)
+    }
+
+    /// An owner by its number.
+    pub fn owner_numbered(&self, number: Position) -> Option<&Known<Owner>> {
+        self.owners.by_number.get(&number)
+    }
+
+    /// All owners, in no order.
+    pub fn owners(&self) -> impl Iterator<Item = &Known<Owner>> {
+        self.owners.by_number.values()
+    }
+
+    /// A workload by its identity.
+    pub fn workload(&self, id: &SpiffeId) -> Option<&Known<Workload>> {
+        self.workloads.by_name(id)
+    }
+
+    /// A workload by its number.
+    pub fn workload_numbered(&self, number: Position) -> Option<&Known<Workload>> {
+        self.workloads.by_number.get(&number)
+    }
+
+    /// All workloads, in no order.
+    pub fn workloads(&self) -> impl Iterator<Item = &Known<Workload>> {
+        self.workloads.by_number.values()
+    }
+
+    /// An environment by its name.
+    pub fn environment(&self, name: &EnvironmentName) -> Option<&Known<Environment>> {
+        self.environments.by_name(name)
+    }
+
+    /// An environment by its number.
+    pub fn environment_numbered(&self, number: Position) -> Option<&Known<Environment>> {
+        self.environments.by_number.get(&number)
+    }
+
+    /// All environments, in no order.
+    pub fn environments(&self) -> impl Iterator<Item = &Known<Environment>> {
+        self.environments.by_number.values()
+    }
+
+    /// The downstreams, by number.
+    pub fn downstreams(&self) -> impl Iterator<Item = &Known<Downstream>> {
+        self.downstreams.values()
+    }
+
+    /// A downstream by its name.
+    pub fn downstream(&self, name: &DownstreamName) -> Option<&Known<Downstream>> {
+        self.downstreams.values().find(|known| known.record.name == *name)
+    }
+
+    /// The downstreams of an environment that accept tokens for `audience`.
+    pub fn accepting_tokens<'a>(&'a self, environment: Position, audience: &'a Audience) -> impl Iterator<Item = &'a Known<Downstream>> {
+        self.in_environment(environment).filter(move |known| known.record.accepts_tokens && known.record.audiences.contains(audience))
+    }
+
+    /// The downstreams of an environment that accept certificates.
+    pub fn accepting_certificates(&self, environment: Position) -> impl Iterator<Item = &Known<Downstream>> {
+        self.in_environment(environment).filter(|known| known.record.accepts_certificates)
+    }
+
+    fn in_environment(&self, environment: Position) -> impl Iterator<Item = &Known<Downstream>> {
+        self.downstreams.values().filter(move |known| known.record.environments.contains(&environment))
+    }
+
+    /// A task that is open, or closed and not settled.
+    pub fn task(&self, number: Position) -> Option<&KnownTask> {
+        self.tasks.get(&number)
+    }
+
+    /// The tasks that are open, or closed and not settled, in no order.
+    pub fn tasks(&self) -> impl Iterator<Item = &KnownTask> {
+        self.tasks.values()
+    }
+
+    /// The open tasks whose deadline has come, earliest first.
+    pub fn tasks_due(&self, now: Timestamp) -> impl Iterator<Item = Position> {
+        self.deadlines.range(..=(now, Position::new(u64::MAX))).map(|(_, number)| *number)
+    }
+
+    /// The next deadline of an open task.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The active cuts.
+    pub const fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// Whether a decision about something that stands on `subjects`, made at `fence`, may be
+    /// wrong by now: policy, downstreams or keys changed, or a subject was touched or cut.
+    pub fn touched_since(&self, fence: Position, subjects: &Subjects, parent: Option<Position>) -> bool {
+        if self.changed <= fence {
+            return false;
+        }
+        let later = |position: Option<Position>| position.is_some_and(|position| position > fence);
+        let cut = |number: Option<Position>| later(number.and_then(|number| self.cuts.get(number)).map(|cut| cut.position));
+        later(self.policy.as_ref().map(|(position, _)| *position))
+            || self.downstreams_changed > fence
+            || later(self.keys.last_key_value().map(|(number, _)| *number))
+            || later(self.owners.by_number.get(&subjects.owner).map(|known| known.changed))
+            || later(self.workloads.by_number.get(&subjects.workload).map(|known| known.changed))
+            || later(self.environments.by_number.get(&subjects.environment).map(|known| known.changed))
+            || subjects.task.is_some_and(|task| self.tasks.get(&task).is_none_or(|task| task.closed.is_some()))
+            || cut(subjects.lineage)
+            || cut(parent)
+    }
+}

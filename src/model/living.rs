@@ -1,0 +1,263 @@
+//! Counters of the living: how many credentials have neither expired nor been cut, by what they
+//! stand on, in minute buckets of expiry. Credentials themselves are not held in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Audience, CredentialKind, Issued, Position, Timestamp};
+
+/// What the living are counted by. Everything but `owner`, which is the outer key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// The workload.
+    pub workload: Position,
+    /// The environment.
+    pub environment: Position,
+    /// The task, if any.
+    pub task: Option<Position>,
+    /// The lineage; absent for what was obtained with an identity from outside.
+    pub lineage: Option<Position>,
+    /// The kind.
+    pub kind: CredentialKind,
+    /// The audience of a token.
+    pub audience: Option<Audience>,
+}
+
+/// How many expire when: minute of expiry to count and last expiry within that minute.
+pub type Buckets = BTreeMap<u64, Bucket>;
+
+/// The credentials of one group that expire in one minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// How many.
+    pub count: u64,
+    /// When the last of them expires.
+    pub last: Timestamp,
+}
+
+const MINUTE: u64 = 60_000;
+
+/// The counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Living {
+    owners: HashMap<Position, HashMap<Group, Buckets>>,
+}
+
+/// A count of the living, for a preview or a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// All together.
+    pub total: u64,
+    /// By kind.
+    pub by_kind: BTreeMap<CredentialKind, u64>,
+    /// By environment.
+    pub by_environment: BTreeMap<Position, u64>,
+    /// By workload.
+    pub by_workload: BTreeMap<Position, u64>,
+    /// Tokens by audience and environment: which downstreams are concerned.
+    pub by_audience: BTreeMap<(Position, Audience), u64>,
+    /// When the last of them expires.
+    pub last_expiry: Option<Timestamp>,
+}
+
+/// Whose living are counted or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of an owner.
+    Owner(Position),
+    /// Of a workload under an owner.
+    Workload {
+        /// The owner.
+        owner: Position,
+        /// The workload.
+        workload: Position,
+    },
+    /// In an environment.
+    Environment(Position),
+    /// Under a task.
+    Task {
+        /// The owner of the task.
+        owner: Position,
+        /// The task.
+        task: Position,
+    },
+    /// Obtained through a certificate of ours, the certificate itself not counted.
+    Lineage {
+        /// The owner of the certificate.
+        owner: Position,
+        /// The certificate.
+        lineage: Position,
+    },
+}
+
+impl Whose {
+    /// The only owner among whose groups there can be any.
+    const fn owner(self) -> Option<Position> {
+        match self {
+            Self::Owner(owner) | Self::Workload { owner, .. } | Self::Task { owner, .. } | Self::Lineage { owner, .. } => Some(owner),
+            Self::Environment(_) => None,
+        }
+    }
+
+    /// Whether it covers a group of its owner.
+    fn covers(self, group: &Group) -> bool {
+        match self {
+            Self::Owner(_) => true,
+            Self::Workload { workload, .. } => group.workload == workload,
+            Self::Environment(environment) => group.environment == environment,
+            Self::Task { task, .. } => group.task == Some(task),
+            Self::Lineage { lineage, .. } => group.lineage == Some(lineage),
+        }
+    }
+}
+
+impl Group {
+    fn of(issued: &Issued) -> Self {
+        let subjects = issued.subjects;
+        Self {
+            workload: subjects.workload,
+            environment: subjects.environment,
+            task: subjects.task,
+            lineage: subjects.lineage,
+            kind: issued.kind,
+            audience: issued.audience.clone(),
+        }
+    }
+}
+
+impl Living {
+    /// Counts one issuance.
+    pub fn add(&mut self, issued: &Issued) {
+        let groups = self.owners.entry(issued.subjects.owner).or_default();
+        let bucket = groups.entry(Group::of(issued)).or_default().entry(issued.expires_at.millis() / MINUTE).or_default();
+        bucket.count += 1;
+        bucket.last = bucket.last.max(issued.expires_at);
+    }
+
+    /// Puts back what [`Living::groups`] gave.
+    pub fn restore(&mut self, owner: Position, group: Group, buckets: Buckets) {
+        self.owners.entry(owner).or_default().insert(group, buckets);
+    }
+
+    /// Every group with its buckets, in no order.
+    pub fn groups(&self) -> impl Iterator<Item = (Position, &Group, &Buckets)> {
+        self.owners.iter().flat_map(|(owner, groups)| groups.iter().map(|(group, buckets)| (*owner, group, buckets)))
+    }
+
+    /// Forgets the living of a subject: it was cut.
+    pub fn cut(&mut self, whose: Whose) {
+        let keep = |groups: &mut HashMap<Group, Buckets>| {
+            groups.retain(|group, _| !whose.covers(group));
+            !groups.is_empty()
+        };
+        match whose.owner() {
+            Some(owner) => {
+                if self.owners.get_mut(&owner).is_some_and(|groups| !keep(groups)) {
+                    self.owners.remove(&owner);
+                }
+            }
+            None => self.owners.retain(|_, groups| keep(groups)),
+        }
+    }
+
+    /// Forgets one credential: it was cut by itself.
+    pub fn cut_one(&mut self, issued: &Issued) {
+        let Some(groups) = self.owners.get_mut(&issued.subjects.owner) else { return };
+        let Some(buckets) = groups.get_mut(&Group::of(issued)) else { return };
+        if let Some(bucket) = buckets.get_mut(&(issued.expires_at.millis() / MINUTE)) {
+            bucket.count = bucket.count.saturating_sub(1);
+        }
+    }
+
+    /// Drops what has expired.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.owners.retain(|_, groups| {
+            groups.retain(|_, buckets| {
+                buckets.retain(|_, bucket| bucket.count > 0 && bucket.last > now);
+                !buckets.is_empty()
+            });
+            !groups.is_empty()
+        });
+    }
+
+    /// Counts the living of `whose` at `now`. A credential that expires within the current minute
+    /// counts until the last of its minute has expired.
+    pub fn census(&self, whose: Whose, now: Timestamp) -> Census {
+        let mut census = Census::default();
+        let one = whose.owner().map(|owner| self.owners.get(&owner));
+        let all = one.is_none().then(|| self.owners.values());
+        let owners = one.flatten().into_iter().chain(all.into_iter().flatten());
+        for (group, buckets) in owners.flatten().filter(|(group, _)| whose.covers(group)) {
+            for bucket in buckets.values().filter(|bucket| bucket.count > 0 && bucket.last > now) {
+                census.total += bucket.count;
+                *census.by_kind.entry(group.kind).or_default() += bucket.count;
+                *census.by_environment.entry(group.environment).or_default() += bucket.count;
+                *census.by_workload.entry(group.workload).or_default() += bucket.count;
+                if let Some(audience) = &group.audience {
+                    *census.by_audience.entry((group.environment, audience.clone())).or_default() += bucket.count;
+                }
+                census.last_expiry = census.last_expiry.max(Some(bucket.last));
+            }
+        }
+        census
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Bound, Subjects};
+
+    fn issued(owner: u64, workload: u64, environment: u64, task: Option<u64>, expires: u64) -> Issued {
+        Issued {
+            kind: CredentialKind::AccessToken,
+            subjects: Subjects {
+                owner: Position::new(owner),
+                workload: Position::new(workload),
+                environment: Position::new(environment),
+                task: task.map(Position::new),
+                lineage: None,
+            },
+            parent: None,
+            nonce: [0; 8],
+            issued_at: Timestamp::EPOCH,
+            expires_at: Timestamp::from_seconds(expires),
+            bound_by: Bound::Default,
+            audience: "https://api.example".parse().ok(),
+            scopes: Vec::new(),
+            confirmation: None,
+            key: Position::new(2),
+            downstreams: Vec::new(),
+            policies: Vec::new(),
+            policy_hash: [0; 32],
+            purpose: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn counting_agrees_with_looking_at_each_credential_to_the_minute(
+            credentials in proptest::collection::vec((1..4u64, 4..7u64, 7..9u64, proptest::option::of(9..11u64), 1..600u64), 0..60),
+            cut_owner in 1..4u64, minute in 0..10u64,
+        ) {
+            let mut living = Living::default();
+            for (owner, workload, environment, task, expires) in &credentials {
+                living.add(&issued(*owner, *workload, *environment, *task, *expires));
+            }
+            living.cut(Whose::Owner(Position::new(cut_owner)));
+            let now = Timestamp::from_seconds(minute * 60);
+            living.expire(now);
+            let alive = |owner: u64, expires: u64| owner != cut_owner && expires >= minute * 60;
+            // A bucket lives until its last credential ends, so at a full minute only that second differs.
+            for environment in 7..9 {
+                let census = living.census(Whose::Environment(Position::new(environment)), now);
+                let expected = credentials.iter().filter(|(o, _, e, _, x)| *e == environment && alive(*o, *x)).count() as u64;
+                let edge = credentials.iter().filter(|(_, _, _, _, x)| *x == minute * 60).count() as u64;
+                prop_assert!(census.total <= expected && census.total + edge >= expected);
+                prop_assert_eq!(census.by_workload.values().sum::<u64>(), census.total);
+            }
+            prop_assert_eq!(living.census(Whose::Owner(Position::new(cut_owner)), now), Census::default());
+        }
+    }
+}

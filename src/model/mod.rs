@@ -1,0 +1,29 @@
+//! The vocabulary as types: ids, records, entries, and the rules of life and death.
+//!
+//! No I/O, no async, no clock, no randomness, no wire format, no cryptography.
+
+mod cut;
+mod denial;
+mod event;
+mod facts;
+mod life;
+mod living;
+mod name;
+mod position;
+mod record;
+mod spiffe;
+mod time;
+mod vocabulary;
+
+pub use cut::{CUT_GRACE, Cut, Cuts, Subjects};
+pub use denial::{Denial, DenialCode, Invalid, Refusal};
+pub use event::{CutMade, Entry, Epoch, Event, Issued, PolicyText, Recording};
+pub use facts::{Facts, Known, KnownTask};
+pub use life::{Bounds, Life, NoLifeLeft};
+pub use living::{Bucket, Buckets, Census, Group, Living, Whose};
+pub use name::{Audience, Contact, DownstreamName, EnvironmentName, NameError, Note, OwnerId, PolicyName, Scope};
+pub use position::{CredentialId, CredentialIdError, Position, PositionError};
+pub use record::{Closed, Downstream, Environment, Owner, PublicKey, Task, Workload};
+pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
+pub use time::{Timestamp, TimestampError};
+pub use vocabulary::{Bound, Closing, CredentialKind, KeyPurpose, OwnerKind, Reason, Standing, VerifierKind, WordError};

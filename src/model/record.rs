@@ -1,0 +1,104 @@
+//! What the registry and the ledger know of owners, workloads, environments, downstreams and tasks.
+//! References are numbers, so that a name that is used again never means an old subject.
+
+use super::{
+    Audience, Closing, Contact, DownstreamName, EnvironmentName, KeyPurpose, Note, OwnerId, OwnerKind, Position, SpiffeId, Timestamp,
+    VerifierKind,
+};
+
+/// The party that answers for identities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its id.
+    pub id: OwnerId,
+    /// What sort of party.
+    pub kind: OwnerKind,
+    /// Who answers for the purpose.
+    pub business_owner: Contact,
+    /// Who answers for the running.
+    pub technical_owner: Contact,
+    /// When the contract ends; every vendor has one.
+    pub contract_end: Option<Timestamp>,
+}
+
+/// A non-human identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Its identity.
+    pub spiffe_id: SpiffeId,
+    /// The owner's number.
+    pub owner: Position,
+    /// What it is for.
+    pub purpose: Note,
+    /// The numbers of the environments in which it may act, ascending.
+    pub environments: Vec<Position>,
+    /// When it ends by itself.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// A binding that every credential has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its name.
+    pub name: EnvironmentName,
+}
+
+/// A service that accepts credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downstream {
+    /// Its name.
+    pub name: DownstreamName,
+    /// Whether it accepts access tokens and JWT-SVIDs.
+    pub accepts_tokens: bool,
+    /// Whether it accepts certificates.
+    pub accepts_certificates: bool,
+    /// The audiences that it answers to, sorted; none unless it accepts tokens.
+    pub audiences: Vec<Audience>,
+    /// The numbers of its environments, ascending.
+    pub environments: Vec<Position>,
+    /// How it checks.
+    pub verifier_kind: VerifierKind,
+    /// The identity under which its verifiers follow the list.
+    pub verifier: Option<SpiffeId>,
+}
+
+/// A bounded piece of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The owner under which it runs.
+    pub owner: Position,
+    /// The environment in which it runs.
+    pub environment: Position,
+    /// The only workload that may use it; any of the owner's if absent.
+    pub workload: Option<Position>,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// What it is for.
+    pub purpose: Note,
+    /// The caller that opened it.
+    pub opened_by: SpiffeId,
+}
+
+/// The public half of a signing key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    /// What it signs.
+    pub purpose: KeyPurpose,
+    /// Under which name verifiers find it.
+    pub kid: String,
+    /// `SubjectPublicKeyInfo`, DER; for the issuer its certificate, DER.
+    pub material: Vec<u8>,
+    /// The last instant at which something signed by it may be good.
+    pub not_after: Option<Timestamp>,
+}
+
+/// How a subject was closed to issuing, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Suspended, offboarded, no longer registered, or a task's end.
+    pub by: Closing,
+    /// The position of the cut that closed it: what a repeated call answers.
+    pub at: Position,
+    /// When everything issued before has expired everywhere.
+    pub settled: Timestamp,
+}

@@ -1,0 +1,92 @@
+//! What is asked, by whom, and what policy makes of it.
+
+use std::time::Duration;
+
+use crate::model::{Audience, CredentialId, CredentialKind, EnvironmentName, Issued, Note, Position, Scope, SpiffeId, Subjects, Timestamp};
+
+/// The caller, as its client certificate proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The one SPIFFE ID in the certificate.
+    pub spiffe_id: SpiffeId,
+    /// SHA-256 of the certificate, DER (RFC 8705, section 3.1).
+    pub fingerprint: [u8; 32],
+    /// When the certificate ends.
+    pub expires_at: Timestamp,
+    /// What the certificate says of itself if this broker issued it.
+    pub issued_here: Option<OwnCertificate>,
+}
+
+/// A certificate of ours, as its extension describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// Its id.
+    pub id: CredentialId,
+    /// What it stands on.
+    pub subjects: Subjects,
+    /// The number of the key that signed it.
+    pub key: Position,
+}
+
+/// A request to issue, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// What kind.
+    pub kind: CredentialKind,
+    /// The environment to be bound to.
+    pub environment: EnvironmentName,
+    /// The audience; present exactly for tokens.
+    pub audience: Option<Audience>,
+    /// The scopes; empty but for access tokens.
+    pub scopes: Vec<Scope>,
+    /// The task to be bound to.
+    pub task: Option<Position>,
+    /// The life wanted.
+    pub ttl: Option<Duration>,
+    /// Not bound to the client certificate.
+    pub bearer: bool,
+    /// What it is for.
+    pub purpose: Option<Note>,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of the signing request; present exactly for certificates.
+    pub public_key_hash: Option<[u8; 32]>,
+    /// The number of the key that would sign it.
+    pub key: Position,
+    /// The end of that key, if it has one.
+    pub key_not_after: Option<Timestamp>,
+}
+
+/// An approved, not yet recorded issuance. Only `policy` makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub(super) issued: Issued,
+    pub(super) spiffe_id: SpiffeId,
+    pub(super) environment: EnvironmentName,
+    pub(super) fence: Position,
+}
+
+impl Grant {
+    /// What will be recorded; its nonce is set when it is.
+    pub const fn issued(&self) -> &Issued {
+        &self.issued
+    }
+
+    /// The workload's identity.
+    pub const fn spiffe_id(&self) -> &SpiffeId {
+        &self.spiffe_id
+    }
+
+    /// The environment's name.
+    pub const fn environment(&self) -> &EnvironmentName {
+        &self.environment
+    }
+
+    /// The position of the facts that it was decided on.
+    pub const fn fence(&self) -> Position {
+        self.fence
+    }
+
+    /// The parts, for the ledger to make a record of.
+    pub(crate) fn into_parts(self) -> (Issued, SpiffeId, EnvironmentName) {
+        (self.issued, self.spiffe_id, self.environment)
+    }
+}
