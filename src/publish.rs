@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::ambient::Clock;
 use crate::formats::checkpoint::Checkpoint;
+use crate::formats::jwk::Ed25519;
 use crate::formats::list::List;
 use crate::keys::Keyring;
 use crate::ledger::Ledger;
@@ -161,7 +162,7 @@ impl Publisher {
 
     fn sign(&self, list: &List) -> Result<Publication, PublishError> {
         let key = &self.keyring.list;
-        let jws = list.encode(&key.kid, |input| key.signer.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
+        let jws = list.encode(&key.kid, |input| key.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
         Ok(Publication { position: list.position, issued_at: list.issued_at, jws })
     }
 
@@ -174,7 +175,8 @@ impl Publisher {
         let epoch = self.ledger.facts().epoch().ok_or(PublishError::NoEpoch)?;
         let checkpoint = Checkpoint { origin: self.settings.origin.clone(), size: head.position, root: head.root, epoch };
         let key = &self.keyring.checkpoint;
-        checkpoint.encode(&key.public, |text| key.signer.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
+        let public = Ed25519::from_spki(key.public_key()).ok_or_else(|| PublishError::Sign("not an Ed25519 key".to_owned()))?;
+        checkpoint.encode(&public, |text| key.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.
