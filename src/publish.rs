@@ -118,15 +118,14 @@ impl Publisher {
     /// # Errors
     /// If the ledger is not open, or the key does not sign. What was published before stays.
     pub fn publish(&self) -> Result<Arc<Publication>, PublishError> {
-        // The clock is read before the head, and the head before the cuts: so every cut that was
-        // committed before `iat` is in, and every cut up to `pos` is in.
+        // The clock is read first, so that every cut that was committed before `iat` is in; head
+        // and cuts are of one moment, so that every cut up to `pos` is in and none above it.
         let now = self.clock.now();
-        let head = self.ledger.head();
-        let (epoch, mut cuts) = {
+        let (head, epoch, mut cuts) = {
             let facts = self.ledger.facts();
             let epoch = facts.epoch().ok_or(PublishError::NoEpoch)?;
-            let listed = |cut: &&Cut| cut.position <= head.position && cut.ends > now;
-            (epoch, facts.cuts().iter().filter(listed).copied().collect::<Vec<_>>())
+            let cuts: Vec<Cut> = facts.cuts().iter().filter(|cut| cut.ends > now).copied().collect();
+            (self.ledger.head(), epoch, cuts)
         };
         cuts.sort_unstable_by_key(|cut| cut.position);
         let list = List {
