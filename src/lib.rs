@@ -21,3 +21,7 @@ mod proto;
 // 3: what is durable, and what signs.
 #[cfg(feature = "broker")]
 mod ledger;
+
+// 4: what people write, and what is signed.
+#[cfg(feature = "broker")]
+mod directory;
