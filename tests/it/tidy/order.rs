@@ -17,7 +17,7 @@ impl Groups {
         let mut group = 0;
         for (number, line) in lib.text.lines().enumerate() {
             if let Some(next) = line.strip_prefix("// ").and_then(|comment| comment.split_once(':')?.0.parse().ok()) {
-                if next != group + 1 {
+                if next <= group {
                     broken.push(breach(lib, number + 1, format!("group {next} follows group {group}")));
                 }
                 group = next;

@@ -79,6 +79,8 @@ fn time_and_chance_are_arguments() {
         check(rule, "src/mint/token.rs", &format!("//! x\n{bad}\n"), &[2]);
         check(rule, "src/ambient/clock.rs", bad, &[]);
     }
+    let tested = "//! x\n#[cfg(test)]\nmod tests {\n KeyPair::generate();\n Instant::now();\n}";
+    check(rule, "src/mint/token.rs", tested, &[5]);
     check(rule, "src/mint/token.rs", "clock.now(); // not Instant::now()\n\"Instant::now()\"; use ring::rand::SecureRandom;", &[]);
 }
 
@@ -151,5 +153,5 @@ fn groups_are_counted_and_hold_every_module() {
     let broken = |lib: &str| Groups::of(&Source::new("src/lib.rs", lib)).err().map(|breaches| breaches[0].line);
     assert_eq!(broken(LIB), None);
     assert_eq!(broken("//! x\nmod a;\n"), Some(2));
-    assert_eq!(broken("// 1: x\nmod a;\n// 3: y\nmod b;\n"), Some(3));
+    assert_eq!(broken("// 2: x\nmod a;\n// 1: y\nmod b;\n"), Some(3));
 }
