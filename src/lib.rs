@@ -21,3 +21,7 @@ mod proto;
 // 3: what is durable, and what signs.
 #[cfg(feature = "broker")]
 mod ledger;
+
+// 8: configuration and composition.
+#[cfg(feature = "broker")]
+pub mod app;
