@@ -21,3 +21,11 @@ mod proto;
 // 3: what is durable, and what signs.
 #[cfg(feature = "broker")]
 mod ledger;
+
+// 7: the wire.
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "broker")]
+mod grpc;
+#[cfg(feature = "broker")]
+mod http;

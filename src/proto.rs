@@ -3,12 +3,7 @@
 
 /// The API, package `curfew.v1`.
 pub mod api {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        unused_qualifications,
-        reason = "generated"
-    )]
+    #![expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated")]
     tonic::include_proto!("curfew.v1");
 }
 
