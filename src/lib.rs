@@ -22,6 +22,18 @@ mod proto;
 #[cfg(feature = "broker")]
 mod ledger;
 
+// 7: the wire.
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "broker")]
+mod grpc;
+#[cfg(feature = "broker")]
+mod http;
+
 // 8: configuration and composition.
 #[cfg(feature = "broker")]
 pub mod app;
+
+// 9: the program.
+#[cfg(feature = "cli")]
+pub mod cli;
