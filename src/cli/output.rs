@@ -54,10 +54,7 @@ impl Layout {
 impl Output {
     /// Writes a result to standard output.
     pub(super) fn print(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<()> {
-        let text = self.render(result, layout)?;
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        Ok(stdout.flush()?)
+        write(&self.render(result, layout)?)
     }
 
     /// The text of a result, with a line break at its end.
@@ -71,6 +68,13 @@ impl Output {
             Format::Yaml => serde_saphyr::to_string(result)?,
         })
     }
+}
+
+/// Writes a text to standard output as it is.
+pub(super) fn write(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 /// The value at a dotted path.

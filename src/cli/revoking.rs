@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::call::answer;
 use super::exit::NotYet;
 use super::output::Layout;
+use super::revocations;
 use super::session::Session;
 use super::wire::{self, Census};
 use crate::app::config::Span;
 use crate::client::{Client, api};
-use crate::formats::list::List;
 use crate::model::Reason;
 
 /// How far a revocation has come.
@@ -139,10 +139,10 @@ async fn published(session: &Session, client: &Client, position: u64, timeout: D
     let deadline = session.clock.now().plus(timeout);
     loop {
         let answered = answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1) })).await;
-        let problem = match answered.map(|answer| List::peek(&answer.list)) {
+        let problem = match answered.map(|answer| revocations::read(&answer.list)) {
             Ok(Ok(list)) if list.position.get() >= position => return Ok(()),
             Ok(Ok(list)) => format!("the list has come to {} after {}s", list.position, timeout.as_secs()),
-            Ok(Err(error)) => return Err(error.to_string()),
+            Ok(Err(error)) => return Err(format!("{error:#}")),
             Err(failure) => failure.to_string(),
         };
         if session.clock.now() >= deadline {

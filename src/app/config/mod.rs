@@ -5,6 +5,7 @@
 
 mod check;
 pub mod files;
+pub mod keys_dir;
 mod raw;
 mod units;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
+use crate::keys::PemFiles;
 use files::FileError;
 pub use raw::LogFormat;
 use raw::Raw;
@@ -164,6 +166,26 @@ impl Config {
     /// If one cannot be read.
     pub fn trust_bundles(&self) -> Result<BTreeMap<TrustDomain, String>, FileError> {
         self.trust.iter().map(|(domain, path)| files::read_text(path).map(|pem| (domain.clone(), pem))).collect()
+    }
+
+    /// The private halves of the signing keys.
+    ///
+    /// # Errors
+    /// If one cannot be read, or others may read it.
+    pub(super) fn keys(&self) -> Result<PemFiles, FileError> {
+        keys_dir::read(&self.keys_dir)
+    }
+
+    /// Reads everything that the configuration names, and keeps nothing: so that `config check`
+    /// finds what `serve` would stumble over.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, or that others may read and should not.
+    pub fn check_files(&self) -> Result<(), FileError> {
+        self.keys()?;
+        self.policies()?;
+        self.trust_bundles()?;
+        self.server_certificate().map(|_| ())
     }
 
     /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the
