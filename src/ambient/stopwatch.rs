@@ -1,19 +1,19 @@
-//! How long something took, on the monotonic clock.
+//! How long something took: for metrics, never for a decision.
 
 use std::time::{Duration, Instant};
 
-/// Started once, read as often as wanted. It measures; it never decides.
+/// Runs from when it was started, whatever the wall clock does.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    /// Starts one.
+    #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// The time since the start.
+    /// How long it has run.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }

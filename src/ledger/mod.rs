@@ -13,9 +13,16 @@ use tokio::sync::watch;
 use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
 use crate::policy::Grant;
 
+mod codec;
+mod compact;
+mod counters;
 mod recorded;
+mod sqlite;
+mod tip;
+mod tree;
 
 pub use recorded::Recorded;
+pub use sqlite::{OpenError, Options, Place, SqliteLedger, Stats};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -119,7 +126,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// What the ledger says now. Hold it briefly and never across an await: a commit waits for it.
     fn facts(&self) -> RwLockReadGuard<'_, Facts>;
 
-    /// The committed end. It is never behind what any earlier call was answered.
+    /// The committed end. It is never behind what any earlier call was answered. Read while
+    /// [`Ledger::facts`] is held, it is of the same moment: no change lies between.
     fn head(&self) -> Head;
 
     /// Counts the living of a subject.

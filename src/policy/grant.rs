@@ -153,3 +153,11 @@ impl Grant {
         (self.issued, self.spiffe_id, self.environment)
     }
 }
+
+#[cfg(test)]
+impl Grant {
+    /// A grant that nobody decided, for tests of what comes after the decision.
+    pub(crate) fn for_test(issued: Issued, spiffe_id: SpiffeId, environment: EnvironmentName, fence: Position) -> Self {
+        Self { issued, spiffe_id, environment, fence }
+    }
+}
