@@ -4,19 +4,25 @@ mod call;
 mod cert;
 mod config;
 mod cred;
+mod demo;
+mod dev;
 mod downstream;
 mod environment;
 mod exit;
+mod fetch;
+mod identity;
+mod init;
 mod ledger;
 mod output;
 mod owner;
 mod policy;
-mod revoking;
 mod revocations;
+mod revoking;
 mod serve;
 mod session;
 mod task;
 mod token;
+mod verify;
 mod whoami;
 mod wire;
 mod workload;
@@ -43,6 +49,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Tell the main job in ten steps, over real sockets, against a real broker in a temporary folder.
+    Demo,
+    /// Leave the sample of the demo running, and print commands to paste.
+    Dev,
+    /// Make a folder with everything that a broker needs. Never overwrites.
+    Init(init::Args),
+    /// Identities from outside, for people without a PKI.
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Run a broker until it is told to stop (SIGTERM or SIGINT).
     Serve(serve::Args),
     /// Look at a broker's configuration file.
@@ -77,12 +92,18 @@ enum Command {
     /// The signed list of what is revoked.
     #[command(subcommand)]
     Revocations(revocations::Command),
+    /// Who and what there is.
+    #[command(subcommand)]
+    Registry(registry::Command),
     /// The policy text.
     #[command(subcommand)]
     Policy(policy::Command),
     /// The record of everything that happened.
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Check a credential offline, as a service would. Exits with 5 if it is not valid.
+    #[command(subcommand)]
+    Verify(verify::Command),
 }
 
 /// Parses the arguments, runs the command, and says how it ended.
@@ -120,6 +141,10 @@ fn run(Arguments { global, command }: Arguments) -> anyhow::Result<()> {
 async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(_) => Ok(()),
+        Command::Demo => demo::run(session).await,
+        Command::Dev => dev::run(session).await,
+        Command::Init(args) => args.run(session),
+        Command::Identity(command) => command.run(session),
         Command::Config(command) => command.run(session),
         Command::Whoami => whoami::run(session).await,
         Command::Token(command) => command.run(session).await,
@@ -131,8 +156,10 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Downstream(command) => command.run(session).await,
         Command::Task(command) => command.run(session).await,
         Command::Revocations(command) => command.run(session).await,
+        Command::Registry(command) => command.run(session).await,
         Command::Policy(command) => command.run(session).await,
         Command::Ledger(command) => command.run(session).await,
+        Command::Verify(command) => command.run(session).await,
     }
 }
 

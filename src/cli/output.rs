@@ -135,7 +135,7 @@ fn table(result: &Value, layout: Layout) -> String {
 
 fn grid() -> Grid {
     let mut grid = Grid::new();
-    grid.load_preset(presets::NOTHING);
+    grid.load_style(presets::NOTHING);
     grid
 }
 

@@ -50,7 +50,8 @@ impl Command {
                 let files = args.read()?;
                 let found = answer(session.connect().await?.policy().check(api::PolicyCheckRequest { files })).await?;
                 let problems = found.problems.join("\n");
-                session.print(&Checked { hash: super::wire::text(found.hash), policies: found.policies, problems: found.problems }, CHECKED)?;
+                session
+                    .print(&Checked { hash: super::wire::text(found.hash), policies: found.policies, problems: found.problems }, CHECKED)?;
                 if problems.is_empty() { Ok(()) } else { Err(Refused(format!("the policy text is not valid\n{problems}")).into()) }
             }
             Self::Apply(args) => {

@@ -54,7 +54,10 @@ mod tests {
         let addresses = Addresses { grpc: at(1), public: at(2), admin: at(3) };
         let json = lines(&addresses, Format::Json);
         assert_eq!(json.lines().count(), 1);
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("json"), json!({ "grpc": "127.0.0.1:1", "public": "127.0.0.1:2", "admin": "127.0.0.1:3" }));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json).expect("json"),
+            json!({ "grpc": "127.0.0.1:1", "public": "127.0.0.1:2", "admin": "127.0.0.1:3" })
+        );
         assert_eq!(lines(&addresses, Format::Table), "grpc   127.0.0.1:1\npublic 127.0.0.1:2\nadmin  127.0.0.1:3\n");
     }
 }

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::output::{Format, Layout, Output};
-use crate::ambient::{Clock, Entropy};
+use crate::ambient::{Clock, Entropy, Stopwatch};
 use crate::app::config::files;
 use crate::client::{Client, Config};
+use crate::verify::Moment;
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,19 +40,30 @@ pub(super) struct Session {
     pub(super) global: Global,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
+    started: Stopwatch,
 }
 
 impl Session {
     pub(super) fn new(global: Global) -> Self {
-        Self { global, clock: Clock::system(), entropy: Entropy::system() }
+        Self { global, clock: Clock::system(), entropy: Entropy::system(), started: Stopwatch::start() }
     }
 
     /// Connects to the broker with the caller's certificate.
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        let ca = files::read_bytes(given(self.global.cacert.as_deref(), "--cacert", "CURFEW_CACERT")?)?;
+        let ca = self.ca()?;
         let certificate = files::read_bytes(given(self.global.cert.as_deref(), "--cert", "CURFEW_CLIENT_CERT")?)?;
         let key = files::read_secret(given(self.global.key.as_deref(), "--key", "CURFEW_CLIENT_KEY")?)?;
         Ok(Client::connect(Config::new(&self.global.addr, ca, certificate, key.as_bytes().to_vec())).await?)
+    }
+
+    /// The certificates that vouch for the broker, PEM.
+    pub(super) fn ca(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(files::read_bytes(given(self.global.cacert.as_deref(), "--cacert", "CURFEW_CACERT")?)?)
+    }
+
+    /// Now, on both clocks.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { wall: self.clock.now(), steady: self.started.elapsed() }
     }
 
     /// Writes a result to standard output.
@@ -61,5 +73,5 @@ impl Session {
 }
 
 fn given<'a>(path: Option<&'a Path>, option: &str, variable: &str) -> anyhow::Result<&'a Path> {
-    path.with_context(|| format!("the broker is called with a certificate: give {option} or set {variable}"))
+    path.with_context(|| format!("this needs certificates: give {option} or set {variable}"))
 }

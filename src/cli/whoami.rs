@@ -30,16 +30,9 @@ struct Allowed {
     longest_life_seconds: Option<i64>,
 }
 
-const LAYOUT: Layout = Layout::fields(&[
-    "spiffe_id",
-    "role",
-    "owner",
-    "owner_standing",
-    "workload_standing",
-    "certificate_expires_at",
-    "credential_id",
-])
-.and_rows("allowed", &["action", "resource", "environment", "allowed", "longest_life_seconds", "reason"]);
+const LAYOUT: Layout =
+    Layout::fields(&["spiffe_id", "role", "owner", "owner_standing", "workload_standing", "certificate_expires_at", "credential_id"])
+        .and_rows("allowed", &["action", "resource", "environment", "allowed", "longest_life_seconds", "reason"]);
 
 pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     let client = session.connect().await?;

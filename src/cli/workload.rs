@@ -88,7 +88,8 @@ async fn all(session: &Session) -> anyhow::Result<Vec<Workload>> {
     let client = session.connect().await?;
     let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
     let closed = exported.closed;
-    let standing = |name: &str| closed.iter().find(|closed| closed.subject == "workload" && closed.name == name).map(|closed| closed.standing);
+    let standing =
+        |name: &str| closed.iter().find(|closed| closed.subject == "workload" && closed.name == name).map(|closed| closed.standing);
     let shown = |workload: api::WorkloadRecord| Workload {
         standing: wire::standing(standing(&workload.spiffe_id).unwrap_or(api::Standing::Active.into())),
         spiffe_id: workload.spiffe_id,

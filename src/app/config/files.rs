@@ -148,6 +148,14 @@ pub fn create_secret(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), File
     create(path, contents.as_ref(), 0o600)
 }
 
+/// A new file that a program may go on writing to, such as a log.
+///
+/// # Errors
+/// If it exists, or cannot be made.
+pub fn open_new(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(FileError::io("create", path))
+}
+
 /// Whether there is anything at `path`.
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()

@@ -26,12 +26,9 @@ pub(super) fn read(folder: &Path) -> Result<PemFiles, FileError> {
 /// Writes the five files into a folder that has none of them.
 pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
     files::create_folder(folder)?;
-    for (name, key) in [
-        (TOKEN_KEY, &keys.token_key),
-        (ISSUER_KEY, &keys.issuer_key),
-        (LIST_KEY, &keys.list_key),
-        (CHECKPOINT_KEY, &keys.checkpoint_key),
-    ] {
+    for (name, key) in
+        [(TOKEN_KEY, &keys.token_key), (ISSUER_KEY, &keys.issuer_key), (LIST_KEY, &keys.list_key), (CHECKPOINT_KEY, &keys.checkpoint_key)]
+    {
         files::create_secret(&folder.join(name), key.as_bytes())?;
     }
     files::create_file(&folder.join(ISSUER_CERTIFICATE), keys.issuer_certificate.as_bytes())

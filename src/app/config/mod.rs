@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
 use crate::keys::PemFiles;
+use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
 pub use raw::LogFormat;
 use raw::Raw;
@@ -131,6 +131,11 @@ impl Config {
     /// What is in force, defaults included, in the shape of the file.
     pub fn effective(&self) -> impl Serialize + use<'_> {
         &self.raw
+    }
+
+    /// The domain whose credentials are issued.
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
     }
 
     /// What is logged, and how.
