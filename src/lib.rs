@@ -26,7 +26,9 @@ mod keys;
 #[cfg(feature = "broker")]
 mod ledger;
 
-// 4: what is made of it.
+// 4: what people write, and what is signed.
+#[cfg(feature = "broker")]
+mod directory;
 #[cfg(feature = "broker")]
 mod mint;
 
