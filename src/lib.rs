@@ -22,6 +22,10 @@ mod proto;
 #[cfg(feature = "broker")]
 mod ledger;
 
+// 6: what goes out, and who may come in.
+#[cfg(feature = "broker")]
+mod listen;
+
 // 7: the wire.
 #[cfg(feature = "client")]
 pub mod client;
