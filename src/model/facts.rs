@@ -38,12 +38,7 @@ impl<T> Known<T> {
 
     /// Where it stands at `now`.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.closed.or(self.absent) {
-            None => Standing::Active,
-            Some(closed) if closed.by == Closing::Suspend => Standing::Suspended,
-            Some(closed) if closed.settled <= now => Standing::Offboarded,
-            Some(_) => Standing::Offboarding,
-        }
+        self.closed.or(self.absent).map_or(Standing::Active, |closed| closed.standing(now))
     }
 }
 

@@ -53,6 +53,8 @@ pub struct IssueRequest {
     pub key: Position,
     /// The end of that key, if it has one.
     pub key_not_after: Option<Timestamp>,
+    /// What the caller calls the request, for tracing only.
+    pub request_id: Option<String>,
 }
 
 /// An approved, not yet recorded issuance. Only `policy` makes one.
