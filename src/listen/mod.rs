@@ -21,6 +21,8 @@ use tower::Service;
 
 mod connections;
 mod meters;
+#[cfg(test)]
+pub(crate) mod pki;
 mod tls;
 
 pub(crate) use connections::Connections;
@@ -200,3 +202,6 @@ impl<A: Admit> Server<A> {
         builder
     }
 }
+
+#[cfg(test)]
+mod tests;
