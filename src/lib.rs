@@ -13,6 +13,8 @@ pub mod model;
 // 2: pure decisions, formats, and the outside world as values.
 #[cfg(feature = "broker")]
 pub mod ambient;
+#[cfg(feature = "verifier")]
+pub mod formats;
 #[cfg(feature = "broker")]
 mod policy;
 #[cfg(feature = "client")]
@@ -20,7 +22,13 @@ mod proto;
 
 // 3: what is durable, and what signs.
 #[cfg(feature = "broker")]
+mod keys;
+#[cfg(feature = "broker")]
 mod ledger;
+
+// 4: what is made of it.
+#[cfg(feature = "broker")]
+mod mint;
 
 // 6: what goes out, and who may come in.
 #[cfg(feature = "broker")]

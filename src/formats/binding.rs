@@ -1,0 +1,286 @@
+//! What a credential says of itself: environment, position and subjects. As the claim `curfew` of
+//! a token, and as a non-critical X.509 extension with the same fields.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{EnvironmentName, Position, Subjects};
+
+/// The extension's OID, 2.25.359751318890451660: provisional, until there is an enterprise number.
+pub const EXTENSION_OID: &[u64] = &[2, 25, 359_751_318_890_451_660];
+
+/// The OID's content octets (X.690, section 8.19), as they stand in a certificate.
+pub const EXTENSION_OID_DER: &[u8] = &[0x69, 0x84, 0xff, 0x85, 0xfd, 0xb2, 0x8f, 0xc6, 0xa5, 0x4c];
+
+/// What a credential says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The environment, by the name that a service decides by.
+    pub environment: EnvironmentName,
+    /// The credential's own position.
+    pub position: Position,
+    /// What it dies with.
+    pub subjects: Subjects,
+}
+
+/// Why bytes are not a binding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindingError {
+    /// They are not the DER of `CurfewBinding`.
+    #[error("not the DER of a CurfewBinding")]
+    Der,
+    /// The environment has no valid name.
+    #[error("the environment's name is not valid")]
+    Environment,
+    /// A number is zero, is missing, is too many, or contradicts another.
+    #[error("the numbers are not owner, workload, environment, lineage and, of a task, its number")]
+    Numbers,
+}
+
+/// The claim `curfew`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claim {
+    env: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<u64>,
+    pos: u64,
+    sub: Vec<u64>,
+}
+
+impl From<&Binding> for Claim {
+    fn from(binding: &Binding) -> Self {
+        Self {
+            env: binding.environment.as_str().to_owned(),
+            task: binding.subjects.task.map(Position::get),
+            pos: binding.position.get(),
+            sub: binding.listed().collect(),
+        }
+    }
+}
+
+impl TryFrom<Claim> for Binding {
+    type Error = BindingError;
+
+    fn try_from(claim: Claim) -> Result<Self, BindingError> {
+        Self::of(&claim.env, claim.task, claim.pos, &claim.sub)
+    }
+}
+
+impl Binding {
+    /// Everything that the credential dies with, itself included.
+    pub fn numbers(&self) -> impl Iterator<Item = Position> + use<> {
+        self.subjects.numbers(self.position)
+    }
+
+    /// Owner, workload, environment, lineage (itself if it is the first), and the task if any.
+    fn listed(&self) -> impl Iterator<Item = u64> + use<> {
+        let Subjects { owner, workload, environment, task, lineage } = self.subjects;
+        let always = [owner, workload, environment, lineage.unwrap_or(self.position)];
+        always.into_iter().chain(task).map(Position::get)
+    }
+
+    fn of(environment: &str, task: Option<u64>, position: u64, numbers: &[u64]) -> Result<Self, BindingError> {
+        let (owner, workload, place, lineage) = match (numbers, task) {
+            ([owner, workload, place, lineage], None) => (*owner, *workload, *place, *lineage),
+            ([owner, workload, place, lineage, last], Some(task)) if *last == task => (*owner, *workload, *place, *lineage),
+            _ => return Err(BindingError::Numbers),
+        };
+        if position == 0 || numbers.contains(&0) || lineage > position {
+            return Err(BindingError::Numbers);
+        }
+        let subjects = Subjects {
+            owner: Position::new(owner),
+            workload: Position::new(workload),
+            environment: Position::new(place),
+            task: task.map(Position::new),
+            lineage: (lineage != position).then_some(Position::new(lineage)),
+        };
+        let environment = environment.parse().map_err(|_not_a_name| BindingError::Environment)?;
+        Ok(Self { environment, position: Position::new(position), subjects })
+    }
+
+    /// The DER of `CurfewBinding`, the value of the extension.
+    pub fn to_der(&self) -> Vec<u8> {
+        let mut numbers = Vec::with_capacity(64);
+        self.listed().for_each(|number| write(&mut numbers, INTEGER, &integer(number)));
+        let mut fields = Vec::with_capacity(160);
+        write(&mut fields, UTF8_STRING, self.environment.as_str().as_bytes());
+        if let Some(task) = self.subjects.task {
+            write(&mut fields, TASK, &integer(task.get()));
+        }
+        write(&mut fields, INTEGER, &integer(self.position.get()));
+        write(&mut fields, SEQUENCE, &numbers);
+        let mut der = Vec::with_capacity(fields.len() + 4);
+        write(&mut der, SEQUENCE, &fields);
+        der
+    }
+
+    /// Reads the value of the extension.
+    ///
+    /// # Errors
+    /// If it is anything but the one DER form of a binding: what does not encode back to the same
+    /// bytes is refused.
+    pub fn from_der(der: &[u8]) -> Result<Self, BindingError> {
+        let mut rest = der;
+        let mut fields = read(&mut rest, SEQUENCE)?;
+        let environment = read(&mut fields, UTF8_STRING)?;
+        let task = fields.starts_with(&[TASK]).then(|| number(&mut fields, TASK)).transpose()?;
+        let position = number(&mut fields, INTEGER)?;
+        let mut listed = read(&mut fields, SEQUENCE)?;
+        let mut numbers = Vec::with_capacity(5);
+        while !listed.is_empty() {
+            numbers.push(number(&mut listed, INTEGER)?);
+        }
+        let environment = std::str::from_utf8(environment).map_err(|_not_utf8| BindingError::Environment)?;
+        let binding = Self::of(environment, task, position, &numbers)?;
+        if binding.to_der() == der { Ok(binding) } else { Err(BindingError::Der) }
+    }
+}
+
+const INTEGER: u8 = 0x02;
+const UTF8_STRING: u8 = 0x0c;
+const SEQUENCE: u8 = 0x30;
+/// `[0] IMPLICIT INTEGER`.
+const TASK: u8 = 0x80;
+
+/// The content of an INTEGER: big-endian, as short as it goes, never negative.
+fn integer(value: u64) -> Vec<u8> {
+    let bytes = value.to_be_bytes();
+    let content: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
+    let sign = content.first().is_none_or(|first| *first >= 0x80);
+    sign.then_some(0).into_iter().chain(content).collect()
+}
+
+fn write(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    out.push(tag);
+    let length: Vec<u8> = content.len().to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+    match *length {
+        [] => out.push(0),
+        [short] if short < 0x80 => out.push(short),
+        _ => {
+            out.push(0x80 | u8::try_from(length.len()).unwrap_or(0));
+            out.extend_from_slice(&length);
+        }
+    }
+    out.extend_from_slice(content);
+}
+
+/// Takes one element with this tag off the front. A binding never needs a length of three bytes.
+fn read<'a>(input: &mut &'a [u8], tag: u8) -> Result<&'a [u8], BindingError> {
+    let (length, rest) = match **input {
+        [found, 0x81, length, ref rest @ ..] if found == tag => (usize::from(length), rest),
+        [found, 0x82, high, low, ref rest @ ..] if found == tag => (usize::from(u16::from_be_bytes([high, low])), rest),
+        [found, length @ ..0x80, ref rest @ ..] if found == tag => (usize::from(length), rest),
+        _ => return Err(BindingError::Der),
+    };
+    let (content, rest) = rest.split_at_checked(length).ok_or(BindingError::Der)?;
+    *input = rest;
+    Ok(content)
+}
+
+fn number(input: &mut &[u8], tag: u8) -> Result<u64, BindingError> {
+    let content = read(input, tag)?;
+    let magnitude = content.strip_prefix(&[0]).unwrap_or(content);
+    let mut bytes = [0; 8];
+    let start = bytes.len().checked_sub(magnitude.len()).ok_or(BindingError::Der)?;
+    bytes.get_mut(start..).ok_or(BindingError::Der)?.copy_from_slice(magnitude);
+    Ok(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in crate::formats) fn bindings() -> impl Strategy<Value = Binding> {
+        let number = || prop_oneof![1..300u64, 1..u64::MAX >> 1].prop_map(Position::new);
+        let subjects = (number(), number(), number(), proptest::option::of(number()));
+        ("[a-z0-9][a-z0-9._-]{0,61}[a-z0-9]", number(), subjects, proptest::option::of(1..u64::MAX)).prop_map(
+            |(environment, position, (owner, workload, place, task), lineage)| Binding {
+                environment: environment.parse().expect("a name"),
+                position,
+                subjects: Subjects {
+                    owner,
+                    workload,
+                    environment: place,
+                    task,
+                    lineage: lineage.map(|number| Position::new(number % position.get())).and_then(Position::non_zero),
+                },
+            },
+        )
+    }
+
+    fn sample(task: Option<u64>) -> Binding {
+        let subjects = Subjects {
+            owner: Position::new(7),
+            workload: Position::new(200),
+            environment: Position::new(9),
+            task: task.map(Position::new),
+            lineage: None,
+        };
+        Binding { environment: "production".parse().expect("a name"), position: Position::new(65_536), subjects }
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_read_back(binding in bindings()) {
+            prop_assert_eq!(Binding::from_der(&binding.to_der()), Ok(binding.clone()));
+            let json = serde_json::to_vec(&Claim::from(&binding)).expect("JSON");
+            let claim: Claim = serde_json::from_slice(&json).expect("the same");
+            prop_assert_eq!(Binding::try_from(claim), Ok(binding));
+        }
+
+        #[test]
+        fn another_encoding_never_reads_as_the_same(binding in bindings(), at: prop::sample::Index, byte: u8) {
+            let mut der = binding.to_der();
+            let at = at.index(der.len());
+            prop_assume!(der[at] != byte);
+            der[at] = byte;
+            prop_assert_ne!(Binding::from_der(&der), Ok(binding));
+        }
+
+        #[test]
+        fn no_bytes_bring_the_reader_down(bytes: Vec<u8>) {
+            let _ = Binding::from_der(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_der_is_what_the_document_says() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let plain = "3021 0c0a70726f64756374696f6e 0203010000 300e 020107 020200c8 020109 0203010000";
+        assert_eq!(hex(&sample(None).to_der()), plain.replace(' ', ""));
+        let task = "3027 0c0a70726f64756374696f6e 80010b 0203010000 3011 020107 020200c8 020109 0203010000 02010b";
+        assert_eq!(hex(&sample(Some(11)).to_der()), task.replace(' ', ""));
+    }
+
+    #[test]
+    fn the_oid_octets_are_those_of_its_arcs() {
+        let [2, 25, last] = *EXTENSION_OID else { panic!("three arcs under 2.25") };
+        let mut groups: Vec<u8> = (0..9).map(|group| u8::try_from(last >> (7 * group) & 0x7f).expect("seven bits")).collect();
+        groups.reverse();
+        let first = groups.iter().position(|group| *group != 0).expect("not zero");
+        let mut octets = vec![2 * 40 + 25];
+        octets.extend(groups[first..].iter().enumerate().map(|(at, group)| if first + at < 8 { group | 0x80 } else { *group }));
+        assert_eq!(octets, EXTENSION_OID_DER);
+    }
+
+    #[test]
+    fn numbers_that_contradict_each_other_are_refused() {
+        for (task, position, numbers) in [
+            (None, 9, vec![1, 2, 3]),
+            (None, 9, vec![1, 2, 3, 4, 5]),
+            (Some(5), 9, vec![1, 2, 3, 4]),
+            (Some(5), 9, vec![1, 2, 3, 4, 6]),
+            (Some(5), 9, vec![1, 2, 3, 4, 5, 5]),
+            (None, 9, vec![0, 2, 3, 4]),
+            (None, 0, vec![1, 2, 3, 4]),
+            (None, 9, vec![1, 2, 3, 10]),
+        ] {
+            assert_eq!(Binding::of("production", task, position, &numbers), Err(BindingError::Numbers), "{numbers:?}");
+        }
+        assert_eq!(Binding::of("Production", None, 9, &[1, 2, 3, 4]), Err(BindingError::Environment));
+        assert!(serde_json::from_str::<Claim>(r#"{"env":"a","pos":9,"sub":[1,2,3,4],"more":1}"#).is_err());
+    }
+}

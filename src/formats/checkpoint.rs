@@ -1,0 +1,109 @@
+//! The signed checkpoint of the ledger: a C2SP tlog-checkpoint in a C2SP signed note, Ed25519.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest;
+
+use super::jwk::Ed25519;
+use super::list::from_hex;
+use crate::model::{Epoch, Position, TrustDomain};
+
+/// A checkpoint is refused beyond this many bytes.
+pub const MAX_CHECKPOINT: usize = 8 * 1024;
+
+/// What a checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The ledger's name, and the name of the key that signs for it.
+    pub origin: String,
+    /// How many entries; the last position.
+    pub size: Position,
+    /// The Merkle tree root over them.
+    pub root: [u8; 32],
+    /// Which history.
+    pub epoch: Epoch,
+}
+
+/// Why a text is not a checkpoint signed by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It is not a checkpoint in a signed note.
+    #[error("not a checkpoint of a Curfew ledger in a signed note")]
+    Form,
+    /// It names another ledger.
+    #[error("a checkpoint of another ledger")]
+    Origin,
+    /// There is no signature of the key.
+    #[error("not signed by the ledger's checkpoint key")]
+    Unsigned,
+    /// The signature of the key is wrong.
+    #[error("the signature is wrong")]
+    Signature,
+}
+
+/// The name of a trust domain's ledger, and of the key that signs its checkpoints.
+pub fn origin(trust_domain: &TrustDomain) -> String {
+    format!("{trust_domain}/curfew")
+}
+
+/// The key id of C2SP signed notes: the first four bytes of SHA-256(name || 0x0A || 0x01 || key).
+pub fn key_id(name: &str, key: &Ed25519) -> [u8; 4] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    [name.as_bytes(), b"\n\x01", &key.0].into_iter().for_each(|part| hash.update(part));
+    hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// How a checkpoint key is named among the keys: `<name>+<key id in hex>`, the first two parts of
+/// a C2SP verifier key.
+pub fn kid(name: &str, key: &Ed25519) -> String {
+    format!("{name}+{:08x}", u32::from_be_bytes(key_id(name, key)))
+}
+
+impl Checkpoint {
+    /// The note: origin, size, root, epoch, a blank line, and the signature of `key`.
+    ///
+    /// # Errors
+    /// If `sign` does not sign.
+    pub fn encode<E>(&self, key: &Ed25519, sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>) -> Result<String, E> {
+        let body = self.body();
+        let signature = [key_id(&self.origin, key).as_slice(), &sign(body.as_bytes())?].concat();
+        Ok(format!("{body}\n\u{2014} {} {}\n", self.origin, STANDARD.encode(signature)))
+    }
+
+    fn body(&self) -> String {
+        format!("{}\n{}\n{}\nepoch {}\n", self.origin, self.size, STANDARD.encode(self.root), self.epoch)
+    }
+
+    /// Reads a checkpoint of the ledger `origin` and checks the signature of `key`. Signatures of
+    /// others, such as witnesses, are not looked at.
+    ///
+    /// # Errors
+    /// If it is not one, or not signed by `key`.
+    pub fn decode(text: &str, origin: &str, key: &Ed25519) -> Result<Self, CheckpointError> {
+        use CheckpointError::{Form, Origin, Signature, Unsigned};
+        if text.len() > MAX_CHECKPOINT {
+            return Err(Form);
+        }
+        let (lines, signatures) = text.split_once("\n\n").ok_or(Form)?;
+        let mut lines = lines.split('\n');
+        let (Some(name), Some(size), Some(root), Some(epoch), None) =
+            (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
+        else {
+            return Err(Form);
+        };
+        if name != origin {
+            return Err(Origin);
+        }
+        let checkpoint = Self {
+            origin: origin.to_owned(),
+            size: size.parse().map_err(|_not_a_number| Form)?,
+            root: STANDARD.decode(root).ok().and_then(|root| root.try_into().ok()).ok_or(Form)?,
+            epoch: epoch.strip_prefix("epoch ").and_then(from_hex).map(Epoch).ok_or(Form)?,
+        };
+        let prefix = format!("\u{2014} {origin} ");
+        let mut ours = signatures.strip_suffix('\n').ok_or(Form)?.split('\n').filter_map(|line| line.strip_prefix(&prefix));
+        let signature =
+            ours.find_map(|line| Some(STANDARD.decode(line).ok()?.strip_prefix(&key_id(origin, key))?.to_vec())).ok_or(Unsigned)?;
+        if key.verifies(checkpoint.body().as_bytes(), &signature) { Ok(checkpoint) } else { Err(Signature) }
+    }
+}

@@ -1,0 +1,207 @@
+//! The public keys: the document at `/v1/keys`, and the JWK set of the token keys for stock
+//! libraries (RFC 7517) at `/.well-known/jwks.json`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::jwk::{Ed25519, P256};
+use crate::model::{KeyPurpose, Position, PublicKey, Timestamp, TrustDomain};
+
+/// The document is refused beyond this many bytes.
+pub const MAX_KEYS: usize = 1024 * 1024;
+
+/// What the document says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The domain whose identities are issued.
+    pub trust_domain: TrustDomain,
+    /// `iss` of tokens and lists.
+    pub issuer: String,
+    /// Each key with its number.
+    pub keys: Vec<(Position, PublicKey)>,
+}
+
+/// Why a document is not a set of keys, or keys cannot be written as one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeysError {
+    /// It is not a JSON object of this shape.
+    #[error("not a keys document: {0}")]
+    Json(String),
+    /// The trust domain is not one.
+    #[error("the trust domain of the keys document is not valid")]
+    TrustDomain,
+    /// A key of a known purpose cannot be used.
+    #[error("the {purpose} key `{kid}` cannot be used: {problem}")]
+    Key {
+        /// What it signs.
+        purpose: KeyPurpose,
+        /// Its name.
+        kid: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document<'a> {
+    trust_domain: String,
+    issuer: String,
+    #[serde(borrow)]
+    keys: Vec<Jwk<'a>>,
+}
+
+/// One key. Members that are not here are ignored (RFC 7517, section 4).
+#[derive(Serialize, Deserialize)]
+struct Jwk<'a> {
+    kty: &'a str,
+    #[serde(default)]
+    crv: &'a str,
+    #[serde(default)]
+    x: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    y: Option<String>,
+    #[serde(rename = "use", default)]
+    usage: &'a str,
+    #[serde(default)]
+    alg: &'a str,
+    #[serde(default)]
+    kid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    x5c: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    purpose: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
+    /// Unix milliseconds, as in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct JwkSet<'a> {
+    keys: Vec<Jwk<'a>>,
+}
+
+/// The public key of a certificate, if it is a P-256 one.
+pub fn certificate_key(der: &[u8]) -> Option<P256> {
+    let (rest, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    rest.is_empty().then(|| P256::from_spki(certificate.public_key().raw)).flatten()
+}
+
+impl Keys {
+    /// The document at `/v1/keys`: every key with its purpose, number and end.
+    ///
+    /// # Errors
+    /// If a key's material is not what its purpose needs.
+    pub fn to_json(&self) -> Result<String, KeysError> {
+        let keys = self.keys.iter().map(|(number, key)| {
+            Ok(Jwk {
+                purpose: Some(key.purpose.to_string()),
+                n: Some(number.get()),
+                not_after: key.not_after.map(Timestamp::millis),
+                ..jwk(key)?
+            })
+        });
+        let document = Document {
+            trust_domain: self.trust_domain.to_string(),
+            issuer: self.issuer.clone(),
+            keys: keys.collect::<Result<_, KeysError>>()?,
+        };
+        serde_json::to_string(&document).map_err(|error| KeysError::Json(error.to_string()))
+    }
+
+    /// The JWK set of the token keys only: what verifies a token must not verify a list.
+    ///
+    /// # Errors
+    /// If a key's material is not what its purpose needs.
+    pub fn to_jwks(&self) -> Result<String, KeysError> {
+        let tokens = self.keys.iter().filter(|(_, key)| key.purpose == KeyPurpose::Token);
+        let set = JwkSet { keys: tokens.map(|(_, key)| jwk(key)).collect::<Result<_, _>>()? };
+        serde_json::to_string(&set).map_err(|error| KeysError::Json(error.to_string()))
+    }
+
+    /// Reads the document at `/v1/keys`. A key whose purpose is not known here is left out, so that
+    /// a newer broker does not stop an older verifier.
+    ///
+    /// # Errors
+    /// If it is not such a document, or a key of a known purpose cannot be used.
+    pub fn from_json(text: &str) -> Result<Self, KeysError> {
+        if text.len() > MAX_KEYS {
+            return Err(KeysError::Json(format!("longer than {MAX_KEYS} bytes")));
+        }
+        let document: Document<'_> = serde_json::from_str(text).map_err(|error| KeysError::Json(error.to_string()))?;
+        let trust_domain = document.trust_domain.parse().map_err(|_not_a_domain| KeysError::TrustDomain)?;
+        let known = document.keys.iter().filter_map(|jwk| Some((jwk.purpose.as_ref()?.parse().ok()?, jwk)));
+        let keys = known.map(|(purpose, jwk)| public_key(purpose, jwk)).collect::<Result<_, _>>()?;
+        Ok(Self { trust_domain, issuer: document.issuer, keys })
+    }
+}
+
+fn jwk(key: &PublicKey) -> Result<Jwk<'static>, KeysError> {
+    let unusable = |problem| KeysError::Key { purpose: key.purpose, kid: key.kid.clone(), problem };
+    let elliptic = |point: P256, x5c| Jwk {
+        kty: "EC",
+        crv: "P-256",
+        x: point.x(),
+        y: Some(point.y()),
+        usage: "sig",
+        alg: "ES256",
+        kid: key.kid.clone(),
+        x5c,
+        purpose: None,
+        n: None,
+        not_after: None,
+    };
+    match key.purpose {
+        KeyPurpose::Token | KeyPurpose::List => {
+            P256::from_spki(&key.material).map(|point| elliptic(point, None)).ok_or_else(|| unusable("it is not a P-256 key"))
+        }
+        KeyPurpose::Issuer => certificate_key(&key.material)
+            .map(|point| elliptic(point, Some(vec![STANDARD.encode(&key.material)])))
+            .ok_or_else(|| unusable("it is not a certificate with a P-256 key")),
+        KeyPurpose::Checkpoint => Ed25519::from_spki(&key.material)
+            .map(|edwards| Jwk {
+                kty: "OKP",
+                crv: "Ed25519",
+                x: URL_SAFE_NO_PAD.encode(edwards.0),
+                y: None,
+                usage: "sig",
+                alg: "EdDSA",
+                kid: key.kid.clone(),
+                x5c: None,
+                purpose: None,
+                n: None,
+                not_after: None,
+            })
+            .ok_or_else(|| unusable("it is not an Ed25519 key")),
+    }
+}
+
+fn public_key(purpose: KeyPurpose, found: &Jwk<'_>) -> Result<(Position, PublicKey), KeysError> {
+    let unusable = |problem| KeysError::Key { purpose, kid: found.kid.clone(), problem };
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+    let material = match purpose {
+        KeyPurpose::Token | KeyPurpose::List => {
+            let point = bytes(&found.x).zip(found.y.as_deref().and_then(bytes));
+            point.and_then(|(x, y)| P256::from_coordinates(&x, &y)).map(|point| point.to_spki())
+        }
+        KeyPurpose::Issuer => match found.x5c.as_deref() {
+            Some([certificate]) => STANDARD.decode(certificate).ok(),
+            Some(_) | None => None,
+        },
+        KeyPurpose::Checkpoint => bytes(&found.x).and_then(|key| key.try_into().ok()).map(|key| Ed25519(key).to_spki()),
+    };
+    let key = PublicKey {
+        purpose,
+        kid: found.kid.clone(),
+        material: material.ok_or_else(|| unusable("its members are not valid"))?,
+        not_after: found.not_after.map(Timestamp::from_millis),
+    };
+    let number = found.n.map(Position::new).and_then(Position::non_zero).ok_or_else(|| unusable("it has no number `n`"))?;
+    // The members say twice what the key is: they have to agree.
+    let again = Jwk { purpose: None, n: None, not_after: None, ..jwk(&key)? };
+    let same = (again.kty, again.crv, again.alg, again.usage, &again.x, &again.y, &again.x5c)
+        == (found.kty, found.crv, found.alg, found.usage, &found.x, &found.y, &found.x5c);
+    if same { Ok((number, key)) } else { Err(unusable("its members contradict each other")) }
+}

@@ -1,0 +1,95 @@
+use super::*;
+use crate::formats::checkpoint::Checkpoint;
+use crate::formats::keyset::Keys;
+use crate::model::{Entry, Epoch, Event, Position};
+
+fn domain() -> TrustDomain {
+    "example.org".parse().expect("a trust domain")
+}
+
+fn material() -> Material {
+    Material::generate(&domain(), &Entropy::system(), Timestamp::from_seconds(1_790_000_000)).expect("random bytes")
+}
+
+/// A ledger in which these keys were activated from position 2 on.
+fn facts(keys: Vec<PublicKey>) -> Facts {
+    let mut facts = Facts::default();
+    let opened = Event::LedgerOpened { epoch: Epoch([1; 16]), trust_domain: domain() };
+    for (event, position) in std::iter::once(opened).chain(keys.into_iter().map(Event::KeyActivated)).zip(1..) {
+        facts.apply(&Entry { position: Position::new(position), time: Timestamp::EPOCH, actor: None, request_id: None, event });
+    }
+    facts
+}
+
+#[test]
+fn what_was_written_reads_back_as_the_same_keys() {
+    let material = material();
+    let again = Material::from_pem(&domain(), &material.to_pem(), &Entropy::system()).expect("was written");
+    assert_eq!(again.public_keys(), material.public_keys());
+    let kinds: Vec<KeyPurpose> = material.public_keys().iter().map(|key| key.purpose).collect();
+    assert_eq!(kinds, KeyPurpose::ALL);
+}
+
+#[test]
+fn a_keyring_has_the_numbers_of_the_activations() {
+    let material = material();
+    let keys = material.public_keys();
+    let keyring = material.into_keyring(&facts(keys.clone())).expect("all activated");
+    let numbers = [&keyring.token, &keyring.issuer.key, &keyring.list, &keyring.checkpoint].map(|key| (key.number.get(), key.kid.clone()));
+    assert_eq!(numbers.to_vec(), (2..6).zip(keys.into_iter().map(|key| key.kid)).collect::<Vec<_>>());
+}
+
+#[test]
+fn keys_of_another_ledger_do_not_sign() {
+    let others = material().public_keys();
+    let error = material().into_keyring(&facts(others)).expect_err("never activated");
+    assert!(matches!(error, KeyError::NotActivated { purpose: KeyPurpose::Issuer, .. }), "{error}");
+}
+
+#[test]
+fn every_public_key_passes_through_the_keys_document() {
+    let keys = material().public_keys().into_iter().zip(2..).map(|(key, number)| (Position::new(number), key)).collect();
+    let keys = Keys { trust_domain: domain(), issuer: "https://broker.example".to_owned(), keys };
+    assert_eq!(Keys::from_json(&keys.to_json().expect("usable keys")), Ok(keys));
+}
+
+#[test]
+fn the_checkpoint_key_signs_checkpoints_of_its_ledger() {
+    let material = material();
+    let keys = material.public_keys();
+    let keyring = material.into_keyring(&facts(keys)).expect("all activated");
+    let key = Ed25519::from_spki(keyring.checkpoint.public_key()).expect("Ed25519");
+    let origin = checkpoint::origin(&domain());
+    let checkpoint = Checkpoint { origin: origin.clone(), size: Position::new(9), root: [7; 32], epoch: Epoch([1; 16]) };
+    let note = checkpoint.encode(&key, |message| keyring.checkpoint.sign(message)).expect("signs");
+    assert_eq!(Checkpoint::decode(&note, &origin, &key), Ok(checkpoint));
+    assert_eq!(keyring.checkpoint.kid, checkpoint::kid(&origin, &key));
+}
+
+#[test]
+fn an_issuer_certificate_of_another_key_or_domain_is_refused() {
+    let (one, other) = (material().to_pem(), material().to_pem());
+    let mixed = PemFiles { issuer_certificate: other.issuer_certificate, ..one };
+    let error = Material::from_pem(&domain(), &mixed, &Entropy::system()).expect_err("another key");
+    assert_eq!(error.to_string(), "the issuer certificate cannot be used: it is of another key than the issuer key");
+    let elsewhere = "example.net".parse().expect("a trust domain");
+    let error = Material::from_pem(&elsewhere, &material().to_pem(), &Entropy::system()).expect_err("another domain");
+    assert!(error.to_string().contains("spiffe://example.net"), "{error}");
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_private_key() {
+    let material = material();
+    let pem = material.to_pem();
+    let keys = [&pem.token_key, &pem.issuer_key, &pem.list_key, &pem.checkpoint_key];
+    let entropy = Entropy::system();
+    let broken = PemFiles { list_key: Zeroizing::new(pem.list_key.replace("PRIVATE KEY", "EC PRIVATE KEY")), ..material.to_pem() };
+    let error = Material::from_pem(&domain(), &broken, &entropy).expect_err("another label");
+    let facts = facts(material.public_keys());
+    let printed = format!("{pem:?} {material:?} {error} {error:?} {:?}", material.into_keyring(&facts));
+    for key in keys {
+        let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+        let longest = body.get(40..60).expect("longer than that");
+        assert!(!printed.contains(longest) && !printed.contains(key.as_str()));
+    }
+}

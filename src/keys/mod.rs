@@ -1,0 +1,48 @@
+//! What signs: one key per purpose, behind a seam that a hardware module fits.
+//!
+//! Bytes go in, a signature comes out; the private half never leaves. A key signs only after its
+//! activation stands in the ledger.
+
+mod certificate;
+pub mod identity;
+mod keyring;
+mod material;
+mod pem;
+mod signer;
+
+pub use certificate::{set_validity, uri};
+pub use keyring::{Issuer, Keyring, SigningKey};
+pub use material::{Material, PemFiles};
+pub use signer::{SignError, Signer, X509Signer};
+
+use crate::model::KeyPurpose;
+
+/// Why keys cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The operating system gave no random bytes to make a key of.
+    #[error("no key could be made: {0}")]
+    Generate(&'static str),
+    /// The material is not what it has to be. Never shows the material.
+    #[error("the {what} cannot be used: {problem}")]
+    Unusable {
+        /// Which key or certificate.
+        what: &'static str,
+        /// What is wrong, and what to bring.
+        problem: String,
+    },
+    /// The ledger does not know the key.
+    #[error("the {purpose} key `{kid}` was never activated in this ledger: the keys belong to another one")]
+    NotActivated {
+        /// What it signs.
+        purpose: KeyPurpose,
+        /// Its name.
+        kid: String,
+    },
+}
+
+impl KeyError {
+    fn unusable(what: &'static str, problem: impl std::fmt::Display) -> Self {
+        Self::Unusable { what, problem: problem.to_string() }
+    }
+}

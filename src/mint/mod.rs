@@ -1,0 +1,98 @@
+//! Signs what is recorded, and nothing else: `&Recorded` becomes a token or a certificate.
+
+mod certificate;
+mod request;
+
+use std::sync::Arc;
+
+pub use certificate::ServerNames;
+pub use request::SigningRequest;
+
+use crate::formats::binding::Binding;
+use crate::formats::claims::{TokenClaims, TokenKind};
+use crate::formats::jws::EncodeError;
+use crate::keys::{Keyring, SignError};
+use crate::ledger::Recorded;
+use crate::model::Position;
+
+/// Signs recorded issuances.
+#[derive(Clone, Debug)]
+pub struct Minter {
+    keyring: Arc<Keyring>,
+    issuer_url: String,
+}
+
+/// Why something recorded was not signed. The row stays, and is harmless.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// It was recorded as another kind of credential.
+    #[error("recorded as another kind of credential")]
+    Kind,
+    /// It was recorded for another key than the one in use.
+    #[error("recorded for the key {recorded}, and {in_use} is in use")]
+    Key {
+        /// The key in the record.
+        recorded: Position,
+        /// The key in the keyring.
+        in_use: Position,
+    },
+    /// The signing request holds another public key than the record.
+    #[error("recorded for another public key")]
+    PublicKey,
+    /// It cannot be written down.
+    #[error("cannot be encoded: {0}")]
+    Encoding(String),
+    /// The key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl Minter {
+    /// Signs with `keyring`; tokens name `issuer_url` as `iss`.
+    pub const fn new(keyring: Arc<Keyring>, issuer_url: String) -> Self {
+        Self { keyring, issuer_url }
+    }
+
+    /// The keys in use.
+    pub const fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// Signs a token.
+    ///
+    /// # Errors
+    /// If it was recorded as something else, or for another key, or the key does not sign.
+    pub fn token(&self, recorded: &Recorded) -> Result<String, MintError> {
+        let issued = recorded.issued();
+        let kind = TokenKind::of(issued.kind).ok_or(MintError::Kind)?;
+        let key = &self.keyring.token;
+        same_key(issued.key, key.number)?;
+        let claims = TokenClaims {
+            kind,
+            issuer: self.issuer_url.clone(),
+            subject: recorded.spiffe_id().clone(),
+            audience: issued.audience.clone().ok_or(MintError::Kind)?,
+            issued_at: issued.issued_at,
+            expires_at: issued.expires_at,
+            id: recorded.id(),
+            scopes: issued.scopes.clone(),
+            confirmation: issued.confirmation,
+            binding: binding(recorded),
+        };
+        claims.encode(&key.kid, |message| key.sign(message)).map_err(|error| match error {
+            EncodeError::Json(error) => MintError::Encoding(error.to_string()),
+            EncodeError::Sign(error) => MintError::Sign(error),
+        })
+    }
+}
+
+fn same_key(recorded: Position, in_use: Position) -> Result<(), MintError> {
+    if recorded == in_use { Ok(()) } else { Err(MintError::Key { recorded, in_use }) }
+}
+
+fn binding(recorded: &Recorded) -> Binding {
+    Binding { environment: recorded.environment().clone(), position: recorded.position(), subjects: recorded.issued().subjects }
+}
+
+#[cfg(test)]
+mod tests;
