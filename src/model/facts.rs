@@ -269,6 +269,11 @@ impl Facts {
         self.downstreams.values().find(|known| known.record.name == *name)
     }
 
+    /// The last entry that touched any downstream: what was found among them before may have changed.
+    pub const fn downstreams_changed(&self) -> Position {
+        self.downstreams_changed
+    }
+
     /// The downstreams of an environment that accept tokens for `audience`.
     pub fn accepting_tokens<'a>(&'a self, environment: Position, audience: &'a Audience) -> impl Iterator<Item = &'a Known<Downstream>> {
         self.in_environment(environment).filter(move |known| known.record.accepts_tokens && known.record.audiences.contains(audience))
