@@ -249,9 +249,9 @@ pub(super) mod tests {
     #[test]
     fn the_der_is_what_the_document_says() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let plain = "3021 0c0a70726f64756374696f6e 0203010000 300e 020107 020200c8 020109 0203010000";
+        let plain = "3022 0c0a70726f64756374696f6e 0203010000 300f 020107 020200c8 020109 0203010000";
         assert_eq!(hex(&sample(None).to_der()), plain.replace(' ', ""));
-        let task = "3027 0c0a70726f64756374696f6e 80010b 0203010000 3011 020107 020200c8 020109 0203010000 02010b";
+        let task = "3028 0c0a70726f64756374696f6e 80010b 0203010000 3012 020107 020200c8 020109 0203010000 02010b";
         assert_eq!(hex(&sample(Some(11)).to_der()), task.replace(' ', ""));
     }
 

@@ -86,7 +86,8 @@ fn nothing_that_is_printed_holds_a_private_key() {
     let broken = PemFiles { list_key: Zeroizing::new(pem.list_key.replace("PRIVATE KEY", "EC PRIVATE KEY")), ..material.to_pem() };
     let error = Material::from_pem(&domain(), &broken, &entropy).expect_err("another label");
     let facts = facts(material.public_keys());
-    let printed = format!("{pem:?} {material:?} {error} {error:?} {:?}", material.into_keyring(&facts));
+    let before = format!("{pem:?} {material:?} {error} {error:?}");
+    let printed = format!("{before} {:?}", material.into_keyring(&facts));
     for key in keys {
         let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
         let longest = body.get(40..60).expect("longer than that");
