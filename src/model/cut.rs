@@ -9,9 +9,11 @@ use super::{Position, Reason, Timestamp};
 pub const CUT_GRACE: Duration = Duration::from_secs(120);
 
 /// When a cut made at `now` leaves the list, if the last of what it covers expires at `last_expiry`;
-/// `None` if nothing of it can be alive anywhere, so that it never enters the list.
+/// `None` if nothing of it can be alive anywhere, so that it never enters the list. A whole second,
+/// as lists state it, so that broker and verifiers agree on when a cut has left.
 pub fn cut_ends(last_expiry: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    Some(last_expiry.plus(CUT_GRACE)).filter(|ends| *ends > now)
+    let ends = Timestamp::from_seconds(last_expiry.plus(CUT_GRACE).millis().div_ceil(1000));
+    Some(ends).filter(|ends| *ends > now)
 }
 
 /// What a credential stands on. Its own position is `credential`.
