@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::ambient::Clock;
 use crate::formats::checkpoint::Checkpoint;
+use crate::formats::jwk::Ed25519;
 use crate::formats::list::List;
 use crate::keys::Keyring;
 use crate::ledger::Ledger;
@@ -117,15 +118,14 @@ impl Publisher {
     /// # Errors
     /// If the ledger is not open, or the key does not sign. What was published before stays.
     pub fn publish(&self) -> Result<Arc<Publication>, PublishError> {
-        // The clock is read before the head, and the head before the cuts: so every cut that was
-        // committed before `iat` is in, and every cut up to `pos` is in.
+        // The clock is read first, so that every cut that was committed before `iat` is in; head
+        // and cuts are of one moment, so that every cut up to `pos` is in and none above it.
         let now = self.clock.now();
-        let head = self.ledger.head();
-        let (epoch, mut cuts) = {
+        let (head, epoch, mut cuts) = {
             let facts = self.ledger.facts();
             let epoch = facts.epoch().ok_or(PublishError::NoEpoch)?;
-            let listed = |cut: &&Cut| cut.position <= head.position && cut.ends > now;
-            (epoch, facts.cuts().iter().filter(listed).copied().collect::<Vec<_>>())
+            let cuts: Vec<Cut> = facts.cuts().iter().filter(|cut| cut.ends > now).copied().collect();
+            (self.ledger.head(), epoch, cuts)
         };
         cuts.sort_unstable_by_key(|cut| cut.position);
         let list = List {
@@ -161,7 +161,7 @@ impl Publisher {
 
     fn sign(&self, list: &List) -> Result<Publication, PublishError> {
         let key = &self.keyring.list;
-        let jws = list.encode(&key.kid, |input| key.signer.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
+        let jws = list.encode(&key.kid, |input| key.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
         Ok(Publication { position: list.position, issued_at: list.issued_at, jws })
     }
 
@@ -174,7 +174,8 @@ impl Publisher {
         let epoch = self.ledger.facts().epoch().ok_or(PublishError::NoEpoch)?;
         let checkpoint = Checkpoint { origin: self.settings.origin.clone(), size: head.position, root: head.root, epoch };
         let key = &self.keyring.checkpoint;
-        checkpoint.encode(&key.public, |text| key.signer.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
+        let public = Ed25519::from_spki(key.public_key()).ok_or_else(|| PublishError::Sign("not an Ed25519 key".to_owned()))?;
+        checkpoint.encode(&public, |text| key.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.

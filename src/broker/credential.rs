@@ -59,11 +59,6 @@ impl Death {
     }
 }
 
-fn resource(issued: &Issued) -> Resource {
-    let subjects = issued.subjects;
-    Resource::Credential { owner: subjects.owner, workload: subjects.workload, environment: subjects.environment, kind: issued.kind }
-}
-
 impl Broker {
     /// What the ledger knows of a credential.
     ///
@@ -71,7 +66,7 @@ impl Broker {
     /// `NotFound` unless the whole id is right; `Denied` by policy.
     pub async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<CredentialStory, Error> {
         let issued = self.issued(id).await?;
-        self.authorise(caller, Action::ReadCredential, |_, _| Ok(resource(&issued))).await?;
+        self.authorise(caller, Action::ReadCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
         let facts = self.ledger.facts();
         let subjects = issued.subjects;
         let unknown = |number: Position| format!("#{number}");
@@ -99,7 +94,7 @@ impl Broker {
         &self, caller: &Caller, id: CredentialId, reason: Reason, note: Option<Note>, limits: Limits,
     ) -> Result<Revoked, Error> {
         let issued = self.issued(id).await?;
-        self.authorise(caller, Action::RevokeCredential, |_, _| Ok(resource(&issued))).await?;
+        self.authorise(caller, Action::RevokeCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
         let plan = move |present: &Present<'_>| plan(present, &issued, id, (reason, note), limits);
         let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
         Ok(Revoked::new(&committed, planned))

@@ -102,7 +102,7 @@ impl Broker {
     /// # Errors
     /// As for [`Broker::issue_token`].
     pub async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
-        let key = &self.keyring.issuer;
+        let key = &self.keyring.issuer.key;
         let request = IssueRequest {
             kind: CredentialKind::Certificate,
             environment: ask.environment,
@@ -113,8 +113,8 @@ impl Broker {
             bearer: false,
             purpose: ask.purpose,
             public_key_hash: Some(ask.signing_request.public_key_hash()),
-            key: key.number(),
-            key_not_after: key.not_after(),
+            key: key.number,
+            key_not_after: key.not_after,
             request_id: ask.request_id,
         };
         let recorded = self.record(caller, &request).await?;

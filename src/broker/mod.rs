@@ -13,7 +13,7 @@ use crate::keys::Keyring;
 use crate::ledger::{Change, Committed, Ledger, Present};
 use crate::mint::Minter;
 use crate::model::{Denial, DenialCode, Event, Facts, Note, Refusal, SpiffeId, Timestamp};
-use crate::policy::{Action, Caller, Engine, Resource, Role};
+use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
 
 mod census;
 mod credential;
@@ -40,7 +40,7 @@ pub use owner::OwnerStory;
 pub use policy::PolicyInForce;
 pub use registry::{ClosedRecord, Exported};
 pub use revoke::{Limits, Reinstated, Revoked, Target, Withdrawal};
-pub use task::{Opening, TaskClosed, TaskStory};
+pub use task::{Opening, TaskStory};
 pub use whoami::{Allowance, WhoAmI};
 
 /// The broker.
@@ -102,7 +102,7 @@ impl Broker {
 
     /// How often a policy could not be evaluated since the start; each time was a refusal.
     pub fn policy_errors(&self) -> u64 {
-        self.engine.load().errors()
+        self.engine.load().evaluation_errors()
     }
 
     /// Whether a caller may not use its certificate any more, and why: it was revoked, or it has
@@ -111,7 +111,7 @@ impl Broker {
     /// # Errors
     /// The reason.
     pub fn admit(&self, caller: &Caller) -> Result<(), Denial> {
-        caller.admitted(&self.ledger.facts(), self.clock.now())
+        admit(caller, &self.ledger.facts(), self.clock.now())
     }
 
     /// Runs `decide` on the facts and the engine of the policy that they name.
@@ -140,9 +140,10 @@ impl Broker {
     async fn authorise(&self, caller: &Caller, action: Action, resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>) -> Result<(), Error> {
         let now = self.clock.now();
         let (role, resource) = self.decide(|engine, facts| -> Result<_, Error> {
-            caller.admitted(facts, now)?;
+            admit(caller, facts, now)?;
             let role = Role::of(caller, &self.administrators, facts);
             if role == Role::Unknown {
+                // Said before anything that it names is looked up, so that it learns nothing of what exists.
                 return Err(Denial::new(DenialCode::IdentityUnknown, format!("`{}` is in no record", caller.spiffe_id)).into());
             }
             let resource = resource(facts, now)?;

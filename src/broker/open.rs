@@ -1,15 +1,14 @@
 //! Before the first call: keys and policy are entries, and the broker has a certificate of its own.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Broker, Error, Issuance};
 use crate::keys::Material;
 use crate::ledger::{Change, Ledger, LedgerError, Present};
-use crate::mint::SigningRequest;
-use crate::model::{Event, PublicKey, SpiffeId};
-use crate::policy::{Engine, Grant};
+use crate::mint::{ServerNames, SigningRequest};
+use crate::model::{EnvironmentName, Event, PublicKey, SpiffeId};
+use crate::policy::{Engine, Grant, ServerCertificate};
 
 /// Why the broker cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +54,18 @@ impl Broker {
     ///
     /// # Errors
     /// If it cannot be recorded or signed.
-    pub async fn own_certificate(
-        &self, id: &SpiffeId, request: &SigningRequest, names: (&[String], &[IpAddr]),
-    ) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
-        let grant = {
-            let facts = self.ledger.facts();
-            Grant::for_broker(id, request.public_key_hash(), &facts, (self.keyring.issuer.number(), self.keyring.issuer.not_after()), OWN_CERTIFICATE, self.clock.now())?
+    pub async fn own_certificate(&self, id: &SpiffeId, environment: &EnvironmentName, request: &SigningRequest, names: &ServerNames) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+        let ask = ServerCertificate {
+            spiffe_id: id.clone(),
+            environment: environment.clone(),
+            public_key_hash: request.public_key_hash(),
+            key: self.keyring.issuer.key.number,
+            key_not_after: self.keyring.issuer.key.not_after,
+            ttl: Some(OWN_CERTIFICATE),
         };
+        let grant = Grant::own_certificate(ask, &self.ledger.facts(), self.clock.now())?;
         let recorded = self.ledger.record(grant, self.entropy.bytes()?).await?;
-        let chain = self.minter.server_certificate(&recorded, request, names.0, names.1)?;
-        Ok((chain, Issuance::of(&recorded)))
+        Ok((self.minter.server_certificate(&recorded, request, names)?, Issuance::of(&recorded)))
     }
 
     /// The keys that this broker signs with.

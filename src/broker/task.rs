@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Broker, Error, NamedCensus};
+use super::revoke::Planned;
+use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal};
 use crate::ledger::Present;
 use crate::model::{
     Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason, Refusal,
@@ -51,17 +52,6 @@ pub struct TaskStory {
     pub closed: Option<Position>,
 }
 
-/// What closing a task did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskClosed {
-    /// Where it was closed, the first time.
-    pub position: Position,
-    /// What was alive and has ended; nothing if it is repeated.
-    pub ended: NamedCensus,
-    /// Whether it had been closed before.
-    pub repeated: bool,
-}
-
 impl TaskStory {
     fn of(task: &KnownTask, facts: &Facts) -> Self {
         let record = &task.record;
@@ -94,7 +84,7 @@ impl Broker {
         let actor = caller.spiffe_id.clone();
         self.authorise(caller, Action::OpenTask, |facts, now| {
             let task = task(&ask, &caller.spiffe_id, facts, now)?;
-            Ok(Resource::Opening { owner: task.owner, environment: task.environment, workload: task.workload })
+            Ok(Resource::new_task(task))
         })
         .await?;
         let plan = move |present: &Present<'_>| {
@@ -110,31 +100,46 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound`; `Denied` by policy.
-    pub async fn close_task(&self, caller: &Caller, number: Position, reason: Reason, note: Option<Note>) -> Result<TaskClosed, Error> {
+    pub async fn close_task(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Revoked, Error> {
+        let ask = Withdrawal { reason: Reason::CessationOfOperation, note, suspend: false, limits: Limits::default() };
+        self.end_task(caller, number, Action::CloseTask, ask).await
+    }
+
+    /// Closes a task for a reason, as a revocation. Idempotent.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` by policy.
+    pub async fn revoke_task(&self, caller: &Caller, number: Position, ask: Withdrawal) -> Result<Revoked, Error> {
+        self.end_task(caller, number, Action::RevokeTask, ask).await
+    }
+
+    async fn end_task(&self, caller: &Caller, number: Position, action: Action, ask: Withdrawal) -> Result<Revoked, Error> {
         if self.ledger.facts().task(number).is_none() {
-            return self.closed_long_ago(caller, number).await;
+            return self.closed_long_ago(caller, number, action).await;
         }
-        self.authorise(caller, Action::CloseTask, |facts, _| resource(number, facts)).await?;
+        self.authorise(caller, action, |facts, _| resource(number, facts)).await?;
         let plan = move |present: &Present<'_>| {
             let task = present.facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
             if let Some(closed) = task.closed {
-                return Ok((Vec::new(), (NamedCensus::default(), Some(closed.at))));
+                return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(closed.at), standing: None }));
             }
             let census = present.living.census(Whose::Task { owner: task.record.owner, task: number }, present.now);
-            let ended = NamedCensus::of(&census, present.facts);
-            Ok((vec![closing(present, task, reason, note)], (ended, None)))
+            ask.limits.check(census.total)?;
+            let planned = Planned { ended: NamedCensus::of(&census, present.facts), first: None, standing: None };
+            let closing = closing(present, task, ask.reason, ask.note);
+            Ok(((!ask.limits.dry_run).then_some(closing).into_iter().collect(), planned))
         };
-        let (committed, (ended, first)) = self.change(Some(&caller.spiffe_id), plan).await?;
-        Ok(TaskClosed { position: first.or(committed.first).unwrap_or(committed.last), ended, repeated: first.is_some() })
+        let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
+        Ok(Revoked::new(&committed, planned))
     }
 
-    async fn closed_long_ago(&self, caller: &Caller, number: Position) -> Result<TaskClosed, Error> {
+    async fn closed_long_ago(&self, caller: &Caller, number: Position, action: Action) -> Result<Revoked, Error> {
         let not_found = || Error::from(Refusal::not_found("task", number));
         let position = self.ledger.closed_task(number).await?.ok_or_else(not_found)?;
         let stored = self.ledger.find(number).await?.ok_or_else(not_found)?;
         let Ok(Event::TaskOpened(task)) = stored.entry.map(|entry| entry.event) else { return Err(not_found()) };
-        self.authorise(caller, Action::CloseTask, |_, _| Ok(Resource::Task(task.into()))).await?;
-        Ok(TaskClosed { position, ended: NamedCensus::default(), repeated: true })
+        self.authorise(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
+        Ok(Revoked { position: Some(position), committed_at: self.clock.now(), ended: NamedCensus::default(), repeated: true, standing: None })
     }
 
     /// How a task stands.
@@ -154,7 +159,7 @@ impl Broker {
     /// # Errors
     /// `NotFound` for an unknown owner; `Denied`.
     pub async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
-        self.authorise(caller, Action::ListTasks, |_, _| Ok(Resource::System)).await?;
+        self.authorise(caller, Action::ReadTask, |_, _| Ok(Resource::System)).await?;
         let facts = self.ledger.facts();
         let owner = owner.map(|id| facts.owner(&id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", &id))).transpose()?;
         let mut tasks: Vec<_> = facts.tasks().filter(|task| owner.is_none_or(|owner| task.record.owner == owner)).collect();
@@ -203,7 +208,7 @@ impl Broker {
 
 fn resource(number: Position, facts: &Facts) -> Result<Resource, Refusal> {
     let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
-    Ok(Resource::Task(task.record.clone()))
+    Ok(task.into())
 }
 
 /// The task that was asked for, as these facts allow it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Broker, Error};
 use crate::model::{Audience, CredentialKind, Denial, EnvironmentName, Facts, Known, Standing, Timestamp, Workload};
-use crate::policy::{Caller, Engine, IssueRequest, Role};
+use crate::policy::{Caller, Engine, IssueRequest, Role, admit};
 
 /// Who the caller is.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Broker {
     pub fn who_am_i(&self, caller: &Caller) -> Result<WhoAmI, Error> {
         let now = self.clock.now();
         self.decide(|engine, facts| {
-            caller.admitted(facts, now)?;
+            admit(caller, facts, now)?;
             let role = Role::of(caller, &self.administrators, facts);
             let known = facts.workload(&caller.spiffe_id);
             let workload = known.and_then(|known| {
@@ -83,11 +83,7 @@ impl Broker {
     /// A request for the longest life, to be decided and never recorded.
     fn question(&self, kind: CredentialKind, environment: EnvironmentName, audience: Option<Audience>) -> IssueRequest {
         let certificate = kind == CredentialKind::Certificate;
-        let (key, key_not_after) = if certificate {
-            (self.keyring.issuer.number(), self.keyring.issuer.not_after())
-        } else {
-            (self.keyring.token.number, self.keyring.token.not_after)
-        };
+        let key = if certificate { &self.keyring.issuer.key } else { &self.keyring.token };
         IssueRequest {
             kind,
             environment,
@@ -98,8 +94,8 @@ impl Broker {
             bearer: false,
             purpose: None,
             public_key_hash: certificate.then_some([0; 32]),
-            key,
-            key_not_after,
+            key: key.number,
+            key_not_after: key.not_after,
             request_id: None,
         }
     }

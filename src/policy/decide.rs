@@ -84,7 +84,7 @@ impl Engine {
             purpose: request.purpose.clone(),
         };
         let (spiffe_id, environment) = (ground.workload.record.spiffe_id.clone(), ground.environment.record.name.clone());
-        Ok(Grant { issued, spiffe_id, environment, fence: facts.changed() })
+        Ok(Grant { issued, spiffe_id, environment, fence: facts.changed(), request_id: request.request_id.clone() })
     }
 
     /// What the policies say, now or remembered.

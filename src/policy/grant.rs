@@ -84,6 +84,7 @@ pub struct Grant {
     pub(super) spiffe_id: SpiffeId,
     pub(super) environment: EnvironmentName,
     pub(super) fence: Position,
+    pub(super) request_id: Option<String>,
 }
 
 impl Grant {
@@ -125,7 +126,7 @@ impl Grant {
             policy_hash: [0; 32],
             purpose: None,
         };
-        Ok(Self { issued, spiffe_id, environment, fence: facts.changed() })
+        Ok(Self { issued, spiffe_id, environment, fence: facts.changed(), request_id: None })
     }
 
     /// What will be recorded; its nonce is set when it is.
@@ -146,6 +147,11 @@ impl Grant {
     /// The position of the facts that it was decided on.
     pub const fn fence(&self) -> Position {
         self.fence
+    }
+
+    /// What the caller calls the request, for tracing only.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
     }
 
     /// The parts, for the ledger to make a record of.

@@ -81,7 +81,7 @@ async fn a_certificate_cannot_leave_its_task_and_may_enter_one() {
     let (_, in_none) = world.certificate(&outside, "production", None).await.unwrap();
     let entered = world.token_in(&in_none, "production", Some(other)).await.unwrap();
 
-    world.broker.close_task(&administrator(), one, withdrawal().reason, None).await.unwrap();
+    world.broker.close_task(&administrator(), one, None).await.unwrap();
     assert!(world.is_dead(&inherited).await, "the task of the certificate was not dropped");
     assert!(!world.is_dead(&entered).await);
     assert!(matches!(denied(world.token(&in_one).await), DenialCode::CertificateRevoked | DenialCode::TaskClosed));

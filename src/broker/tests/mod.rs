@@ -108,7 +108,7 @@ impl World {
         let own = OwnCertificate {
             id: issuance.id,
             subjects: binding::of_certificate(&chain[0]).expect("our extension").subjects(issuance.position),
-            key: self.broker.keyring().issuer.number(),
+            key: self.broker.keyring().issuer.key.number,
         };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
@@ -131,7 +131,7 @@ impl World {
 
 /// The default pack.
 pub(super) fn default_policies() -> Vec<(PolicyName, String)> {
-    crate::policy::DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
+    DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
 }
 
 /// The administrator.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied, withdrawal};
+use super::{START, World, administrator, caller, denied};
 use crate::broker::{Error, Opening};
 use crate::model::{Bound, CUT_GRACE, DenialCode, Position, Timestamp};
 
@@ -21,17 +21,17 @@ async fn closing_a_task_ends_what_was_issued_under_it_and_is_idempotent() {
     let api = caller("/payments/api");
     let task = open(&world, after(1800)).await.unwrap();
     let (inside, outside) = (world.token_in(&api, "production", Some(task)).await.unwrap(), world.token(&api).await.unwrap());
-    let closed = world.broker.close_task(&api, task, withdrawal().reason, None).await.unwrap();
+    let closed = world.broker.close_task(&api, task, None).await.unwrap();
     assert_eq!((closed.ended.total, closed.repeated), (1, false));
     assert!(world.is_dead(&inside).await && !world.is_dead(&outside).await);
     assert_eq!(denied(world.token_in(&api, "production", Some(task)).await), DenialCode::TaskClosed);
 
-    let again = world.broker.close_task(&api, task, withdrawal().reason, None).await.unwrap();
+    let again = world.broker.close_task(&api, task, None).await.unwrap();
     assert_eq!((again.position, again.repeated), (closed.position, true));
     // Long after, when the task is forgotten, it still answers the first position.
     world.hand.set(after(7 * 24 * 3600));
     open(&world, after(7 * 24 * 3600 + 60)).await.unwrap();
-    let again = world.broker.close_task(&api, task, withdrawal().reason, None).await.unwrap();
+    let again = world.broker.close_task(&api, task, None).await.unwrap();
     assert_eq!((again.position, again.repeated), (closed.position, true));
 }
 
@@ -77,7 +77,7 @@ async fn a_task_with_nothing_alive_needs_no_cut_in_the_list() {
     let (empty, used) = (open(&world, after(1800)).await.unwrap(), open(&world, after(1800)).await.unwrap());
     let token = world.token_in(&caller("/payments/api"), "production", Some(used)).await.unwrap();
     for task in [empty, used] {
-        world.broker.close_task(&administrator(), task, withdrawal().reason, None).await.unwrap();
+        world.broker.close_task(&administrator(), task, None).await.unwrap();
     }
     let facts = world.broker.ledger().facts();
     assert!(facts.cuts().get(empty).is_none());
@@ -90,7 +90,7 @@ async fn a_task_belongs_to_its_owner_and_environment() {
     let task = open(&world, after(600)).await.unwrap();
     assert_eq!(denied(world.token_in(&caller("/acme/sync"), "production", Some(task)).await), DenialCode::TaskNotAllowed);
     assert_eq!(denied(world.token_in(&caller("/payments/api"), "staging", Some(task)).await), DenialCode::TaskNotAllowed);
-    assert_eq!(denied(world.broker.close_task(&caller("/acme/sync"), task, withdrawal().reason, None).await), DenialCode::PolicyDenied);
+    assert_eq!(denied(world.broker.close_task(&caller("/acme/sync"), task, None).await), DenialCode::PolicyDenied);
     assert_eq!(denied(world.token_in(&caller("/payments/api"), "production", Some(Position::new(2))).await), DenialCode::TaskUnknown);
 }
 
