@@ -38,7 +38,9 @@ mod broker;
 #[cfg(feature = "verifier")]
 pub mod verify;
 
-// 6: what is published.
+// 6: what is published, and how connections are accepted.
+#[cfg(feature = "broker")]
+mod listen;
 #[cfg(feature = "broker")]
 mod publish;
 
