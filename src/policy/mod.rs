@@ -22,7 +22,7 @@ pub use engine::Engine;
 pub use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
 pub use request::{Action, Resource};
 pub use role::Role;
-pub use text::Problem;
+pub use text::{DEFAULT_PACK, Problem};
 
 #[cfg(test)]
 mod tests;
