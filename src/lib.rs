@@ -29,3 +29,7 @@ mod ledger;
 // 4: what is made of it.
 #[cfg(feature = "broker")]
 mod mint;
+
+// 5: what it all is for.
+#[cfg(feature = "verifier")]
+pub mod verify;
