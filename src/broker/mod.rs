@@ -179,3 +179,6 @@ impl Broker {
 fn required(note: Option<Note>) -> Result<Note, crate::model::Invalid> {
     note.ok_or_else(|| crate::model::Invalid::new("note", "say why, in one line"))
 }
+
+#[cfg(test)]
+mod tests;
