@@ -35,6 +35,8 @@ mod mint;
 // 5: use cases, and the check that needs no broker.
 #[cfg(feature = "broker")]
 mod broker;
+#[cfg(feature = "verifier")]
+pub mod verify;
 
 // 6: the door, and what is published.
 #[cfg(feature = "broker")]
@@ -55,3 +57,5 @@ mod http;
 pub mod app;
 
 // 9: the program, and tests of programs that embed it.
+#[cfg(feature = "cli")]
+pub mod cli;
