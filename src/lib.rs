@@ -32,6 +32,10 @@ mod directory;
 #[cfg(feature = "broker")]
 mod mint;
 
+// 5: what it all is for.
+#[cfg(feature = "verifier")]
+pub mod verify;
+
 // 7: the wire.
 #[cfg(feature = "client")]
 pub mod client;

@@ -170,7 +170,7 @@ fn read<'a>(input: &mut &'a [u8], tag: u8) -> Result<&'a [u8], BindingError> {
     let (length, rest) = match **input {
         [found, 0x81, length, ref rest @ ..] if found == tag => (usize::from(length), rest),
         [found, 0x82, high, low, ref rest @ ..] if found == tag => (usize::from(u16::from_be_bytes([high, low])), rest),
-        [found, length @ ..0x80, ref rest @ ..] if found == tag => (usize::from(length), rest),
+        [found, length @ ..=0x7f, ref rest @ ..] if found == tag => (usize::from(length), rest),
         _ => return Err(BindingError::Der),
     };
     let (content, rest) = rest.split_at_checked(length).ok_or(BindingError::Der)?;

@@ -107,3 +107,59 @@ impl Checkpoint {
         if key.verifies(checkpoint.body().as_bytes(), &signature) { Ok(checkpoint) } else { Err(Signature) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    use super::*;
+
+    fn signed() -> (Checkpoint, Ed25519, String) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a seed");
+        let key = Ed25519(pair.public_key().as_ref().try_into().expect("32 bytes"));
+        let checkpoint = Checkpoint {
+            origin: origin(&"example.org".parse().expect("a trust domain")),
+            size: Position::new(1234),
+            root: [5; 32],
+            epoch: Epoch([6; 16]),
+        };
+        let note = checkpoint.encode(&key, |message| Ok::<_, ()>(pair.sign(message).as_ref().to_vec())).expect("signs");
+        (checkpoint, key, note)
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back_also_beside_the_signature_of_a_witness() {
+        let (checkpoint, key, note) = signed();
+        assert_eq!(Checkpoint::decode(&note, "example.org/curfew", &key), Ok(checkpoint.clone()));
+        let witnessed = format!("{note}\u{2014} witness.example AAAAAAAA\n");
+        assert_eq!(Checkpoint::decode(&witnessed, "example.org/curfew", &key), Ok(checkpoint));
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_specification() {
+        let (_, key, note) = signed();
+        let lines: Vec<&str> = note.lines().collect();
+        let body =
+            ["example.org/curfew", "1234", "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=", "epoch 06060606060606060606060606060606", ""];
+        assert_eq!(lines[..5], body);
+        let signature = lines[5].strip_prefix("\u{2014} example.org/curfew ").expect("the key's line");
+        assert!(STANDARD.decode(signature).expect("base64").starts_with(&key_id("example.org/curfew", &key)));
+        assert_eq!(lines.len(), 6);
+    }
+
+    #[test]
+    fn another_ledger_key_or_text_is_refused() {
+        let (_, key, note) = signed();
+        let decode = |text: &str| Checkpoint::decode(text, "example.org/curfew", &key);
+        assert_eq!(Checkpoint::decode(&note, "example.net/curfew", &key), Err(CheckpointError::Origin));
+        assert_eq!(Checkpoint::decode(&note, "example.org/curfew", &Ed25519([1; 32])), Err(CheckpointError::Unsigned));
+        for (from, to) in [("\n1234\n", "\n1235\n"), ("BQUF", "AQUF"), ("epoch 06", "epoch 07")] {
+            assert_eq!(decode(&note.replacen(from, to, 1)), Err(CheckpointError::Signature), "{to}");
+        }
+        for (from, to) in [("\n1234\n", "\n01234\n"), ("\n1234\n", "\n0\n"), ("epoch ", "Epoch "), ("\n\n", "\nmore\n\n"), ("\n\n", "\n")] {
+            assert_eq!(decode(&note.replacen(from, to, 1)), Err(CheckpointError::Form), "{to:?}");
+        }
+        assert_eq!(decode(""), Err(CheckpointError::Form));
+        assert_eq!(decode(note.trim_end()), Err(CheckpointError::Form));
+    }
+}

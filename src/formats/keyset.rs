@@ -205,3 +205,63 @@ fn public_key(purpose: KeyPurpose, found: &Jwk<'_>) -> Result<(Position, PublicK
         == (found.kty, found.crv, found.alg, found.usage, &found.x, &found.y, &found.x5c);
     if same { Ok((number, key)) } else { Err(unusable("its members contradict each other")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        let point = |byte| P256::from_coordinates(&[byte; 32], &[byte; 32]).expect("32 bytes");
+        let key = |purpose, kid: &str, material| PublicKey { purpose, kid: kid.to_owned(), material, not_after: None };
+        Keys {
+            trust_domain: "example.org".parse().expect("a trust domain"),
+            issuer: "https://broker.example".to_owned(),
+            keys: vec![
+                (Position::new(2), key(KeyPurpose::Token, "t", point(1).to_spki())),
+                (
+                    Position::new(4),
+                    PublicKey { not_after: Some(Timestamp::from_millis(5)), ..key(KeyPurpose::List, "l", point(2).to_spki()) },
+                ),
+                (Position::new(5), key(KeyPurpose::Checkpoint, "c", Ed25519([3; 32]).to_spki())),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_document_reads_back() {
+        assert_eq!(Keys::from_json(&keys().to_json().expect("usable")), Ok(keys()));
+    }
+
+    #[test]
+    fn the_jwk_set_holds_the_token_keys_and_nothing_that_stock_libraries_do_not_know() {
+        let set: serde_json::Value = serde_json::from_str(&keys().to_jwks().expect("usable")).expect("JSON");
+        let coordinate = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        let key = serde_json::json!({
+            "kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "use": "sig", "alg": "ES256", "kid": "t",
+        });
+        assert_eq!(set, serde_json::json!({ "keys": [key] }));
+    }
+
+    #[test]
+    fn a_key_of_an_unknown_purpose_is_left_out_and_a_broken_one_is_not() {
+        let text = keys().to_json().expect("usable");
+        let newer = text.replacen(r#"{"kty""#, r#"{"kty":"RSA","n":7,"purpose":"status-list"},{"kty""#, 1);
+        assert_eq!(Keys::from_json(&newer), Ok(keys()));
+        for (from, to) in [
+            (r#""crv":"P-256""#, r#""crv":"P-384""#),
+            (r#""kty":"EC""#, r#""kty":"OKP""#),
+            (r#""alg":"ES256""#, r#""alg":"none""#),
+            (r#""use":"sig""#, r#""use":"enc""#),
+            (r#""purpose":"token""#, r#""purpose":"checkpoint""#),
+            (r#""purpose":"token""#, r#""purpose":"issuer""#),
+            (r#""x":"AQEB"#, r#""x":"AQE"#),
+            (r#""n":2"#, r#""n":0"#),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(matches!(Keys::from_json(&changed), Err(KeysError::Key { .. })), "{to}");
+        }
+        assert_eq!(Keys::from_json(&text.replace("example.org", "Example.org")), Err(KeysError::TrustDomain));
+        assert!(matches!(Keys::from_json("[]"), Err(KeysError::Json(_))));
+    }
+}

@@ -157,3 +157,108 @@ pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lists() -> impl Strategy<Value = List> {
+        let cuts = proptest::collection::btree_map(2..1000u64, (1..1000u64, 0..1u64 << 40, 0..Reason::ALL.len()), 0..20);
+        ("\\PC{0,30}", any::<[u8; 16]>(), any::<[u8; 32]>(), 1000..1u64 << 50, proptest::option::of(0..1000u64), cuts).prop_map(
+            |(issuer, epoch, root, position, since, cuts)| {
+                let line = |(position, (number, ends, reason)): (u64, (u64, u64, usize))| Cut {
+                    number: Position::new(1 + number % (position - 1)),
+                    position: Position::new(position),
+                    ends: Timestamp::from_seconds(ends),
+                    reason: Reason::ALL[reason],
+                };
+                let once: BTreeMap<Position, Cut> = cuts.into_iter().map(line).map(|cut| (cut.number, cut)).collect();
+                let since = since.map(Position::new);
+                let mut cuts: Vec<Cut> = once.into_values().filter(|cut| since.is_none_or(|since| cut.position > since)).collect();
+                cuts.sort_by_key(|cut| cut.position);
+                let (issued_at, expires_at) = (Timestamp::from_seconds(position), Timestamp::from_seconds(position + 30));
+                List { issuer, issued_at, expires_at, epoch: Epoch(epoch), position: Position::new(position), root, since, cuts }
+            },
+        )
+    }
+
+    fn payload(list: &List) -> Vec<u8> {
+        serde_json::to_vec(&list.payload()).expect("JSON")
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_reads_back_whatever_the_order_of_its_cuts(list in lists()) {
+            prop_assert_eq!(List::decode(&payload(&list)), Ok(list.clone()));
+            let reversed = List { cuts: list.cuts.iter().rev().copied().collect(), ..list.clone() };
+            prop_assert_eq!(payload(&reversed), payload(&list));
+        }
+
+        #[test]
+        fn an_end_is_rounded_up_so_that_a_cut_never_leaves_early(millis in 0..1u64 << 45) {
+            let ends = Timestamp::from_millis(millis);
+            let line = Cut { number: Position::new(1), position: Position::new(2), ends, reason: Reason::Superseded };
+            let read = List::decode(&payload(&List { cuts: vec![line], ..sample() })).expect("was written").cuts[0].ends;
+            prop_assert!(read >= ends && read.since(ends).as_millis() < 1000);
+        }
+    }
+
+    fn sample() -> List {
+        List {
+            issuer: "https://broker.example".to_owned(),
+            issued_at: Timestamp::from_seconds(10),
+            expires_at: Timestamp::from_seconds(40),
+            epoch: Epoch([1; 16]),
+            position: Position::new(9),
+            root: [2; 32],
+            since: None,
+            cuts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn lines_out_of_order_doubled_or_impossible_are_refused() {
+        let decode = |since: &str, cuts: &str| {
+            let text = String::from_utf8(payload(&sample())).expect("JSON");
+            List::decode(text.replace(r#""cuts":[]"#, &format!(r#"{since}"cuts":[{cuts}]"#)).as_bytes())
+        };
+        assert!(decode("", r#"{"n":1,"p":4,"x":5,"r":1},{"n":2,"p":5,"x":5,"r":3}"#).is_ok());
+        assert!(decode(r#""since":3,"#, r#"{"n":1,"p":4,"x":5,"r":1}"#).is_ok());
+        for (since, cuts, member) in [
+            ("", r#"{"n":1,"p":5,"x":5,"r":1},{"n":2,"p":4,"x":5,"r":3}"#, "cuts"),
+            ("", r#"{"n":1,"p":4,"x":5,"r":1},{"n":2,"p":4,"x":5,"r":3}"#, "cuts"),
+            ("", r#"{"n":1,"p":4,"x":5,"r":1},{"n":1,"p":5,"x":5,"r":3}"#, "cuts"),
+            ("", r#"{"n":1,"p":10,"x":5,"r":1}"#, "cuts"),
+            ("", r#"{"n":4,"p":4,"x":5,"r":1}"#, "cuts"),
+            ("", r#"{"n":0,"p":4,"x":5,"r":1}"#, "cuts"),
+            ("", r#"{"n":1,"p":4,"x":5,"r":0}"#, "r"),
+            (r#""since":4,"#, r#"{"n":1,"p":4,"x":5,"r":1}"#, "cuts"),
+            (r#""since":10,"#, "", "since"),
+        ] {
+            assert_eq!(decode(since, cuts), Err(ListError::Member(member)), "{since}{cuts}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_missing_member_or_another_form_is_refused() {
+        let text = String::from_utf8(payload(&sample())).expect("JSON");
+        for (from, to) in [
+            (r#""iat":10"#, r#""iat":10,"v":2"#),
+            (r#""iat":10"#, r#""iat":10,"iat":11"#),
+            (r#""iat":10,"#, ""),
+            (r#""pos":9"#, r#""pos":-9"#),
+            (r#""pos":9"#, r#""pos":0"#),
+            (r#""epoch":"01"#, r#""epoch":"0"#),
+            (r#""root":"02"#, r#""root":"0A"#),
+            (r#""root":"02"#, r#""root":"+2"#),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            assert!(List::decode(changed.as_bytes()).is_err(), "{to}");
+        }
+    }
+}

@@ -9,3 +9,4 @@ pub mod jwk;
 pub mod jws;
 pub mod keyset;
 pub mod list;
+pub mod svid;

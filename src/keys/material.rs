@@ -205,6 +205,3 @@ fn check_issuer(der: &[u8], public_key: &[u8], trust_domain: &TrustDomain) -> Re
     let ends = u64::try_from(certificate.validity().not_after.timestamp()).map_err(|_before_1970| unusable("it has ended"))?;
     Ok(Timestamp::from_seconds(ends))
 }
-
-#[cfg(test)]
-mod tests;

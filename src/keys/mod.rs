@@ -46,3 +46,6 @@ impl KeyError {
         Self::Unusable { what, problem: problem.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests;

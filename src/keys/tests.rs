@@ -1,7 +1,11 @@
+use zeroize::Zeroizing;
+
 use super::*;
-use crate::formats::checkpoint::Checkpoint;
+use crate::ambient::Entropy;
+use crate::formats::checkpoint::{self, Checkpoint};
+use crate::formats::jwk::Ed25519;
 use crate::formats::keyset::Keys;
-use crate::model::{Entry, Epoch, Event, Position};
+use crate::model::{Entry, Epoch, Event, Facts, Position, PublicKey, Timestamp, TrustDomain};
 
 fn domain() -> TrustDomain {
     "example.org".parse().expect("a trust domain")
