@@ -32,9 +32,15 @@ mod directory;
 #[cfg(feature = "broker")]
 mod mint;
 
-// 5: what it all is for.
+// 5: use cases, and the check that needs no broker.
+#[cfg(feature = "broker")]
+mod broker;
 #[cfg(feature = "verifier")]
 pub mod verify;
+
+// 6: what is published.
+#[cfg(feature = "broker")]
+mod publish;
 
 // 7: the wire.
 #[cfg(feature = "client")]
@@ -48,6 +54,6 @@ mod http;
 #[cfg(feature = "broker")]
 pub mod app;
 
-// 9: the program.
+// 9: the program, and tests of programs that embed it.
 #[cfg(feature = "cli")]
 pub mod cli;

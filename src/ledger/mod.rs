@@ -17,6 +17,8 @@ mod codec;
 mod compact;
 mod counters;
 mod recorded;
+#[cfg(test)]
+mod samples;
 mod sqlite;
 mod tip;
 mod tree;

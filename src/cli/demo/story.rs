@@ -19,7 +19,7 @@ use crate::verify::{KeySet, Presented, Rejected, Settings, Verifier};
 const OWNER: &str = "payments";
 const API: &str = "/payments/api";
 const WORKER: &str = "/payments/settlement";
-const OTHER: &str = "/acme/sync";
+const OTHER: &str = "/acme/reporting";
 const ENVIRONMENT: &str = "production";
 const AUDIENCE: &str = "https://ledger.example.org";
 
@@ -59,7 +59,7 @@ async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> a
     let held = [
         telling.step("payments/api gets a token", get_token(sample, &api, API)).await?,
         telling.step("payments/settlement, of the same owner, gets a certificate", get_certificate(sample, &worker, WORKER)).await?,
-        telling.step("acme/sync, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
+        telling.step("acme/reporting, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
     ];
     let service = telling.step("A service checks all three offline, and accepts them", accept(session, sample, &held)).await?;
     telling.step("What would end with payments?", preview(&administrator)).await?;

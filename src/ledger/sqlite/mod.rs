@@ -12,7 +12,7 @@ use self::queue::{Issuance, Pending, Queue};
 use self::start::State;
 use self::stats::Counts;
 use self::store::Store;
-use self::writer::Writer;
+use self::writer::{Forgot, Writer};
 use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, codec};
 use crate::ambient::Clock;
 use crate::model::{Census, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
@@ -152,7 +152,9 @@ impl SqliteLedger {
             store,
             counts: Counts::default(),
         });
-        let mut writer = Writer { shared: Arc::clone(&shared), options, clock, tip, suspect: false, counted, swept: Timestamp::EPOCH };
+        let count_after = options.keep_counters_every;
+        let forgot = Forgot::default();
+        let mut writer = Writer { shared: Arc::clone(&shared), options, clock, tip, suspect: false, forgot, counted, count_after };
         writer.found()?;
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::Store(error.to_string()))?;

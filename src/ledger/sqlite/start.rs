@@ -7,7 +7,7 @@ use super::rows::{self, Segments};
 use super::{OpenError, counters_row, current};
 use crate::ledger::tip::Tip;
 use crate::ledger::{Unreadable, codec, compact, counters};
-use crate::model::{Cut, Entry, Event, Facts, Living, Position, Timestamp};
+use crate::model::{Entry, Event, Facts, Living, Position, Timestamp};
 
 /// How many entries are replayed at most where the kept counters are lost. The counters are then
 /// low until what is older has expired; nothing but counts and previews depends on them.
@@ -57,7 +57,7 @@ impl State {
         let mut bad = Vec::new();
         let facts = &self.facts;
         let living = &mut self.living;
-        rows::walk(connection, segments, (from.max(Position::BROKER), head), |position, bytes| {
+        rows::walk(connection, segments, (from, head), |position, bytes| {
             match codec::decode(position, &bytes) {
                 Ok(entry) => replay(living, &entry, facts, connection, segments),
                 Err(unreadable) => bad.push(unreadable),
@@ -71,13 +71,12 @@ impl State {
 }
 
 fn replay(living: &mut Living, entry: &Entry, facts: &Facts, connection: &Connection, segments: Segments) {
-    match &entry.event {
-        Event::CredentialIssued(issued) => living.add(issued),
-        Event::Cut(cut) => {
-            let find = |position| find_entry(connection, segments, position);
-            counters::ended(cut, entry.position, entry.time, facts, find).iter().for_each(|ended| ended.apply(living));
-        }
-        _ => {}
+    if let Event::CredentialIssued(issued) = &entry.event {
+        living.add(issued);
+    }
+    if let Event::Cut(cut) = &entry.event {
+        let find = |position| find_entry(connection, segments, position);
+        counters::ended(cut, entry.position, entry.time, facts, find).iter().for_each(|ended| ended.apply(living));
     }
 }
 
@@ -124,7 +123,9 @@ pub(in crate::ledger) fn facts(connection: &Connection, segments: Segments, tip:
                 let instead = find_entry(connection, segments, kept.position);
                 let instead = instead.or_else(|| compact::assumed(kept.slot?, kept.position, tip.latest_expiry));
                 instead.into_iter().for_each(|entry| made.facts.apply(&entry));
-                made.unreadable.push(unreadable);
+                if made.unreadable.last() != Some(&unreadable) {
+                    made.unreadable.push(unreadable);
+                }
             }
         }
     }

@@ -14,8 +14,10 @@ use crate::ledger::tip::Tip;
 use crate::ledger::{Change, Committed, LedgerError, Plan, Present, Recorded, codec, counters};
 use crate::model::{Entry, Event, Position, Timestamp};
 
-/// Counters are swept this often, in ledger time; a count leaves out the expired at any time.
-const SWEEP: Duration = Duration::from_secs(60);
+/// Facts and counters are rid of what expired this often, in ledger time. Counts leave it out at
+/// any time.
+const FORGET_FACTS: Duration = Duration::from_secs(1);
+const FORGET_LIVING: Duration = Duration::from_secs(60);
 
 /// The writer, with what only it may touch.
 #[derive(Debug)]
@@ -27,10 +29,19 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     /// A commit failed, so the store may have gone further than `tip`.
     pub(super) suspect: bool,
+    /// When facts and counters were last rid of what expired.
+    pub(super) forgot: Forgot,
     /// The counters are kept as of this position.
     pub(super) counted: Position,
-    /// When the counters were last swept.
-    pub(super) swept: Timestamp,
+    /// After how many more entries they are kept again.
+    pub(super) count_after: u64,
+}
+
+/// When the expired was last forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Forgot {
+    facts: Timestamp,
+    living: Timestamp,
 }
 
 impl Writer {
@@ -53,7 +64,7 @@ impl Writer {
     pub(super) fn change(&mut self, change: Change) -> Result<Committed, LedgerError> {
         self.recover()?;
         let time = self.time();
-        self.shared.facts_mut().expire(time);
+        self.forget(time);
         let events = self.decide(change.plan, time)?;
         let first = self.tip.position().next();
         let mut tip = self.tip.clone();
@@ -88,6 +99,12 @@ impl Writer {
 
     /// Commits issuances together, but for those whose facts have changed.
     fn issue(&mut self, issuances: Vec<Issuance>) {
+        if issuances.is_empty() {
+            return;
+        }
+        if let Err(error) = self.recover().and_then(|()| self.room()) {
+            return refuse(issuances, &error);
+        }
         let issuances = self.not_stale(issuances);
         if issuances.is_empty() {
             return;
@@ -101,11 +118,8 @@ impl Writer {
             tip.append_issuance(time, issued.expires_at, &bytes);
             rows.push(bytes);
         }
-        let batch = Batch { first, rows: &rows, changes: &[], tip: &tip };
-        let committed = self.recover().and_then(|()| self.room()).and_then(|()| self.commit(&batch));
-        if let Err(error) = committed {
-            issuances.into_iter().for_each(|issuance| drop(issuance.answer.send(Err(error.clone()))));
-            return;
+        if let Err(error) = self.commit(&Batch { first, rows: &rows, changes: &[], tip: &tip }) {
+            return refuse(issuances, &error);
         }
         self.tip = tip;
         let mut position = first;
@@ -212,16 +226,22 @@ impl Writer {
         counters::ended(cut, entry.position, entry.time, &self.shared.facts(), find)
     }
 
-    /// Forgets what expired, and keeps the counters from time to time.
+    /// Between commits: forgets what expired, and keeps the counters from time to time.
     fn look_after(&mut self) {
-        let now = self.time();
-        self.shared.facts_mut().expire(now);
-        if now.since(self.swept) >= SWEEP {
-            self.swept = now;
-            self.shared.living_mut().expire(now);
-        }
-        if self.tip.position().get() - self.counted.get() >= self.options.keep_counters_every {
+        self.forget(self.time());
+        if self.tip.position().get() - self.counted.get() >= self.count_after {
             self.keep_counters();
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        if now.since(self.forgot.facts) >= FORGET_FACTS {
+            self.forgot.facts = now;
+            self.shared.facts_mut().expire(now);
+        }
+        if now.since(self.forgot.living) >= FORGET_LIVING {
+            self.forgot.living = now;
+            self.shared.living_mut().expire(now);
         }
     }
 
@@ -231,10 +251,16 @@ impl Writer {
         }
         let bytes = counters::encode(&self.shared.living());
         self.counted = self.tip.position();
+        // Many counters are kept less often, so that keeping them stays a small part of the work.
+        self.count_after = self.options.keep_counters_every.max(u64::try_from(bytes.len() / 64).unwrap_or(u64::MAX));
         if let Err(error) = self.shared.store.keep_counters(self.counted, &bytes) {
             tracing::warn!(%error, "the counters were not kept; the next start counts again");
         }
     }
+}
+
+fn refuse(issuances: Vec<Issuance>, error: &LedgerError) {
+    issuances.into_iter().for_each(|issuance| drop(issuance.answer.send(Err(error.clone()))));
 }
 
 impl Drop for Writer {
