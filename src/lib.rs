@@ -38,7 +38,9 @@ mod broker;
 #[cfg(feature = "verifier")]
 pub mod verify;
 
-// 6: what is published.
+// 6: the door, and what is published.
+#[cfg(feature = "broker")]
+mod listen;
 #[cfg(feature = "broker")]
 mod publish;
 
@@ -55,5 +57,3 @@ mod http;
 pub mod app;
 
 // 9: the program, and tests of programs that embed it.
-#[cfg(feature = "cli")]
-pub mod cli;

@@ -91,12 +91,7 @@ impl Broker {
     /// # Errors
     /// `NotFound` unless the whole id is right; `Denied` by policy or by a limit.
     pub async fn revoke_credential(
-        &self,
-        caller: &Caller,
-        id: CredentialId,
-        reason: Reason,
-        note: Option<Note>,
-        limits: Limits,
+        &self, caller: &Caller, id: CredentialId, reason: Reason, note: Option<Note>, limits: Limits,
     ) -> Result<Revoked, Error> {
         let issued = self.issued(id).await?;
         self.authorise(caller, Action::RevokeCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
@@ -117,11 +112,7 @@ impl Broker {
 }
 
 fn plan(
-    present: &Present<'_>,
-    issued: &Issued,
-    id: CredentialId,
-    (reason, note): (Reason, Option<Note>),
-    limits: Limits,
+    present: &Present<'_>, issued: &Issued, id: CredentialId, (reason, note): (Reason, Option<Note>), limits: Limits,
 ) -> Result<(Vec<Event>, Planned), Refusal> {
     let position = id.position();
     let subjects = issued.subjects;

@@ -137,12 +137,7 @@ impl Broker {
     }
 
     /// Refuses unless policy allows `action` on what `resource` finds in the facts.
-    async fn authorise(
-        &self,
-        caller: &Caller,
-        action: Action,
-        resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>,
-    ) -> Result<(), Error> {
+    async fn authorise(&self, caller: &Caller, action: Action, resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>) -> Result<(), Error> {
         let now = self.clock.now();
         let (role, resource) = self.decide(|engine, facts| -> Result<_, Error> {
             admit(caller, facts, now)?;
@@ -184,3 +179,6 @@ impl Broker {
 fn required(note: Option<Note>) -> Result<Note, crate::model::Invalid> {
     note.ok_or_else(|| crate::model::Invalid::new("note", "say why, in one line"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,13 +34,7 @@ pub(super) fn engine(text: &str) -> Engine {
 
 /// The policies that the project ships.
 pub(super) fn default_pack() -> Engine {
-    let files = [
-        ("administration.cedar", include_str!("../../../policies/administration.cedar")),
-        ("following.cedar", include_str!("../../../policies/following.cedar")),
-        ("issuing.cedar", include_str!("../../../policies/issuing.cedar")),
-        ("tasks.cedar", include_str!("../../../policies/tasks.cedar")),
-    ];
-    let files = files.map(|(name, text)| (a(name), text.to_owned())).to_vec();
+    let files = super::super::DEFAULT_PACK.map(|(name, text)| (a(name), text.to_owned())).to_vec();
     Engine::compile(files).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -198,6 +192,7 @@ pub(super) fn token() -> IssueRequest {
         public_key_hash: None,
         key: Position::new(500),
         key_not_after: None,
+        request_id: None,
     }
 }
 
