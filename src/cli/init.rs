@@ -178,7 +178,8 @@ mod tests {
     fn every_key_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         made(folder.path()).expect("made");
-        let keys: Vec<PathBuf> = everything(folder.path()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "key")).collect();
+        let keys: Vec<PathBuf> =
+            everything(folder.path()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "key")).collect();
         assert_eq!(keys.len(), 6, "four that sign, the identity CA's, the administrator's");
         for key in keys {
             assert_eq!(fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600, "{}", key.display());
