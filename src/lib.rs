@@ -38,7 +38,7 @@ mod broker;
 #[cfg(feature = "verifier")]
 pub mod verify;
 
-// 6: what is published, and how connections are accepted.
+// 6: the door, and what is published.
 #[cfg(feature = "broker")]
 mod listen;
 #[cfg(feature = "broker")]

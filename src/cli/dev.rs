@@ -19,7 +19,7 @@ struct Running {
 pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     let mut sample = Sample::start(session).await?;
     sample.register(&sample.connect(&sample.administrator()?).await?).await?;
-    for (name, path) in [("api", "/payments/api"), ("sync", "/acme/sync")] {
+    for (name, path) in [("api", "/payments/api"), ("reporting", "/acme/reporting")] {
         identity::write(&sample.made.dir.join(name), &sample.identity(session, path)?)?;
     }
     if session.global.format == Format::Table {

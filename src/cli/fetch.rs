@@ -28,7 +28,11 @@ pub(super) async fn get(url: &str, path: &str, ca: &[u8], longest: usize) -> any
         let body = Limited::new(response.into_body(), longest).collect().await.map_err(|error| anyhow::anyhow!(error))?;
         Ok(body.to_bytes().to_vec())
     };
-    tokio::time::timeout(PATIENCE, fetched).await.context("it did not answer in time").flatten().with_context(|| format!("cannot get {uri}"))
+    tokio::time::timeout(PATIENCE, fetched)
+        .await
+        .context("it did not answer in time")
+        .flatten()
+        .with_context(|| format!("cannot get {uri}"))
 }
 
 fn trusting(ca: &[u8]) -> anyhow::Result<rustls::ClientConfig> {

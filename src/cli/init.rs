@@ -29,14 +29,6 @@ pub(super) const DOMAIN: &str = "example.org";
 pub(super) const CONFIG: &str = include_str!("../../docs/samples/curfew.toml");
 const REGISTRY: &str = include_str!("../../docs/samples/registry.yaml");
 
-/// The default policies, each with its file's name.
-const POLICIES: &[(&str, &str)] = &[
-    ("administration.cedar", include_str!("../../policies/administration.cedar")),
-    ("following.cedar", include_str!("../../policies/following.cedar")),
-    ("issuing.cedar", include_str!("../../policies/issuing.cedar")),
-    ("tasks.cedar", include_str!("../../policies/tasks.cedar")),
-];
-
 #[derive(Debug, Serialize)]
 struct Answer {
     trust_domain: String,
@@ -89,7 +81,7 @@ pub(super) fn make(dir: &Path, domain: &TrustDomain, config: &str, now: Timestam
     files::create_file(&dir.join("trust").join(format!("{domain}.pem")), identity_ca.certificate_pem())?;
     identity::write(&dir.join("admin"), &identity)?;
     files::create_folder(&dir.join("policies"))?;
-    for (name, text) in POLICIES {
+    for (name, text) in DEFAULT_PACK {
         files::create_file(&dir.join("policies").join(name), of_domain(text, domain))?;
     }
     files::create_folder(&dir.join("registry"))?;
@@ -186,7 +178,8 @@ mod tests {
     fn every_key_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         made(folder.path()).expect("made");
-        let keys: Vec<PathBuf> = everything(folder.path()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "key")).collect();
+        let keys: Vec<PathBuf> =
+            everything(folder.path()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "key")).collect();
         assert_eq!(keys.len(), 6, "four that sign, the identity CA's, the administrator's");
         for key in keys {
             assert_eq!(fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600, "{}", key.display());
@@ -215,6 +208,6 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let names: BTreeSet<String> =
             files::read_policies(&folder).expect("there").into_iter().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(names, POLICIES.iter().map(|(name, _)| (*name).to_owned()).collect());
+        assert_eq!(names, DEFAULT_PACK.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 }

@@ -102,7 +102,8 @@ impl Files {
 /// Understands YAML files as one registry.
 pub(super) fn read(texts: Vec<(PathBuf, String)>) -> anyhow::Result<api::RegistryDocument> {
     let lines = |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let document = yaml::read(texts).map_err(|problems| anyhow::anyhow!("the registry cannot be used; nothing was sent\n{}", lines(problems)))?;
+    let document =
+        yaml::read(texts).map_err(|problems| anyhow::anyhow!("the registry cannot be used; nothing was sent\n{}", lines(problems)))?;
     Ok(sent(&document))
 }
 
@@ -126,7 +127,11 @@ fn changes(changes: Vec<api::RegistryChange>) -> Vec<Change> {
 fn sent(document: &Document) -> api::RegistryDocument {
     api::RegistryDocument {
         owners: document.owners.iter().map(sent_owner).collect(),
-        environments: document.environments.iter().map(|environment| api::EnvironmentRecord { name: environment.name.to_string() }).collect(),
+        environments: document
+            .environments
+            .iter()
+            .map(|environment| api::EnvironmentRecord { name: environment.name.to_string() })
+            .collect(),
         workloads: document.workloads.iter().map(sent_workload).collect(),
         downstreams: document.downstreams.iter().map(sent_downstream).collect(),
     }

@@ -164,6 +164,6 @@ impl Grant {
 impl Grant {
     /// A grant that nobody decided, for tests of what comes after the decision.
     pub(crate) fn for_test(issued: Issued, spiffe_id: SpiffeId, environment: EnvironmentName, fence: Position) -> Self {
-        Self { issued, spiffe_id, environment, fence }
+        Self { issued, spiffe_id, environment, fence, request_id: None }
     }
 }

@@ -78,6 +78,16 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it only looks.
+    pub const fn is_read(self) -> bool {
+        matches!(
+            self,
+            Self::ReadTask | Self::ReadCredential | Self::ReadOwner | Self::PreviewRevocation | Self::ReadRegistry | Self::ReadLedger
+        )
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -124,6 +134,18 @@ impl Resource {
     /// The credential issued at `position`.
     pub fn credential(position: Position, issued: &Issued) -> Self {
         Self::Credential { id: CredentialId::new(position, issued.nonce), kind: issued.kind, subjects: issued.subjects }
+    }
+}
+
+impl Resource {
+    /// The number of the subject, if it is one that has a number in the ledger.
+    pub fn number(&self) -> Option<Position> {
+        match self {
+            Self::Environment(number) | Self::Owner(number) | Self::Workload(number) => Some(*number),
+            Self::Task { number, .. } => *number,
+            Self::Credential { id, .. } => Some(id.position()),
+            Self::Downstream(_) | Self::System => None,
+        }
     }
 }
 

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::directory::Document;
 use crate::formats::binding;
 use crate::keys::Material;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::mint::SigningRequest;
-use crate::model::{CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Timestamp};
+use crate::model::{
+    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
+};
 use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
@@ -51,8 +55,9 @@ impl World {
     pub(super) async fn new() -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
-        let domain = "example.org".parse().unwrap();
-        let ledger: Arc<dyn Ledger> = crate::ledger::sqlite::in_memory(&domain, Epoch([7; 16]), clock.clone());
+        let domain: TrustDomain = "example.org".parse().unwrap();
+        let options = Options::new(TrustDomain::clone(&domain), Epoch([7; 16]));
+        let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).unwrap();
         let engine = Engine::compile(default_policies()).expect("the default pack is valid");
         Broker::put_in_force(&*ledger, &engine).await.unwrap();
         let material = Material::generate(&domain, &entropy, START).unwrap();
@@ -93,7 +98,12 @@ impl World {
     }
 
     /// A certificate, and the caller that uses it.
-    pub(super) async fn certificate(&self, caller: &Caller, environment: &str, task: Option<Position>) -> Result<(Issuance, Caller), Error> {
+    pub(super) async fn certificate(
+        &self,
+        caller: &Caller,
+        environment: &str,
+        task: Option<Position>,
+    ) -> Result<(Issuance, Caller), Error> {
         let key = rcgen::KeyPair::generate().unwrap();
         let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
         let ask = CertificateRequest {
@@ -105,11 +115,7 @@ impl World {
             request_id: None,
         };
         let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
-        let own = OwnCertificate {
-            id: issuance.id,
-            subjects: binding::of_certificate(&chain[0]).expect("our extension").subjects(issuance.position),
-            key: self.broker.keyring().issuer.key.number,
-        };
+        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring().issuer.key.number };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
 
@@ -129,9 +135,16 @@ impl World {
     }
 }
 
+/// What a certificate of ours says that it stands on.
+fn subjects(certificate: &[u8]) -> Subjects {
+    let (_, certificate) = X509Certificate::from_der(certificate).unwrap();
+    let ours = certificate.extensions().iter().find(|extension| extension.oid.as_bytes() == binding::EXTENSION_OID_DER);
+    binding::Binding::from_der(ours.expect("our extension").value).unwrap().subjects
+}
+
 /// The default pack.
 pub(super) fn default_policies() -> Vec<(PolicyName, String)> {
-    DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
+    crate::policy::DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
 }
 
 /// The administrator.

@@ -19,7 +19,7 @@ use crate::verify::{KeySet, Presented, Rejected, Settings, Verifier};
 const OWNER: &str = "payments";
 const API: &str = "/payments/api";
 const WORKER: &str = "/payments/settlement";
-const OTHER: &str = "/acme/sync";
+const OTHER: &str = "/acme/reporting";
 const ENVIRONMENT: &str = "production";
 const AUDIENCE: &str = "https://ledger.example.org";
 
@@ -59,7 +59,7 @@ async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> a
     let held = [
         telling.step("payments/api gets a token", get_token(sample, &api, API)).await?,
         telling.step("payments/settlement, of the same owner, gets a certificate", get_certificate(sample, &worker, WORKER)).await?,
-        telling.step("acme/sync, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
+        telling.step("acme/reporting, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
     ];
     let service = telling.step("A service checks all three offline, and accepts them", accept(session, sample, &held)).await?;
     telling.step("What would end with payments?", preview(&administrator)).await?;
@@ -159,7 +159,8 @@ async fn revoke(administrator: &Client) -> Told<u64> {
     let ended = revoked.ended.unwrap_or_default().total;
     ensure!(revoked.position > 0 && ended == 2, "two credentials should have ended, and {ended} did");
     let standing = wire::standing(revoked.standing).unwrap_or_default();
-    let what = format!("committed at position {}: everything of payments before it is dead ({ended}); payments is {standing}", revoked.position);
+    let what =
+        format!("committed at position {}: everything of payments before it is dead ({ended}); payments is {standing}", revoked.position);
     Ok((revoked.position, vec![what]))
 }
 
@@ -185,7 +186,9 @@ async fn reject(session: &Session, sample: &Sample, service: &Service, held: &[H
 }
 
 async fn refused(sample: &Sample, identity: &Identity) -> Told<()> {
-    let Err(error) = token::issue(&sample.connect(identity).await?, request()).await else { bail!("a token was issued under a revoked owner") };
+    let Err(error) = token::issue(&sample.connect(identity).await?, request()).await else {
+        bail!("a token was issued under a revoked owner")
+    };
     let failure = error.downcast::<Failure>()?;
     ensure!(failure.reason.as_deref() == Some("OWNER_NOT_ACTIVE"), "it was refused for another reason: {failure}");
     Ok(((), vec![format!("OWNER_NOT_ACTIVE: {failure}")]))

@@ -197,6 +197,7 @@ pub(super) fn token() -> IssueRequest {
         public_key_hash: None,
         key: Position::new(500),
         key_not_after: None,
+        request_id: None,
     }
 }
 
