@@ -8,7 +8,6 @@ mod fields;
 mod peer;
 mod services;
 mod status;
-mod svid;
 mod time;
 mod trust;
 

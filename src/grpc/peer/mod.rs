@@ -42,7 +42,7 @@ impl Admit for MutualTls {
         let stream = self.tls.handshake(tcp).await?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let leaf = leaf.ok_or_else(|| io::Error::other("no client certificate"))?;
-        let caller = self.trust.caller(leaf).map_err(io::Error::other)?;
+        let caller = self.trust.accepted(leaf).map_err(io::Error::other)?;
         Ok((stream, Peer(Arc::new(caller))))
     }
 }
@@ -104,3 +104,6 @@ fn alert(refused: &Refused) -> Error {
     }
     .into()
 }
+
+#[cfg(test)]
+mod tests;
