@@ -57,3 +57,5 @@ mod http;
 pub mod app;
 
 // 9: the program, and tests of programs that embed it.
+#[cfg(feature = "cli")]
+pub mod cli;
