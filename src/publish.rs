@@ -17,6 +17,8 @@ use crate::keys::Keyring;
 use crate::ledger::Ledger;
 use crate::model::{Cut, Position, Timestamp};
 
+mod keys;
+
 /// How many published points a delta can start from.
 const POINTS: usize = 1024;
 

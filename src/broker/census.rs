@@ -32,8 +32,10 @@ impl NamedCensus {
                 None => downstreams.extend(facts.accepting_certificates(*environment).map(named)),
             }
         }
-        let environment = |number| facts.environment_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.name.to_string());
-        let workload = |number| facts.workload_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.spiffe_id.to_string());
+        let environment =
+            |number| facts.environment_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.name.to_string());
+        let workload =
+            |number| facts.workload_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.spiffe_id.to_string());
         let mut by_environment: Vec<_> = census.by_environment.iter().map(|(number, count)| (environment(*number), *count)).collect();
         let mut by_workload: Vec<_> = census.by_workload.iter().map(|(number, count)| (workload(*number), *count)).collect();
         by_environment.sort();

@@ -91,13 +91,32 @@ impl Broker {
     /// # Errors
     /// `NotFound` unless the whole id is right; `Denied` by policy or by a limit.
     pub async fn revoke_credential(
-        &self, caller: &Caller, id: CredentialId, reason: Reason, note: Option<Note>, limits: Limits,
+        &self,
+        caller: &Caller,
+        id: CredentialId,
+        reason: Reason,
+        note: Option<Note>,
+        limits: Limits,
     ) -> Result<Revoked, Error> {
         let issued = self.issued(id).await?;
         self.authorise(caller, Action::RevokeCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
-        let plan = move |present: &Present<'_>| plan(present, &issued, id, (reason, note), limits);
+        let cut = match (issued.kind, issued.subjects.lineage) {
+            (CredentialKind::Certificate, Some(lineage)) => self.first_of(lineage).await?,
+            (CredentialKind::Certificate | CredentialKind::AccessToken | CredentialKind::JwtSvid, _) => (id.position(), issued),
+        };
+        let plan = move |present: &Present<'_>| plan(present, cut, (reason, note), limits);
         let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
         Ok(Revoked::new(&committed, planned))
+    }
+
+    /// The certificate that begins a lineage.
+    async fn first_of(&self, lineage: Position) -> Result<(Position, Issued), Error> {
+        let not_found = || Error::from(Refusal::not_found("certificate at position", lineage));
+        let stored = self.ledger.find(lineage).await?.ok_or_else(not_found)?;
+        match stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?.event {
+            Event::CredentialIssued(issued) => Ok((lineage, *issued)),
+            _ => Err(not_found()),
+        }
     }
 
     /// The issuance with exactly this id: a position alone opens nothing.
@@ -111,29 +130,28 @@ impl Broker {
     }
 }
 
+/// The cut of what was issued at `number`, and of everything that was obtained through it.
 fn plan(
-    present: &Present<'_>, issued: &Issued, id: CredentialId, (reason, note): (Reason, Option<Note>), limits: Limits,
+    present: &Present<'_>,
+    (number, issued): (Position, Issued),
+    (reason, note): (Reason, Option<Note>),
+    limits: Limits,
 ) -> Result<(Vec<Event>, Planned), Refusal> {
-    let position = id.position();
-    let subjects = issued.subjects;
-    let (number, last_expiry) = match issued.kind {
-        CredentialKind::AccessToken | CredentialKind::JwtSvid => (position, issued.expires_at),
-        CredentialKind::Certificate => (subjects.lineage.unwrap_or(position), present.latest_expiry),
-    };
     if let Some(cut) = present.facts.cuts().get(number) {
         return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(cut.position), standing: None }));
     }
-    let mut census = present.living.census(Whose::Lineage { owner: subjects.owner, lineage: number }, present.now);
+    // What was obtained through a certificate may outlive it.
+    let last_expiry = if issued.kind == CredentialKind::Certificate { present.latest_expiry } else { issued.expires_at };
+    let mut census = present.living.census(Whose::Lineage { owner: issued.subjects.owner, lineage: number }, present.now);
     // The lineage's own count leaves out the credential that begins it.
-    if position == number && issued.expires_at > present.now && Death::of(issued, position, present.facts).is_none() {
-        census.add(issued);
+    if issued.expires_at > present.now && Death::of(&issued, number, present.facts).is_none() {
+        census.add(&issued);
     }
     limits.check(census.total)?;
     let ended = NamedCensus::of(&census, present.facts);
     if limits.dry_run {
         return Ok((Vec::new(), Planned { ended, first: None, standing: None }));
     }
-    let ends = cut_ends(last_expiry, present.now);
-    let cut = CutMade { number, reason, ends, closing: Closing::Nothing, note };
+    let cut = CutMade { number, reason, ends: cut_ends(last_expiry, present.now), closing: Closing::Nothing, note };
     Ok((vec![Event::Cut(cut)], Planned { ended, first: None, standing: None }))
 }

@@ -137,7 +137,12 @@ impl Broker {
     }
 
     /// Refuses unless policy allows `action` on what `resource` finds in the facts.
-    async fn authorise(&self, caller: &Caller, action: Action, resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>) -> Result<(), Error> {
+    async fn authorise(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let (role, resource) = self.decide(|engine, facts| -> Result<_, Error> {
             admit(caller, facts, now)?;

@@ -54,7 +54,13 @@ impl Broker {
     ///
     /// # Errors
     /// If it cannot be recorded or signed.
-    pub async fn own_certificate(&self, id: &SpiffeId, environment: &EnvironmentName, request: &SigningRequest, names: &ServerNames) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+    pub async fn own_certificate(
+        &self,
+        id: &SpiffeId,
+        environment: &EnvironmentName,
+        request: &SigningRequest,
+        names: &ServerNames,
+    ) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
         let ask = ServerCertificate {
             spiffe_id: id.clone(),
             environment: environment.clone(),

@@ -54,7 +54,12 @@ impl Broker {
     /// # Errors
     /// `Invalid` with everything that is wrong with it; `Denied` by policy, or if more records
     /// would end than `allow_end`.
-    pub async fn apply_registry(&self, caller: &Caller, document: Document, allow_end: usize) -> Result<(Option<Position>, Difference), Error> {
+    pub async fn apply_registry(
+        &self,
+        caller: &Caller,
+        document: Document,
+        allow_end: usize,
+    ) -> Result<(Option<Position>, Difference), Error> {
         self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
         check(&document)?;
         let plan = move |present: &Present<'_>| {

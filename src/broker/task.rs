@@ -139,7 +139,13 @@ impl Broker {
         let stored = self.ledger.find(number).await?.ok_or_else(not_found)?;
         let Ok(Event::TaskOpened(task)) = stored.entry.map(|entry| entry.event) else { return Err(not_found()) };
         self.authorise(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
-        Ok(Revoked { position: Some(position), committed_at: self.clock.now(), ended: NamedCensus::default(), repeated: true, standing: None })
+        Ok(Revoked {
+            position: Some(position),
+            committed_at: self.clock.now(),
+            ended: NamedCensus::default(),
+            repeated: true,
+            standing: None,
+        })
     }
 
     /// How a task stands.
@@ -161,7 +167,8 @@ impl Broker {
     pub async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
         self.authorise(caller, Action::ReadTask, |_, _| Ok(Resource::System)).await?;
         let facts = self.ledger.facts();
-        let owner = owner.map(|id| facts.owner(&id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", &id))).transpose()?;
+        let owner =
+            owner.map(|id| facts.owner(&id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", &id))).transpose()?;
         let mut tasks: Vec<_> = facts.tasks().filter(|task| owner.is_none_or(|owner| task.record.owner == owner)).collect();
         tasks.sort_by_key(|task| task.number);
         let more = tasks.len() > limit;

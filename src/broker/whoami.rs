@@ -57,13 +57,19 @@ impl Broker {
     }
 
     fn allowances(
-        &self, engine: &Engine, facts: &Facts, (caller, role): (&Caller, &Role), workload: &Known<Workload>, now: Timestamp,
+        &self,
+        engine: &Engine,
+        facts: &Facts,
+        (caller, role): (&Caller, &Role),
+        workload: &Known<Workload>,
+        now: Timestamp,
     ) -> Vec<Allowance> {
         let mut questions = Vec::new();
         for environment in workload.record.environments.iter().filter_map(|number| facts.environment_numbered(*number)) {
             let name = &environment.record.name;
             questions.push((CredentialKind::Certificate, name.clone(), None));
-            let here = facts.downstreams().filter(|known| known.record.accepts_tokens && known.record.environments.contains(&environment.number));
+            let here =
+                facts.downstreams().filter(|known| known.record.accepts_tokens && known.record.environments.contains(&environment.number));
             let mut audiences: Vec<Audience> = here.flat_map(|known| known.record.audiences.clone()).collect();
             audiences.sort();
             audiences.dedup();

@@ -1,10 +1,14 @@
+use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+use super::identity::IdentityCa;
+use super::signer::MemoryP256;
 use super::*;
 use crate::ambient::Entropy;
 use crate::formats::checkpoint::{self, Checkpoint};
 use crate::formats::jwk::Ed25519;
 use crate::formats::keyset::Keys;
+use crate::formats::svid::Svid;
 use crate::model::{Entry, Epoch, Event, Facts, Position, PublicKey, Timestamp, TrustDomain};
 
 fn domain() -> TrustDomain {
@@ -97,4 +101,43 @@ fn nothing_that_is_printed_holds_a_private_key() {
         let longest = body.get(40..60).expect("longer than that");
         assert!(!printed.contains(longest) && !printed.contains(key.as_str()));
     }
+}
+
+#[test]
+fn an_identity_is_one_name_signed_by_the_identity_ca() {
+    let entropy = Entropy::system();
+    let now = Timestamp::from_seconds(1_790_000_000);
+    let made = IdentityCa::generate(&domain(), &entropy, now).expect("random bytes");
+    let ca = IdentityCa::from_pem(&made.certificate_pem(), &made.key_pem(), &entropy).expect("was written");
+    let id = "spiffe://example.org/payments/worker".parse().expect("an id");
+    let ends = now.plus(std::time::Duration::from_secs(3600));
+    let identity = ca.issue(&id, now, ends, &entropy).expect("random bytes");
+    let leaf = pem::certificate("leaf", &identity.certificate).expect("PEM");
+    let svid = Svid::from_der(&leaf).expect("an X509-SVID");
+    assert_eq!((svid.spiffe_id, svid.expires_at, svid.own), (id, ends, None));
+    let (bundle, (_, leaf)) =
+        (pem::certificate("CA", &ca.certificate_pem()).expect("PEM"), x509_parser::parse_x509_certificate(&leaf).expect("DER"));
+    let (_, bundle) = x509_parser::parse_x509_certificate(&bundle).expect("DER");
+    leaf.verify_signature(Some(bundle.public_key())).expect("signed by the CA");
+    let key = MemoryP256::open("key", &pem::private_key("key", &identity.key).expect("PEM"), &entropy).expect("P-256");
+    assert_eq!(key.public_key(), leaf.public_key().raw, "the key is the certificate's");
+    let other = IdentityCa::generate(&domain(), &entropy, now).expect("random bytes");
+    assert!(IdentityCa::from_pem(&made.certificate_pem(), &other.key_pem(), &entropy).is_err(), "the key of another CA");
+}
+
+/// RFC 5280, sections 4.2.1.1 to 4.2.1.9; X509-SVID, section 3.1.
+#[test]
+fn an_authority_signs_leaves_only_and_names_its_domain() {
+    let certificate = pem::certificate("issuer", &material().to_pem().issuer_certificate).expect("PEM");
+    let (_, certificate) = x509_parser::parse_x509_certificate(&certificate).expect("DER");
+    certificate.verify_signature(None).expect("self-signed");
+    let constraints = certificate.basic_constraints().expect("once").expect("there");
+    assert!(constraints.critical && constraints.value.ca);
+    assert_eq!(constraints.value.path_len_constraint, Some(0));
+    let usage = certificate.key_usage().expect("once").expect("there");
+    assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign() && !usage.value.digital_signature());
+    let names = certificate.subject_alternative_name().expect("once").expect("there").value;
+    assert_eq!(names.general_names, [GeneralName::URI("spiffe://example.org")]);
+    assert!(certificate.subject().to_string().starts_with("CN=Curfew issuer "));
+    assert!(certificate.serial.bits() > 120, "not guessable, and positive");
 }

@@ -33,12 +33,16 @@ pub(super) enum Aspect {
     Reinstated = 9,
     /// That a task has ended.
     TaskClosed = 10,
+    /// That a task was opened.
+    Task = 11,
+    /// The latest recording of a downstream.
+    Downstream = 12,
     /// The last removal of a downstream, whichever it was.
-    Removed = 11,
+    Removed = 13,
 }
 
 impl Aspect {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -50,6 +54,8 @@ impl Aspect {
         Self::Moved,
         Self::Reinstated,
         Self::TaskClosed,
+        Self::Task,
+        Self::Downstream,
         Self::Removed,
     ];
 
@@ -84,13 +90,14 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::AdministrativeRead { .. } => Vec::new(),
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
-        Event::KeyActivated(_) | Event::TaskOpened(_) => vec![slot(at, Aspect::First)],
+        Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
+        Event::TaskOpened(_) => vec![slot(at, Aspect::Task)],
         Event::OwnerRecorded(Recording { number, .. })
         | Event::EnvironmentRecorded(Recording { number, .. })
-        | Event::WorkloadRecorded(Recording { number, .. })
-        | Event::DownstreamRecorded(Recording { number, .. }) => {
+        | Event::WorkloadRecorded(Recording { number, .. }) => {
             vec![number.map_or(slot(at, Aspect::First), |number| slot(number, Aspect::Recorded))]
         }
+        Event::DownstreamRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Downstream)],
         Event::DownstreamRemoved { .. } => vec![slot(Position::ZERO, Aspect::Removed)],
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
@@ -111,7 +118,7 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
     cut.ends.map(|ends| slot(Aspect::Listed, Some(ends))).into_iter().chain(effect).collect()
 }
 
-/// The subject that an entry takes out of all facts, with its recordings.
+/// The downstream that an entry takes out of the facts.
 pub(super) fn removed(entry: &Entry) -> Option<Position> {
     if let Event::DownstreamRemoved { number } = entry.event { Some(number) } else { None }
 }
@@ -131,6 +138,8 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Recorded
         | Aspect::Moved
         | Aspect::Reinstated
+        | Aspect::Task
+        | Aspect::Downstream
         | Aspect::Removed => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));

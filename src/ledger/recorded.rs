@@ -19,6 +19,12 @@ impl Recorded {
         Self { position, issued: Issued { nonce, ..issued }, spiffe_id, environment }
     }
 
+    /// What tests of `mint` sign.
+    #[cfg(test)]
+    pub(crate) const fn for_test(position: Position, issued: Issued, spiffe_id: SpiffeId, environment: EnvironmentName) -> Self {
+        Self { position, issued, spiffe_id, environment }
+    }
+
     /// Where it stands.
     pub const fn position(&self) -> Position {
         self.position

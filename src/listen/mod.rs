@@ -14,10 +14,12 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+
+use crate::ambient::Clock;
 
 mod connections;
 mod meters;
@@ -96,6 +98,8 @@ pub(crate) struct Server<A: Admit> {
     pub(crate) connections: Connections<A::Peer>,
     /// What is counted.
     pub(crate) meters: Meters,
+    /// By which connections grow old.
+    pub(crate) clock: Clock,
 }
 
 /// Serves connections until `shutdown`, then lets requests under way finish, and returns when the
@@ -131,7 +135,11 @@ pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, sh
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_AGAIN).await;
+                let again = server.clock.now().plus(ACCEPT_AGAIN);
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = server.clock.sleep_until(again) => {}
+                }
             }
         }
     }
@@ -172,7 +180,7 @@ impl<A: Admit> Server<A> {
         tokio::pin!(connection);
         let aged = async {
             match self.limits.longest_connection {
-                Some(age) => sleep(age).await,
+                Some(age) => self.clock.sleep_until(self.clock.now().plus(age)).await,
                 None => std::future::pending().await,
             }
         };

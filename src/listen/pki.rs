@@ -5,8 +5,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     SanType, SerialNumber, date_time_ymd,
 };
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::ambient::Entropy;
 use crate::formats::binding::{Binding, EXTENSION_OID};
 use crate::model::{CredentialId, Position, Subjects, Timestamp};
 
@@ -20,6 +22,11 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Leaf {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: KeyPair,
+}
+
+fn key() -> KeyPair {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, Entropy::system().generator()).expect("a key");
+    KeyPair::try_from(pkcs8.as_ref()).expect("the same key")
 }
 
 fn authority_params(name: &str) -> CertificateParams {
@@ -59,13 +66,11 @@ pub(crate) fn of_ours(uri: &str, position: u64) -> CertificateParams {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(authority_params(name), key).expect("signed"))
+        Self(CertifiedIssuer::self_signed(authority_params(name), key()).expect("signed"))
     }
 
     pub(crate) fn intermediate(&self, name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::signed_by(authority_params(name), key, &self.0).expect("signed"))
+        Self(CertifiedIssuer::signed_by(authority_params(name), key(), &self.0).expect("signed"))
     }
 
     pub(crate) fn der(&self) -> Vec<u8> {
@@ -77,14 +82,14 @@ impl Authority {
     }
 
     pub(crate) fn sign(&self, params: &CertificateParams) -> Leaf {
-        let key = KeyPair::generate().expect("a key");
+        let key = key();
         Leaf { chain: vec![params.signed_by(&key, &self.0).expect("signed").der().clone()], key }
     }
 }
 
 impl Leaf {
     pub(crate) fn self_signed(params: &CertificateParams) -> Self {
-        let key = KeyPair::generate().expect("a key");
+        let key = key();
         Self { chain: vec![params.self_signed(&key).expect("signed").der().clone()], key }
     }
 

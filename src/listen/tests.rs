@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::ambient::ManualClock;
+use crate::model::Timestamp;
 
 type Peer = u8;
 
@@ -30,6 +32,7 @@ struct Running {
     address: SocketAddr,
     connections: Connections<Peer>,
     meters: Meters,
+    hand: ManualClock,
     shutdown: CancellationToken,
     done: JoinHandle<()>,
 }
@@ -38,9 +41,10 @@ async fn run(router: Router, limits: Limits, connections: Connections<Peer>) -> 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (meters, shutdown) = (Meters::default(), CancellationToken::new());
-    let server = Server { admit: OneByte, router, limits, connections: connections.clone(), meters: meters.clone() };
+    let (clock, hand) = Clock::manual(Timestamp::from_seconds(1));
+    let server = Server { admit: OneByte, router, limits, connections: connections.clone(), meters: meters.clone(), clock };
     let done = tokio::spawn(serve(listener, server, shutdown.clone()));
-    Running { address, connections, meters, shutdown, done }
+    Running { address, connections, meters, hand, shutdown, done }
 }
 
 async fn start(router: Router, limits: Limits) -> Running {
@@ -185,9 +189,13 @@ async fn connections_of_an_unwelcome_peer_end_after_the_answer_that_is_under_way
 
 #[tokio::test]
 async fn a_connection_ends_at_the_age_that_is_allowed() {
-    let limits = Limits { longest_connection: Some(Duration::from_millis(20)), ..Limits::default() };
-    let server = start(who(), limits).await;
+    let limits = Limits { longest_connection: Some(Duration::from_secs(300)), ..Limits::default() };
+    let (reached, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let server = start(held(&reached, &answer), limits).await;
     let mut tcp = server.connect(b'a').await;
     ask(&mut tcp).await;
-    assert_eq!(rest(tcp).await, "a");
+    reached.notified().await;
+    server.hand.advance(Duration::from_secs(300));
+    answer.notify_one();
+    assert_eq!(rest(tcp).await, "done");
 }

@@ -88,7 +88,8 @@ impl Cedar {
             reading.problems.push(Problem::of_text(what));
         }
         if !reading.problems.is_empty() {
-            reading.problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+            reading.problems.sort();
+            reading.problems.dedup();
             return Err(reading.problems);
         }
         let types = schema.entity_types().map(|name| (name.basename().to_owned(), name.clone())).collect();

@@ -22,15 +22,7 @@ pub use engine::Engine;
 pub use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
 pub use request::{Action, Resource};
 pub use role::Role;
-pub use text::Problem;
-
-/// The policies that a new configuration begins with: file name and text.
-pub const DEFAULT_PACK: [(&str, &str); 4] = [
-    ("administration.cedar", include_str!("../../policies/administration.cedar")),
-    ("following.cedar", include_str!("../../policies/following.cedar")),
-    ("issuing.cedar", include_str!("../../policies/issuing.cedar")),
-    ("tasks.cedar", include_str!("../../policies/tasks.cedar")),
-];
+pub use text::{DEFAULT_PACK, Problem};
 
 #[cfg(test)]
 mod tests;

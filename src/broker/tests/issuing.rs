@@ -49,7 +49,8 @@ async fn what_the_registry_no_longer_names_has_ended() {
     let world = World::new().await;
     let batch = caller("/payments/batch");
     let token = world.token(&batch).await.unwrap();
-    let without: String = super::REGISTRY.lines().filter(|line| !line.contains("/payments/batch")).map(|line| format!("{line}\n")).collect();
+    let without: String =
+        super::REGISTRY.lines().filter(|line| !line.contains("/payments/batch")).map(|line| format!("{line}\n")).collect();
     assert_eq!(denied(world.apply(&without, 0).await), DenialCode::EndNotAllowed);
     assert!(!world.is_dead(&token).await, "nothing was applied");
     world.apply(&without, 1).await.unwrap();
@@ -77,7 +78,10 @@ async fn a_change_of_policy_holds_for_the_next_request() {
     let api = caller("/payments/api");
     world.token(&api).await.unwrap();
     let mut files = super::default_policies();
-    files.push(("stop.cedar".parse().unwrap(), "@id(\"stop\") forbid (principal, action == Curfew::Action::\"IssueToken\", resource);".to_owned()));
+    files.push((
+        "stop.cedar".parse().unwrap(),
+        "@id(\"stop\") forbid (principal, action == Curfew::Action::\"IssueToken\", resource);".to_owned(),
+    ));
     world.broker.apply_policy(&administrator(), files.clone()).await.unwrap();
     assert_eq!(denied(world.token(&api).await), DenialCode::PolicyDenied);
 

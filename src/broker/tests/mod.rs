@@ -12,7 +12,9 @@ use crate::formats::binding;
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::mint::SigningRequest;
-use crate::model::{CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain};
+use crate::model::{
+    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
+};
 use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
@@ -96,7 +98,12 @@ impl World {
     }
 
     /// A certificate, and the caller that uses it.
-    pub(super) async fn certificate(&self, caller: &Caller, environment: &str, task: Option<Position>) -> Result<(Issuance, Caller), Error> {
+    pub(super) async fn certificate(
+        &self,
+        caller: &Caller,
+        environment: &str,
+        task: Option<Position>,
+    ) -> Result<(Issuance, Caller), Error> {
         let key = rcgen::KeyPair::generate().unwrap();
         let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
         let ask = CertificateRequest {
@@ -108,11 +115,7 @@ impl World {
             request_id: None,
         };
         let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
-        let own = OwnCertificate {
-            id: issuance.id,
-            subjects: subjects(&chain[0]),
-            key: self.broker.keyring().issuer.key.number,
-        };
+        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring().issuer.key.number };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
 

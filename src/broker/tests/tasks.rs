@@ -7,7 +7,8 @@ use crate::broker::{Error, Opening};
 use crate::model::{Bound, CUT_GRACE, DenialCode, Position, Timestamp};
 
 async fn open(world: &World, deadline: Timestamp) -> Result<Position, Error> {
-    let ask = Opening { owner: None, environment: "production".parse().unwrap(), workload: None, deadline, purpose: "a job".parse().unwrap() };
+    let ask =
+        Opening { owner: None, environment: "production".parse().unwrap(), workload: None, deadline, purpose: "a job".parse().unwrap() };
     world.broker.open_task(&caller("/payments/api"), ask).await.map(|task| task.number)
 }
 

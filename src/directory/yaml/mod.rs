@@ -12,6 +12,9 @@ use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, OwnerDr
 #[cfg(test)]
 mod tests;
 
+/// A commented registry to begin with, in the trust domain `example.org`.
+pub const SAMPLE: &str = include_str!("../../../docs/samples/registry.yaml");
+
 /// Reads files, each with its name and its text, as one registry.
 ///
 /// # Errors

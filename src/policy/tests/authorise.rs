@@ -9,7 +9,7 @@ use crate::policy::{Action, Resource, Role};
 const STRANGER: &str = "spiffe://example.org/nobody";
 
 fn check(world: &World, caller: &str, action: Action, resource: &Resource, expected: Result<(), DenialCode>) {
-    let answer = world.authorise(&default_pack(), caller, action, resource).map_err(|denial| denial.code);
+    let answer = world.authorise(&SHIPPED, caller, action, resource).map_err(|denial| denial.code);
     assert_eq!(answer, expected, "{caller} {action} {resource:?}");
 }
 
@@ -94,7 +94,7 @@ fn a_verifier_follows_the_list_and_a_stranger_does_not() {
     for action in Action::ALL.iter().copied().filter(|action| !issues(*action)) {
         let resource = resource(&mut world, action);
         // An action that the schema does not offer a verifier is no question at all.
-        let answer = world.authorise(&default_pack(), VERIFIER, action, &resource);
+        let answer = world.authorise(&SHIPPED, VERIFIER, action, &resource);
         assert_eq!(answer.is_ok(), action == Action::ReadList, "{action}");
         check(&world, STRANGER, action, &resource, Err(DenialCode::IdentityUnknown));
     }
@@ -119,7 +119,7 @@ fn issuing_is_never_authorised_without_a_decision() {
     for action in [Action::IssueToken, Action::IssueCertificate] {
         let resource = resource(&mut world, action);
         check(&world, INVOICER, action, &resource, Err(DenialCode::PolicyError));
-        assert!(world.authorise(&default_pack(), ADMINISTRATOR, action, &resource).is_err());
+        assert!(world.authorise(&SHIPPED, ADMINISTRATOR, action, &resource).is_err());
     }
 }
 

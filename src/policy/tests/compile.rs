@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::model::{DenialCode, PolicyName};
-use crate::policy::{Action, Engine, Problem};
+use crate::policy::{Action, DEFAULT_PACK, Engine, Problem};
 
 const PERMIT: &str = r#"permit (principal, action == Curfew::Action::"IssueToken", resource)"#;
 
@@ -30,6 +30,27 @@ fn the_default_pack_is_valid_and_issues_bound_credentials_below_the_longest_life
     let mut bearer = super::world::token();
     bearer.bearer = true;
     assert_eq!(world.decide(&engine, &caller, &bearer).map_err(|denial| denial.code), Err(DenialCode::PolicyDenied));
+}
+
+#[test]
+fn the_default_pack_is_every_file_of_its_folder() {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/policies")).expect("is there");
+    let mut found: Vec<String> = folder.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+    found.sort();
+    assert_eq!(found, DEFAULT_PACK.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_documentation_names_every_action_and_its_examples_are_valid() {
+    let page = include_str!("../../../docs/policy.md");
+    for action in Action::ALL {
+        assert!(page.contains(&format!("`{action}`")), "{action}");
+    }
+    let examples: Vec<&str> = page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 3);
+    for example in examples {
+        assert!(compile(example).is_ok(), "{:#?}\n{example}", compile(example));
+    }
 }
 
 /// The examples that stand commented out in the default pack are valid once uncommented.

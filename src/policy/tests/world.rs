@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crate::model::{
     Closing, CredentialId, CredentialKind, CutMade, Denial, Downstream, Entry, Environment, Epoch, Event, Facts, Owner, OwnerKind,
     Position, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
 };
-use crate::policy::{Action, Caller, Engine, Grant, IssueRequest, OwnCertificate, Problem, Resource, Role};
+use crate::policy::{Action, Caller, DEFAULT_PACK, Engine, Grant, IssueRequest, OwnCertificate, Problem, Resource, Role};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 pub(super) const API: &str = "https://api.example";
@@ -32,9 +33,13 @@ pub(super) fn engine(text: &str) -> Engine {
     compile(text).unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
-/// The policies that the project ships.
+/// The policies that the project ships. One engine serves every test: it is not asked to decide,
+/// so it remembers nothing.
+pub(super) static SHIPPED: LazyLock<Engine> = LazyLock::new(default_pack);
+
+/// The policies that the project ships, in an engine of one's own.
 pub(super) fn default_pack() -> Engine {
-    let files = super::super::DEFAULT_PACK.map(|(name, text)| (a(name), text.to_owned())).to_vec();
+    let files = DEFAULT_PACK.iter().map(|(name, text)| (a(name), (*text).to_owned())).collect();
     Engine::compile(files).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 

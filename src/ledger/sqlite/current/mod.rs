@@ -6,6 +6,9 @@ use super::rows::{int, uint};
 use crate::ledger::compact::{self, Aspect, Slot};
 use crate::model::{Entry, Position, Timestamp};
 
+#[cfg(test)]
+mod tests;
+
 /// A row: an entry that holds a slot.
 #[derive(Debug)]
 pub(in crate::ledger) struct Kept {
@@ -37,11 +40,9 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
         }
     }
     if let Some(number) = compact::removed(entry) {
-        connection.prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect IN (?2, ?3)")?.execute(params![
-            int(number.get()),
-            Aspect::First.number(),
-            Aspect::Recorded.number()
-        ])?;
+        connection
+            .prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect = ?2")?
+            .execute(params![int(number.get()), Aspect::Downstream.number()])?;
     }
     Ok(())
 }
@@ -53,7 +54,7 @@ pub(in crate::ledger) fn prune(connection: &Connection, now: Timestamp) -> Resul
         .prepare_cached(
             "DELETE FROM current WHERE aspect = ?1 AND number IN (SELECT number FROM current WHERE aspect = ?2 AND ends_ms <= ?3)",
         )?
-        .execute(params![Aspect::First.number(), Aspect::TaskClosed.number(), now])?;
+        .execute(params![Aspect::Task.number(), Aspect::TaskClosed.number(), now])?;
     connection.prepare_cached("DELETE FROM current WHERE aspect IN (?1, ?2) AND ends_ms <= ?3")?.execute(params![
         Aspect::TaskClosed.number(),
         Aspect::Listed.number(),
