@@ -16,6 +16,7 @@ pub(super) enum Command {
     Open(OpenArgs),
     /// Close a task for good: everything issued under it is dead.
     Close {
+        /// Its number.
         task: Position,
         /// Why, for people; to the ledger only.
         #[arg(long, value_name = "TEXT")]
@@ -28,7 +29,10 @@ pub(super) enum Command {
         owner: Option<String>,
     },
     /// Show a task.
-    Show { task: Position },
+    Show {
+        /// Its number.
+        task: Position,
+    },
 }
 
 #[derive(Debug, clap::Args)]
