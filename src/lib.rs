@@ -26,10 +26,36 @@ mod keys;
 #[cfg(feature = "broker")]
 mod ledger;
 
-// 4: what is made of it.
+// 4: what people write, and what is signed.
+#[cfg(feature = "broker")]
+mod directory;
 #[cfg(feature = "broker")]
 mod mint;
 
-// 5: what it all is for.
+// 5: use cases, and the check that needs no broker.
+#[cfg(feature = "broker")]
+mod broker;
 #[cfg(feature = "verifier")]
 pub mod verify;
+
+// 6: the door, and what is published.
+#[cfg(feature = "broker")]
+mod listen;
+#[cfg(feature = "broker")]
+mod publish;
+
+// 7: the wire.
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "broker")]
+mod grpc;
+#[cfg(feature = "broker")]
+mod http;
+
+// 8: configuration and composition.
+#[cfg(feature = "broker")]
+pub mod app;
+
+// 9: the program, and tests of programs that embed it.
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -3,6 +3,8 @@
 
 mod clock;
 mod entropy;
+mod stopwatch;
 
 pub use clock::{Clock, ManualClock};
 pub use entropy::{Entropy, NoEntropy};
+pub use stopwatch::Stopwatch;

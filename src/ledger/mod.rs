@@ -13,9 +13,24 @@ use tokio::sync::watch;
 use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
 use crate::policy::Grant;
 
+mod audit;
+mod codec;
+mod compact;
+#[cfg(test)]
+mod contract;
+mod counters;
 mod recorded;
+#[cfg(test)]
+mod samples;
+mod sqlite;
+mod tip;
+mod tree;
+mod verify;
 
+pub use audit::Problem;
 pub use recorded::Recorded;
+pub use sqlite::{OpenError, Options, Place, SqliteLedger, Stats};
+pub use verify::{Offline, Report};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -119,7 +134,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// What the ledger says now. Hold it briefly and never across an await: a commit waits for it.
     fn facts(&self) -> RwLockReadGuard<'_, Facts>;
 
-    /// The committed end. It is never behind what any earlier call was answered.
+    /// The committed end. It is never behind what any earlier call was answered. Read while
+    /// [`Ledger::facts`] is held, it is of the same moment: no change lies between.
     fn head(&self) -> Head;
 
     /// Counts the living of a subject.

@@ -8,6 +8,14 @@ use super::{Position, Reason, Timestamp};
 /// How long after the last expiry a cut stays in the list, for verifiers whose clock is behind.
 pub const CUT_GRACE: Duration = Duration::from_secs(120);
 
+/// When a cut made at `now` leaves the list, if the last of what it covers expires at `last_expiry`;
+/// `None` if nothing of it can be alive anywhere, so that it never enters the list. A whole second,
+/// as lists state it, so that broker and verifiers agree on when a cut has left.
+pub fn cut_ends(last_expiry: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let ends = Timestamp::from_seconds(last_expiry.plus(CUT_GRACE).millis().div_ceil(1000));
+    Some(ends).filter(|ends| *ends > now)
+}
+
 /// What a credential stands on. Its own position is `credential`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subjects {

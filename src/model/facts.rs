@@ -38,12 +38,7 @@ impl<T> Known<T> {
 
     /// Where it stands at `now`.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.closed.or(self.absent) {
-            None => Standing::Active,
-            Some(closed) if closed.by == Closing::Suspend => Standing::Suspended,
-            Some(closed) if closed.settled <= now => Standing::Offboarded,
-            Some(_) => Standing::Offboarding,
-        }
+        self.closed.or(self.absent).map_or(Standing::Active, |closed| closed.standing(now))
     }
 }
 
@@ -272,6 +267,11 @@ impl Facts {
     /// A downstream by its name.
     pub fn downstream(&self, name: &DownstreamName) -> Option<&Known<Downstream>> {
         self.downstreams.values().find(|known| known.record.name == *name)
+    }
+
+    /// The last entry that touched any downstream: what was found among them before may have changed.
+    pub const fn downstreams_changed(&self) -> Position {
+        self.downstreams_changed
     }
 
     /// The downstreams of an environment that accept tokens for `audience`.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Audience, CredentialKind, Issued, Position, Timestamp};
+use super::{Audience, CUT_GRACE, CredentialKind, Issued, Position, Timestamp};
 
 /// What the living are counted by. Everything but `owner`, which is the outer key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,10 +53,26 @@ pub struct Census {
     pub by_environment: BTreeMap<Position, u64>,
     /// By workload.
     pub by_workload: BTreeMap<Position, u64>,
-    /// Tokens by audience and environment: which downstreams are concerned.
-    pub by_audience: BTreeMap<(Position, Audience), u64>,
+    /// By environment and audience, the audience absent for certificates: which downstreams are concerned.
+    pub accepted: BTreeMap<(Position, Option<Audience>), u64>,
     /// When the last of them expires.
     pub last_expiry: Option<Timestamp>,
+}
+
+impl Census {
+    /// Counts one more.
+    pub fn add(&mut self, issued: &Issued) {
+        self.add_group(&Group::of(issued), 1, issued.expires_at);
+    }
+
+    fn add_group(&mut self, group: &Group, count: u64, last: Timestamp) {
+        self.total += count;
+        *self.by_kind.entry(group.kind).or_default() += count;
+        *self.by_environment.entry(group.environment).or_default() += count;
+        *self.by_workload.entry(group.workload).or_default() += count;
+        *self.accepted.entry((group.environment, group.audience.clone())).or_default() += count;
+        self.last_expiry = self.last_expiry.max(Some(last));
+    }
 }
 
 /// Whose living are counted or dropped.
@@ -168,8 +184,9 @@ impl Living {
         }
     }
 
-    /// Drops what has expired.
+    /// Forgets what has expired everywhere, on clocks that are behind too.
     pub fn expire(&mut self, now: Timestamp) {
+        let now = now.minus(CUT_GRACE);
         self.owners.retain(|_, groups| {
             groups.retain(|_, buckets| {
                 buckets.retain(|_, bucket| bucket.count > 0 && bucket.last > now);
@@ -177,6 +194,11 @@ impl Living {
             });
             !groups.is_empty()
         });
+    }
+
+    /// The last expiry of `whose`, also if it has passed and is not yet forgotten.
+    pub fn last_expiry(&self, whose: Whose) -> Option<Timestamp> {
+        self.census(whose, Timestamp::EPOCH).last_expiry
     }
 
     /// Counts the living of `whose` at `now`. A credential that expires within the current minute
@@ -188,14 +210,7 @@ impl Living {
         let owners = one.flatten().into_iter().chain(all.into_iter().flatten());
         for (group, buckets) in owners.flatten().filter(|(group, _)| whose.covers(group)) {
             for bucket in buckets.values().filter(|bucket| bucket.count > 0 && bucket.last > now) {
-                census.total += bucket.count;
-                *census.by_kind.entry(group.kind).or_default() += bucket.count;
-                *census.by_environment.entry(group.environment).or_default() += bucket.count;
-                *census.by_workload.entry(group.workload).or_default() += bucket.count;
-                if let Some(audience) = &group.audience {
-                    *census.by_audience.entry((group.environment, audience.clone())).or_default() += bucket.count;
-                }
-                census.last_expiry = census.last_expiry.max(Some(bucket.last));
+                census.add_group(group, bucket.count, bucket.last);
             }
         }
         census

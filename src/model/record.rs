@@ -2,8 +2,8 @@
 //! References are numbers, so that a name that is used again never means an old subject.
 
 use super::{
-    Audience, Closing, Contact, DownstreamName, EnvironmentName, KeyPurpose, Note, OwnerId, OwnerKind, Position, SpiffeId, Timestamp,
-    VerifierKind,
+    Audience, Closing, Contact, DownstreamName, EnvironmentName, KeyPurpose, Note, OwnerId, OwnerKind, Position, SpiffeId, Standing,
+    Timestamp, VerifierKind,
 };
 
 /// The party that answers for identities.
@@ -101,4 +101,15 @@ pub struct Closed {
     pub at: Position,
     /// When everything issued before has expired everywhere.
     pub settled: Timestamp,
+}
+
+impl Closed {
+    /// Where a subject that was closed in this way stands at `now`.
+    pub fn standing(self, now: Timestamp) -> Standing {
+        match self.by {
+            Closing::Suspend => Standing::Suspended,
+            _ if self.settled <= now => Standing::Offboarded,
+            _ => Standing::Offboarding,
+        }
+    }
 }

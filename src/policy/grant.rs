@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Audience, CredentialId, CredentialKind, EnvironmentName, Issued, Note, Position, Scope, SpiffeId, Subjects, Timestamp};
+use crate::model::{
+    Audience, Bounds, CredentialId, CredentialKind, Denial, EnvironmentName, Facts, Issued, NoLifeLeft, Note, Position, Scope, SpiffeId,
+    Subjects, Timestamp,
+};
 
 /// The caller, as its client certificate proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,25 @@ pub struct IssueRequest {
     pub key: Position,
     /// The end of that key, if it has one.
     pub key_not_after: Option<Timestamp>,
+    /// What the caller calls the request, for tracing only.
+    pub request_id: Option<String>,
+}
+
+/// The certificate with which the broker serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// The broker's own identity.
+    pub spiffe_id: SpiffeId,
+    /// The environment that it states; the registry need not know it.
+    pub environment: EnvironmentName,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of its key.
+    pub public_key_hash: [u8; 32],
+    /// The number of the key that would sign it.
+    pub key: Position,
+    /// The end of that key, if it has one.
+    pub key_not_after: Option<Timestamp>,
+    /// The life wanted.
+    pub ttl: Option<Duration>,
 }
 
 /// An approved, not yet recorded issuance. Only `policy` makes one.
@@ -62,9 +84,51 @@ pub struct Grant {
     pub(super) spiffe_id: SpiffeId,
     pub(super) environment: EnvironmentName,
     pub(super) fence: Position,
+    pub(super) request_id: Option<String>,
 }
 
 impl Grant {
+    /// The broker's certificate for itself. It stands in the ledger as every other, under the
+    /// broker's own number. No policy is asked: a policy that refused it would leave nobody to
+    /// correct the policy with, and who can make the broker ask can read its keys anyway.
+    ///
+    /// # Errors
+    /// If the signing key leaves it no life.
+    pub fn own_certificate(server: ServerCertificate, facts: &Facts, now: Timestamp) -> Result<Self, Denial> {
+        let ServerCertificate { spiffe_id, environment, public_key_hash, key, key_not_after, ttl } = server;
+        let kind = CredentialKind::Certificate;
+        let bounds = Bounds {
+            kind,
+            requested: ttl,
+            policy: None,
+            task: None,
+            workload: None,
+            contract: None,
+            signing_key: key_not_after,
+            client_certificate: None,
+        };
+        let life = bounds.life(now).map_err(|NoLifeLeft(bound)| Denial::no_life_left(bound))?;
+        let broker = Position::BROKER;
+        let issued = Issued {
+            kind,
+            subjects: Subjects { owner: broker, workload: broker, environment: broker, task: None, lineage: None },
+            parent: None,
+            nonce: [0; 8],
+            issued_at: life.issued_at,
+            expires_at: life.expires_at,
+            bound_by: life.bound_by,
+            audience: None,
+            scopes: Vec::new(),
+            confirmation: Some(public_key_hash),
+            key,
+            downstreams: Vec::new(),
+            policies: Vec::new(),
+            policy_hash: [0; 32],
+            purpose: None,
+        };
+        Ok(Self { issued, spiffe_id, environment, fence: facts.changed(), request_id: None })
+    }
+
     /// What will be recorded; its nonce is set when it is.
     pub const fn issued(&self) -> &Issued {
         &self.issued
@@ -85,8 +149,21 @@ impl Grant {
         self.fence
     }
 
+    /// What the caller calls the request, for tracing only.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// The parts, for the ledger to make a record of.
     pub(crate) fn into_parts(self) -> (Issued, SpiffeId, EnvironmentName) {
         (self.issued, self.spiffe_id, self.environment)
+    }
+}
+
+#[cfg(test)]
+impl Grant {
+    /// A grant that nobody decided, for tests of what comes after the decision.
+    pub(crate) fn for_test(issued: Issued, spiffe_id: SpiffeId, environment: EnvironmentName, fence: Position) -> Self {
+        Self { issued, spiffe_id, environment, fence, request_id: None }
     }
 }

@@ -1,0 +1,190 @@
+//! What a configuration may not say.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use tracing_subscriber::EnvFilter;
+
+use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
+use super::{Config, Limits, Listen, Log, Server};
+use crate::model::{Invalid, SpiffeId, TrustDomain};
+
+/// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
+const BEATS: u32 = 3;
+
+/// A follower's list may be this old at most: beyond it, "revoked" means little.
+const STALEST: Duration = Duration::from_secs(60 * 60);
+
+/// Everything that is wrong, not only the first of it.
+#[derive(Default)]
+struct Problems(Vec<Invalid>);
+
+impl Problems {
+    fn note(&mut self, field: &'static str, problem: impl std::fmt::Display) {
+        self.0.push(Invalid::new(field, problem));
+    }
+
+    fn unless(&mut self, holds: bool, field: &'static str, problem: impl std::fmt::Display) {
+        if !holds {
+            self.note(field, problem);
+        }
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, field: &'static str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.note(field, format_args!("`{text}`: {error}"))).ok()
+    }
+}
+
+/// The configuration, or everything that is wrong with it.
+pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
+    let mut problems = Problems::default();
+    let trust_domain: Option<TrustDomain> = problems.parsed("trust_domain", &raw.trust_domain);
+    let trust = trust(&raw, &mut problems);
+    let administrators: Vec<SpiffeId> = raw.administrators.iter().filter_map(|id| problems.parsed("administrators", id)).collect();
+    problems.unless(
+        !raw.administrators.is_empty(),
+        "administrators",
+        "name at least one SPIFFE ID; without an administrator nothing could ever be revoked",
+    );
+    for id in administrators.iter().filter(|id| !trust.contains_key(&id.trust_domain())) {
+        problems.note("administrators", format_args!("{id} could never connect: there is no [[trust]] for {}", id.trust_domain()));
+    }
+    let server = server(&raw.server, &mut problems);
+    if let Server::Issued { names } = &server {
+        raw.server.names = Some(names.clone());
+    }
+    public_url(&raw.public_url, &server, &mut problems);
+    freshness(&raw, &mut problems);
+    problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
+    listen(&raw.listen, &mut problems);
+    limits(&raw.limits, &mut problems);
+    if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
+        problems
+            .note("log.filter", format_args!("`{}`: {error}; write a level such as info, or targets such as curfew=debug", raw.log.filter));
+    }
+    match (trust_domain, problems.0) {
+        (Some(trust_domain), problems) if problems.is_empty() => Ok(Config {
+            trust_domain,
+            administrators: administrators.into_iter().collect(),
+            public_url: raw.public_url.clone(),
+            data_dir: raw.data_dir.clone(),
+            max_staleness: raw.max_staleness.duration(),
+            heartbeat: raw.heartbeat.duration(),
+            min_free_disk: raw.min_free_disk.bytes(),
+            worker_threads: raw.worker_threads,
+            listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin },
+            server,
+            limits: Limits {
+                connections: raw.limits.connections,
+                handshakes: raw.limits.handshakes,
+                streams: raw.limits.streams,
+                message: usize::try_from(raw.limits.message.bytes()).unwrap_or(usize::MAX),
+                drain: raw.limits.drain.duration(),
+            },
+            log: Log { format: raw.log.format, filter: raw.log.filter.clone() },
+            policies_dir: raw.policies_dir.clone(),
+            keys_dir: raw.keys_dir.clone(),
+            trust,
+            raw,
+        }),
+        (_, problems) => Err(problems),
+    }
+}
+
+fn trust(raw: &Raw, problems: &mut Problems) -> BTreeMap<TrustDomain, PathBuf> {
+    problems.unless(!raw.trust.is_empty(), "trust", "name at least one [[trust]] domain and bundle; without one nobody could connect");
+    let mut bundles = BTreeMap::new();
+    for one in &raw.trust {
+        let Some(domain) = problems.parsed::<TrustDomain>("trust.domain", &one.domain) else { continue };
+        if bundles.insert(domain, one.bundle.clone()).is_some() {
+            problems.note("trust", format_args!("{} is named twice; put all its certificates into one bundle", one.domain));
+        }
+    }
+    bundles
+}
+
+fn server(raw: &RawServer, problems: &mut Problems) -> Server {
+    match (&raw.certificate, &raw.key) {
+        (Some(certificate), Some(key)) => {
+            problems.unless(raw.names.is_none(), "server.names", "the names stand in server.certificate already; leave one of them out");
+            Server::Files { certificate: certificate.clone(), key: key.clone() }
+        }
+        (certificate, key) => {
+            problems.unless(certificate.is_none(), "server.key", "server.certificate needs its key");
+            problems.unless(key.is_none(), "server.certificate", "server.key needs its certificate");
+            let names = raw.names.clone().unwrap_or_else(|| SERVER_NAMES.map(str::to_owned).to_vec());
+            problems.unless(!names.is_empty(), "server.names", "name at least one host under which clients reach the broker");
+            for name in names.iter().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
+                problems.note("server.names", format_args!("`{name}` is neither a DNS name nor an IP address"));
+            }
+            Server::Issued { names }
+        }
+    }
+}
+
+/// The host of an `https://` URL that has no path, query or trailing slash.
+fn host(url: &str) -> Option<String> {
+    let url: http::Uri = url.strip_suffix('/').map_or(Some(url), |_| None)?.parse().ok()?;
+    let plain = url.scheme_str() == Some("https") && url.path() == "/" && url.query().is_none();
+    let authority = url.authority().filter(|authority| plain && !authority.as_str().contains('@'))?;
+    Some(authority.host().trim_start_matches('[').trim_end_matches(']').to_owned())
+}
+
+fn public_url(url: &str, server: &Server, problems: &mut Problems) {
+    let Some(host) = host(url) else {
+        return problems.note("public_url", format_args!("`{url}` is not https://host or https://host:port, without a trailing slash"));
+    };
+    let same = |name: &String| match (name.parse::<IpAddr>(), host.parse::<IpAddr>()) {
+        (Ok(name), Ok(host)) => name == host,
+        (_, _) => name.eq_ignore_ascii_case(&host),
+    };
+    if let Server::Issued { names } = server {
+        problems.unless(
+            names.iter().any(same),
+            "public_url",
+            format_args!("`{host}` is not in server.names, so no client would accept the certificate"),
+        );
+    }
+}
+
+fn freshness(raw: &Raw, problems: &mut Problems) {
+    let (staleness, heartbeat) = (raw.max_staleness.duration(), raw.heartbeat.duration());
+    problems.unless(staleness >= Duration::from_secs(1), "max_staleness", "write at least 1s; lists state time in whole seconds");
+    problems.unless(staleness <= STALEST, "max_staleness", "write at most 1h; it is how long a revoked credential may survive");
+    problems.unless(!heartbeat.is_zero(), "heartbeat", "write more than 0ms");
+    problems.unless(
+        heartbeat.saturating_mul(BEATS) <= staleness,
+        "heartbeat",
+        format_args!(
+            "{} is more than a third of max_staleness ({}); one lost beat would stop every fail-closed service",
+            raw.heartbeat, raw.max_staleness
+        ),
+    );
+}
+
+fn listen(raw: &RawListen, problems: &mut Problems) {
+    let all = [("listen.grpc", raw.grpc), ("listen.public", raw.public), ("listen.admin", raw.admin)];
+    for (index, (field, address)) in all.iter().enumerate() {
+        for (other, _) in all.iter().take(index).filter(|(_, other)| other == address && address.port() != 0) {
+            problems.note(field, format_args!("{address} is that of {other} too"));
+        }
+    }
+}
+
+fn limits(raw: &RawLimits, problems: &mut Problems) {
+    const LEAST: &str = "write at least 1";
+    problems.unless(raw.connections > 0, "limits.connections", LEAST);
+    problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);
+    problems.unless(raw.streams > 0, "limits.streams", LEAST);
+    problems.unless(
+        raw.handshakes <= raw.connections,
+        "limits.handshakes",
+        "a handshake is a connection; write at most limits.connections",
+    );
+    let message = raw.message.bytes();
+    problems.unless((4096..=1 << 30).contains(&message), "limits.message", "write between 4KiB and 1GiB");
+}

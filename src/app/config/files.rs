@@ -1,0 +1,292 @@
+//! The one place that touches files: text in, text out, and secrets that nobody else may read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::ambient::Entropy;
+use crate::model::PolicyName;
+
+/// No file that a person or a program writes for Curfew is longer; more is a mistake.
+const LONGEST: u64 = 64 << 20;
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("cannot {verb} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A secret lies open.
+    #[error("{} holds a secret and others may read it (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is longer than anything that belongs here.
+    #[error("{} is longer than 64 MiB", path.display())]
+    TooLong {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A folder that has to be new or empty is neither.
+    #[error("{} exists and is not empty; nothing was written", path.display())]
+    NotEmpty {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Io { verb, path: path.to_owned(), source }
+    }
+}
+
+fn read(path: &Path, source: impl Read) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(FileError::TooLong { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String, FileError> {
+    String::from_utf8(bytes).map_err(|error| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+}
+
+/// The bytes of a file; `-` is standard input.
+///
+/// # Errors
+/// If it cannot be read, or is longer than 64 MiB.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    if path == Path::new("-") {
+        return read(path, io::stdin().lock());
+    }
+    read(path, File::open(path).map_err(FileError::io("open", path))?)
+}
+
+/// The text of a file; `-` is standard input.
+///
+/// # Errors
+/// As [`read_bytes`], and if it is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    text(path, read_bytes(path)?)
+}
+
+/// The text of a file that only its owner may read.
+///
+/// # Errors
+/// As [`read_text`], and if group or others have any permission on it.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let file = File::open(path).map_err(FileError::io("open", path))?;
+    // Asked of the open file, so that it is this file whose mode is judged.
+    let mode = file.metadata().map_err(FileError::io("open", path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Open { path: path.to_owned(), mode });
+    }
+    Ok(Zeroizing::new(text(path, read(path, file)?)?))
+}
+
+/// Path and text of each file in `folder` whose name ends in one of `extensions`, by name.
+///
+/// # Errors
+/// If the folder or one of the files cannot be read.
+pub fn read_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, String)>, FileError> {
+    let wanted = |path: &Path| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
+        paths.push(entry.map_err(FileError::io("list", folder))?.path());
+    }
+    paths.retain(|path| wanted(path));
+    paths.sort();
+    paths.into_iter().map(|path| read_text(&path).map(|text| (path, text))).collect()
+}
+
+/// The policy text in a folder: name and text of each `.cedar` file, by name.
+///
+/// # Errors
+/// If the folder or a file cannot be read, or a file has a name that no policy can have.
+pub fn read_policies(folder: &Path) -> Result<Vec<(PolicyName, String)>, FileError> {
+    let named = |(path, text): (PathBuf, String)| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().parse::<PolicyName>();
+        name.map(|name| (name, text)).map_err(|error| FileError::io("use", &path)(io::Error::other(error)))
+    };
+    read_folder(folder, &["cedar"])?.into_iter().map(named).collect()
+}
+
+fn create(path: &Path, contents: &[u8], mode: u32) -> Result<(), FileError> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(FileError::io("create", path))?;
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(FileError::io("write", path))
+}
+
+/// Writes a file that was not there before.
+///
+/// # Errors
+/// If it exists, or cannot be written.
+pub fn create_file(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError> {
+    create(path, contents.as_ref(), 0o644)
+}
+
+/// Writes a file that was not there before, for its owner alone (mode 0600).
+///
+/// # Errors
+/// If it exists, or cannot be written.
+pub fn create_secret(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError> {
+    create(path, contents.as_ref(), 0o600)
+}
+
+/// A new file that a program may go on writing to, such as a log.
+///
+/// # Errors
+/// If it exists, or cannot be made.
+pub fn open_new(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(FileError::io("create", path))
+}
+
+/// Whether there is anything at `path`.
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Makes a folder, for its owner alone (mode 0700), with those above it; an existing one stays as it is.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io("create", path))
+}
+
+/// Refuses a folder that exists and is not empty.
+///
+/// # Errors
+/// If there is something in it, or it cannot be looked into.
+pub fn require_empty(path: &Path) -> Result<(), FileError> {
+    if !exists(path) {
+        return Ok(());
+    }
+    match fs::read_dir(path).map_err(FileError::io("list", path))?.next() {
+        None => Ok(()),
+        Some(_) => Err(FileError::NotEmpty { path: path.to_owned() }),
+    }
+}
+
+/// A folder of its own in the system's temporary one, removed with everything in it when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// If there is no randomness for its name, or it cannot be made.
+    pub fn create(entropy: &Entropy) -> Result<Self, FileError> {
+        let parent = std::env::temp_dir();
+        let nonce = entropy.bytes::<8>().map_err(|error| FileError::io("create", &parent)(io::Error::other(error)))?;
+        let path = parent.join(format!("curfew-{:016x}", u64::from_be_bytes(nonce)));
+        create_folder(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the operating system clears its temporary folder.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The file of the running program.
+///
+/// # Errors
+/// If the operating system does not say.
+pub fn program() -> Result<PathBuf, FileError> {
+    std::env::current_exe().map_err(FileError::io("find", Path::new("the running program")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("exists").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_secret_is_written_for_its_owner_alone_and_read_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.key");
+        create_secret(&path, "hush").expect("new");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(read_secret(&path).expect("ours").as_str(), "hush");
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_refused_with_what_to_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.key");
+        create_secret(&path, "hush").expect("new");
+        for open in [0o640, 0o604, 0o660, 0o644, 0o610] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).expect("ours");
+            let error = read_secret(&path).expect_err("open to others").to_string();
+            assert!(error.contains("chmod 600") && error.contains(&format!("{open:04o}")) && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_ever_overwritten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.txt");
+        create_file(&path, "first").expect("new");
+        assert!(create_file(&path, "second").is_err());
+        assert!(create_secret(&path, "second").is_err());
+        assert_eq!(read_text(&path).expect("there"), "first");
+    }
+
+    #[test]
+    fn a_folder_is_read_by_name_and_by_extension() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["20-b.yaml", "10-a.yml", "notes.txt"] {
+            create_file(&folder.path().join(name), name).expect("new");
+        }
+        let names: Vec<String> = read_folder(folder.path(), &["yaml", "yml"]).expect("there").into_iter().map(|(_, text)| text).collect();
+        assert_eq!(names, ["10-a.yml", "20-b.yaml"]);
+    }
+
+    #[test]
+    fn only_a_missing_or_empty_folder_counts_as_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        require_empty(folder.path()).expect("empty");
+        require_empty(&folder.path().join("none")).expect("missing");
+        create_file(&folder.path().join(".hidden"), "").expect("new");
+        assert!(matches!(require_empty(folder.path()), Err(FileError::NotEmpty { .. })));
+        assert!(require_empty(&folder.path().join(".hidden")).is_err(), "a file is no folder");
+    }
+
+    #[test]
+    fn a_scratch_folder_is_private_and_goes_away() {
+        let scratch = Scratch::create(&Entropy::system()).expect("a folder");
+        let path = scratch.path().to_owned();
+        create_file(&path.join("a"), "a").expect("new");
+        assert_eq!(mode(&path), 0o700);
+        drop(scratch);
+        assert!(!exists(&path));
+    }
+}

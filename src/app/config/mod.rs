@@ -1,0 +1,210 @@
+//! The configuration: the only reader of files and environment.
+//!
+//! A file becomes a [`Config`] once, or a list of everything that is wrong with it; what a
+//! [`Config`] says is never checked again.
+
+mod check;
+pub mod files;
+pub mod keys_dir;
+mod raw;
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::keys::PemFiles;
+use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
+use files::FileError;
+pub use raw::LogFormat;
+use raw::Raw;
+pub use units::{Size, Span, UnitError};
+
+/// A configuration without contradictions. Paths are resolved against the folder of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(super) trust_domain: TrustDomain,
+    pub(super) administrators: BTreeSet<SpiffeId>,
+    /// `iss` of every token and list; HTTPS, without a trailing slash.
+    pub(super) public_url: String,
+    pub(super) data_dir: PathBuf,
+    pub(super) max_staleness: Duration,
+    pub(super) heartbeat: Duration,
+    pub(super) min_free_disk: u64,
+    /// As many as there are cores if absent.
+    pub(super) worker_threads: Option<usize>,
+    pub(super) listen: Listen,
+    pub(super) server: Server,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+    policies_dir: PathBuf,
+    keys_dir: PathBuf,
+    trust: BTreeMap<TrustDomain, PathBuf>,
+    raw: Raw,
+}
+
+/// Where the broker listens; port 0 takes any that is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub(super) grpc: SocketAddr,
+    pub(super) public: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+/// Where the server certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    /// The broker issues it to itself, for these DNS names and IP addresses.
+    Issued { names: Vec<String> },
+    /// The operator brings it.
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// What one broker takes on at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) handshakes: usize,
+    /// On one connection.
+    pub(super) streams: u32,
+    /// In bytes.
+    pub(super) message: usize,
+    /// How long calls under way may take when the broker stops.
+    pub(super) drain: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub(super) format: LogFormat,
+    pub(super) filter: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not TOML, or has a field that there is not.
+    #[error("{}: {problem}", path.display())]
+    Syntax {
+        /// The configuration file.
+        path: PathBuf,
+        /// Line and reason.
+        problem: String,
+    },
+    /// It contradicts itself.
+    #[error("{}:\n  {}", path.display(), problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    Invalid {
+        /// The configuration file.
+        path: PathBuf,
+        /// Everything that is wrong.
+        problems: Vec<Invalid>,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not understood, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = files::read_text(path)?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self::parse(&text, &path)
+    }
+
+    /// Understands the text of the configuration file at `path`.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let syntax =
+            |error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), problem: error.to_string().trim_end().to_owned() };
+        let mut raw: Raw = toml::from_str(text).map_err(syntax)?;
+        raw.resolve(path.parent().unwrap_or(Path::new("")));
+        check::validate(raw).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    }
+
+    /// What is in force, defaults included, in the shape of the file.
+    pub fn effective(&self) -> impl Serialize + use<'_> {
+        &self.raw
+    }
+
+    /// The domain whose credentials are issued.
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// What is logged, and how.
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// How many threads run the broker; as many as there are cores if absent.
+    pub const fn worker_threads(&self) -> Option<usize> {
+        self.worker_threads
+    }
+
+    /// The ledger's file. Its folder is made if it is missing.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn ledger_file(&self) -> Result<PathBuf, FileError> {
+        files::create_folder(&self.data_dir)?;
+        Ok(self.data_dir.join("ledger.db"))
+    }
+
+    /// The policy text: name and text of each `.cedar` file, by name.
+    ///
+    /// # Errors
+    /// If the folder or a file cannot be read.
+    pub fn policies(&self) -> Result<Vec<(PolicyName, String)>, FileError> {
+        files::read_policies(&self.policies_dir)
+    }
+
+    /// The trust bundle of each domain, PEM, read anew each time.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn trust_bundles(&self) -> Result<BTreeMap<TrustDomain, String>, FileError> {
+        self.trust.iter().map(|(domain, path)| files::read_text(path).map(|pem| (domain.clone(), pem))).collect()
+    }
+
+    /// The private halves of the signing keys.
+    ///
+    /// # Errors
+    /// If one cannot be read, or others may read it.
+    pub(super) fn keys(&self) -> Result<PemFiles, FileError> {
+        keys_dir::read(&self.keys_dir)
+    }
+
+    /// Reads everything that the configuration names, and keeps nothing: so that `config check`
+    /// finds what `serve` would stumble over.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, or that others may read and should not.
+    pub fn check_files(&self) -> Result<(), FileError> {
+        self.keys()?;
+        self.policies()?;
+        self.trust_bundles()?;
+        self.server_certificate().map(|_| ())
+    }
+
+    /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the
+    /// broker issues its own.
+    ///
+    /// # Errors
+    /// If one cannot be read, or others may read the key.
+    pub fn server_certificate(&self) -> Result<Option<(String, Zeroizing<String>)>, FileError> {
+        match &self.server {
+            Server::Issued { .. } => Ok(None),
+            Server::Files { certificate, key } => Ok(Some((files::read_text(certificate)?, files::read_secret(key)?))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The configuration as it is written, with the default of every field.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Size, Span};
+
+/// The file, field by field; `docs/samples/curfew.toml` says what each is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) trust_domain: String,
+    pub(super) administrators: Vec<String>,
+    #[serde(default = "public_url")]
+    pub(super) public_url: String,
+    #[serde(default = "data_dir")]
+    pub(super) data_dir: PathBuf,
+    #[serde(default = "keys_dir")]
+    pub(super) keys_dir: PathBuf,
+    #[serde(default = "policies_dir")]
+    pub(super) policies_dir: PathBuf,
+    #[serde(default = "max_staleness")]
+    pub(super) max_staleness: Span,
+    #[serde(default = "heartbeat")]
+    pub(super) heartbeat: Span,
+    #[serde(default = "min_free_disk")]
+    pub(super) min_free_disk: Size,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) worker_threads: Option<usize>,
+    #[serde(default)]
+    pub(super) listen: RawListen,
+    #[serde(default)]
+    pub(super) server: RawServer,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) log: RawLog,
+    #[serde(default)]
+    pub(super) trust: Vec<RawTrust>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawListen {
+    pub(super) grpc: SocketAddr,
+    pub(super) public: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawServer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) names: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    pub(super) connections: usize,
+    pub(super) handshakes: usize,
+    pub(super) streams: u32,
+    pub(super) message: Size,
+    pub(super) drain: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) format: LogFormat,
+    pub(super) filter: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrust {
+    pub(super) domain: String,
+    pub(super) bundle: PathBuf,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The names of the server certificate where none are given.
+pub(super) const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+fn public_url() -> String {
+    "https://localhost:7480".to_owned()
+}
+
+fn data_dir() -> PathBuf {
+    "data".into()
+}
+
+fn keys_dir() -> PathBuf {
+    "keys".into()
+}
+
+fn policies_dir() -> PathBuf {
+    "policies".into()
+}
+
+const fn max_staleness() -> Span {
+    Span::seconds(30)
+}
+
+const fn heartbeat() -> Span {
+    Span::seconds(2)
+}
+
+const fn min_free_disk() -> Size {
+    Size::mebibytes(256)
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { grpc: loopback(7443), public: loopback(7480), admin: loopback(7490) }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { connections: 4096, handshakes: 256, streams: 256, message: Size::mebibytes(4), drain: Span::seconds(10) }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Raw {
+    /// Relative paths are meant from the folder of the configuration file.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir].into_iter();
+        let server = [&mut self.server.certificate, &mut self.server.key].into_iter().flatten();
+        for path in paths.chain(server).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
+            *path = folder.join(&path);
+        }
+    }
+}

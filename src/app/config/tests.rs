@@ -1,0 +1,191 @@
+//! Each thing that a configuration may not say, and the sample that says everything.
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../docs/samples/curfew.toml");
+
+const LEAST: &str = r#"
+trust_domain = "example.org"
+administrators = ["spiffe://example.org/administrator"]
+[[trust]]
+domain = "example.org"
+bundle = "trust/example.org.pem"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/curfew/curfew.toml"))
+}
+
+/// `text` with its line for `field` replaced, or with a new line in front.
+fn with(field: &str, line: &str) -> String {
+    let is_field = |text: &str| text.split('=').next().is_some_and(|name| name.trim() == field);
+    let mut found = false;
+    let mut lines: Vec<&str> = Vec::new();
+    for text in SAMPLE.lines() {
+        let hit = is_field(text);
+        found |= hit;
+        lines.push(if hit { line } else { text });
+    }
+    assert!(found, "the sample has no field {field}");
+    lines.join("\n")
+}
+
+#[track_caller]
+fn refused(text: &str, field: &str, reason: &str) {
+    let error = parse(text).expect_err("contradicts itself").to_string();
+    assert!(error.contains(&format!("{field}: ")) && error.contains(reason), "{error}");
+}
+
+#[test]
+fn the_sample_is_the_defaults() {
+    assert_eq!(parse(SAMPLE).expect("the sample"), parse(LEAST).expect("the least"));
+}
+
+#[test]
+fn the_sample_names_every_field() {
+    let raw = parse(SAMPLE).expect("the sample").raw;
+    let toml::Value::Table(table) = toml::Value::try_from(&raw).expect("a table") else { panic!("a table") };
+    let optional = ["worker_threads", "certificate", "key"].map(|name| format!("# {name} = "));
+    assert!(optional.iter().all(|line| SAMPLE.contains(line)));
+    let inner = table.values().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
+    for field in table.keys().chain(inner) {
+        let named = SAMPLE.lines().any(|line| line.starts_with(&format!("{field} =")) || line.contains(&format!("[{field}]")));
+        assert!(named, "{field} is missing in the sample");
+    }
+}
+
+#[test]
+fn what_is_in_force_reads_back_as_the_same() {
+    for text in [SAMPLE.to_owned(), LEAST.to_owned(), with("names", "certificate = \"server.pem\"\nkey = \"/keys/server.key\"")] {
+        let config = parse(&text).expect("sound");
+        let effective = toml::to_string(&config.effective()).expect("writable");
+        assert_eq!(parse(&effective).expect("sound"), config);
+    }
+}
+
+#[test]
+fn relative_paths_are_meant_from_the_folder_of_the_file() {
+    let config = parse(&with("keys_dir", "keys_dir = \"/secure/keys\"")).expect("sound");
+    assert_eq!(config.data_dir, Path::new("/etc/curfew/data"));
+    assert_eq!(config.keys_dir, Path::new("/secure/keys"));
+    assert_eq!(config.trust.values().next().map(PathBuf::as_path), Some(Path::new("/etc/curfew/trust/example.org.pem")));
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_name_anywhere() {
+    let at_top = format!("colour = 1\n{SAMPLE}");
+    for text in [at_top, with("grpc", "grcp = \"127.0.0.1:1\""), with("bundle", "bundel = \"a\""), with("drain", "drian = \"1s\"")] {
+        let error = parse(&text).expect_err("unknown field");
+        assert!(matches!(&error, ConfigError::Syntax { .. }), "{error}");
+        assert!(error.to_string().contains("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn what_has_no_default_is_required() {
+    for (field, text) in [("trust_domain", LEAST.replace("trust_domain", "#")), ("administrators", LEAST.replace("administrators", "#"))] {
+        let error = parse(&text).expect_err("missing").to_string();
+        assert!(error.contains(field), "{error}");
+    }
+    refused("trust_domain = \"a\"\nadministrators = [\"spiffe://a/b\"]", "trust", "at least one [[trust]]");
+}
+
+#[test]
+fn somebody_must_be_able_to_administer() {
+    refused(&with("administrators", "administrators = []"), "administrators", "nothing could ever be revoked");
+    refused(&with("administrators", "administrators = [\"admin\"]"), "administrators", "`admin`: a SPIFFE ID begins with");
+    refused(&with("administrators", "administrators = [\"spiffe://other.org/a\"]"), "administrators", "no [[trust]] for other.org");
+}
+
+#[test]
+fn a_trust_domain_is_well_formed_and_named_once() {
+    refused(&with("trust_domain", "trust_domain = \"Example.org\""), "trust_domain", "`Example.org`");
+    refused(&with("domain", "domain = \"\""), "trust.domain", "a trust domain is");
+    refused(&format!("{SAMPLE}\n[[trust]]\ndomain = \"example.org\"\nbundle = \"b.pem\""), "trust", "named twice");
+}
+
+#[test]
+fn the_public_url_is_https_and_stands_in_the_certificate() {
+    for url in [
+        "http://localhost:7480",
+        "https://localhost:7480/",
+        "https://localhost/a",
+        "https://localhost?a",
+        "localhost",
+        "https://a@localhost",
+        "",
+    ] {
+        refused(&with("public_url", &format!("public_url = \"{url}\"")), "public_url", "is not https://host");
+    }
+    refused(&with("public_url", "public_url = \"https://curfew.example.org\""), "public_url", "is not in server.names");
+    for url in ["https://[::1]:7480", "https://127.0.0.1", "https://LOCALHOST:1"] {
+        parse(&with("public_url", &format!("public_url = \"{url}\""))).expect(url);
+    }
+}
+
+#[test]
+fn the_server_certificate_comes_from_one_place() {
+    refused(&with("names", "certificate = \"a.pem\""), "server.key", "needs its key");
+    refused(&with("names", "key = \"a.key\""), "server.certificate", "needs its certificate");
+    refused(&with("names", "names = [\"a\"]\ncertificate = \"a.pem\"\nkey = \"a.key\""), "server.names", "leave one of them out");
+    refused(&with("names", "names = []"), "server.names", "at least one host");
+    refused(&with("names", "names = [\"localhost\", \"a b\"]"), "server.names", "`a b` is neither");
+}
+
+#[test]
+fn freshness_leaves_room_for_lost_beats() {
+    refused(&with("heartbeat", "heartbeat = \"11s\""), "heartbeat", "more than a third of max_staleness (30s)");
+    refused(&with("heartbeat", "heartbeat = \"0ms\""), "heartbeat", "more than 0ms");
+    refused(&with("max_staleness", "max_staleness = \"999ms\""), "max_staleness", "at least 1s");
+    refused(&with("max_staleness", "max_staleness = \"2h\""), "max_staleness", "at most 1h");
+    parse(&with("heartbeat", "heartbeat = \"10s\"")).expect("a third");
+}
+
+#[test]
+fn a_duration_needs_its_unit() {
+    let error = parse(&with("max_staleness", "max_staleness = \"30\"")).expect_err("no unit").to_string();
+    assert!(error.contains("such as 30s") && error.contains("line "), "{error}");
+}
+
+#[test]
+fn two_listeners_do_not_share_an_address_unless_it_is_any() {
+    refused(&with("admin", "admin = \"127.0.0.1:7480\""), "listen.admin", "that of listen.public too");
+    parse(&with("admin", "admin = \"127.0.0.1:0\"").replace("127.0.0.1:7480\"", "127.0.0.1:0\"")).expect("any free port");
+}
+
+#[test]
+fn limits_leave_room_to_work() {
+    for field in ["connections", "handshakes", "streams"] {
+        refused(&with(field, &format!("{field} = 0")), &format!("limits.{field}"), "at least 1");
+    }
+    refused(&with("handshakes", "handshakes = 5000"), "limits.handshakes", "at most limits.connections");
+    refused(&with("message", "message = \"1KiB\""), "limits.message", "between 4KiB and 1GiB");
+    refused(&format!("worker_threads = 0\n{SAMPLE}"), "worker_threads", "at least 1");
+}
+
+#[test]
+fn a_log_filter_that_means_nothing_is_refused() {
+    refused(&with("filter", "filter = \"curfew=loud\""), "log.filter", "curfew=loud");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = with("administrators", "administrators = []").replace("heartbeat = \"2s\"", "heartbeat = \"20s\"");
+    let ConfigError::Invalid { problems, .. } = parse(&text).expect_err("two problems") else { panic!("understood") };
+    assert_eq!(problems.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["administrators", "heartbeat"]);
+}
+
+#[test]
+fn the_operators_key_is_refused_if_others_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("curfew.toml");
+    files::create_file(&path, with("names", "certificate = \"s.pem\"\nkey = \"s.key\"")).expect("new");
+    files::create_file(&folder.path().join("s.pem"), "chain").expect("new");
+    files::create_secret(&folder.path().join("s.key"), "key").expect("new");
+    let config = Config::load(&path).expect("sound");
+    let (chain, key) = config.server_certificate().expect("ours").expect("files");
+    assert_eq!((chain.as_str(), key.as_str()), ("chain", "key"));
+    std::fs::set_permissions(folder.path().join("s.key"), std::fs::Permissions::from_mode(0o644)).expect("ours");
+    assert!(matches!(config.server_certificate(), Err(FileError::Open { .. })));
+}

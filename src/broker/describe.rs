@@ -1,0 +1,59 @@
+//! Entries in one line, for people.
+
+use crate::model::{Event, Facts, Position};
+
+/// What happened, in one line, in the names that the facts know now.
+pub(super) fn event(event: &Event, facts: &Facts) -> String {
+    let name = |number: Position| name(number, facts);
+    match event {
+        Event::LedgerOpened { epoch, trust_domain } => format!("ledger of {trust_domain} opened, epoch {epoch}"),
+        Event::KeyActivated(key) => format!("{} key {} activated", key.purpose, key.kid),
+        Event::PolicyChanged(text) => format!("policy is now version {}, {} files", hex(&text.hash), text.files.len()),
+        Event::OwnerRecorded(recording) => format!("owner {} recorded", recording.record.id),
+        Event::EnvironmentRecorded(recording) => format!("environment {} recorded", recording.record.name),
+        Event::WorkloadRecorded(recording) => {
+            format!("workload {} recorded under {}", recording.record.spiffe_id, name(recording.record.owner))
+        }
+        Event::DownstreamRecorded(recording) => format!("downstream {} recorded", recording.record.name),
+        Event::DownstreamRemoved { number } => format!("downstream {number} removed"),
+        Event::TaskOpened(task) => {
+            format!("task opened under {} in {} until {}: {}", name(task.owner), name(task.environment), task.deadline, task.purpose)
+        }
+        Event::CredentialIssued(issued) => {
+            let subjects = issued.subjects;
+            let audience = issued.audience.as_ref().map(|audience| format!(" for {audience}")).unwrap_or_default();
+            let (kind, expires) = (issued.kind, issued.expires_at);
+            format!("{kind}{audience} issued to {} in {} until {expires}", name(subjects.workload), name(subjects.environment))
+        }
+        Event::Cut(cut) => {
+            let note = cut.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("everything of {} before here is dead ({}, {}){note}", name(cut.number), cut.reason, cut.closing)
+        }
+        Event::Reinstated { number, note } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{} reinstated{note}", name(*number))
+        }
+        Event::AdministrativeRead { action, number } => {
+            let what = number.map(|number| format!(" of {}", name(number))).unwrap_or_default();
+            format!("administrator used {action}{what}")
+        }
+    }
+}
+
+fn name(number: Position, facts: &Facts) -> String {
+    if let Some(known) = facts.owner_numbered(number) {
+        format!("owner {}", known.record.id)
+    } else if let Some(known) = facts.workload_numbered(number) {
+        known.record.spiffe_id.to_string()
+    } else if let Some(known) = facts.environment_numbered(number) {
+        format!("environment {}", known.record.name)
+    } else if number == Position::BROKER {
+        "the broker itself".to_owned()
+    } else {
+        format!("subject {number}")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,139 @@
+//! Issuing: decide, record, sign, in this order.
+
+use std::time::Duration;
+
+use super::{Broker, Error};
+use crate::ledger::{LedgerError, Recorded};
+use crate::mint::SigningRequest;
+use crate::model::{Audience, Bound, CredentialId, CredentialKind, EnvironmentName, Note, Position, Scope, Timestamp};
+use crate::policy::{Caller, IssueRequest, Role};
+
+/// How often a request is decided when what it was decided on keeps changing.
+const DECISIONS: usize = 4;
+
+/// Asks for a token.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// Access token or JWT-SVID.
+    pub kind: CredentialKind,
+    /// The environment to be bound to.
+    pub environment: EnvironmentName,
+    /// What it is for.
+    pub audience: Audience,
+    /// The scopes of an access token.
+    pub scopes: Vec<Scope>,
+    /// The task to be bound to.
+    pub task: Option<Position>,
+    /// The life wanted.
+    pub ttl: Option<Duration>,
+    /// Not bound to the client certificate.
+    pub bearer: bool,
+    /// Why, for people.
+    pub purpose: Option<Note>,
+    /// What the caller calls the request, for tracing.
+    pub request_id: Option<String>,
+}
+
+/// Asks for a certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateRequest {
+    /// The public key, proved by its signature.
+    pub signing_request: SigningRequest,
+    /// The environment to be bound to.
+    pub environment: EnvironmentName,
+    /// The task to be bound to.
+    pub task: Option<Position>,
+    /// The life wanted.
+    pub ttl: Option<Duration>,
+    /// Why, for people.
+    pub purpose: Option<Note>,
+    /// What the caller calls the request, for tracing.
+    pub request_id: Option<String>,
+}
+
+/// What was issued, apart from the credential itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issuance {
+    /// Its id.
+    pub id: CredentialId,
+    /// Its position.
+    pub position: Position,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What set the end.
+    pub bound_by: Bound,
+}
+
+impl Issuance {
+    pub(super) fn of(recorded: &Recorded) -> Self {
+        let issued = recorded.issued();
+        Self { id: recorded.id(), position: recorded.position(), expires_at: issued.expires_at, bound_by: issued.bound_by }
+    }
+}
+
+impl Broker {
+    /// Issues a token to the caller.
+    ///
+    /// # Errors
+    /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Throttled`;
+    /// `Unavailable` if it could not be made durable. No token exists then.
+    pub async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
+        let key = &self.keyring.token;
+        let request = IssueRequest {
+            kind: ask.kind,
+            environment: ask.environment,
+            audience: Some(ask.audience),
+            scopes: ask.scopes,
+            task: ask.task,
+            ttl: ask.ttl,
+            bearer: ask.bearer,
+            purpose: ask.purpose,
+            public_key_hash: None,
+            key: key.number,
+            key_not_after: key.not_after,
+            request_id: ask.request_id,
+        };
+        let recorded = self.record(caller, &request).await?;
+        Ok((self.minter.token(&recorded)?, Issuance::of(&recorded)))
+    }
+
+    /// Issues a certificate to the caller: leaf first, then the issuer, DER.
+    ///
+    /// # Errors
+    /// As for [`Broker::issue_token`].
+    pub async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+        let key = &self.keyring.issuer.key;
+        let request = IssueRequest {
+            kind: CredentialKind::Certificate,
+            environment: ask.environment,
+            audience: None,
+            scopes: Vec::new(),
+            task: ask.task,
+            ttl: ask.ttl,
+            bearer: false,
+            purpose: ask.purpose,
+            public_key_hash: Some(ask.signing_request.public_key_hash()),
+            key: key.number,
+            key_not_after: key.not_after,
+            request_id: ask.request_id,
+        };
+        let recorded = self.record(caller, &request).await?;
+        Ok((self.minter.certificate(&recorded, &ask.signing_request)?, Issuance::of(&recorded)))
+    }
+
+    /// Decides and records, again while what it was decided on changes under way.
+    async fn record(&self, caller: &Caller, request: &IssueRequest) -> Result<Recorded, Error> {
+        for _ in 0..DECISIONS {
+            let now = self.clock.now();
+            let grant = self.decide(|engine, facts| {
+                let role = Role::of(caller, &self.administrators, facts);
+                engine.decide(&role, caller, request, facts, now)
+            })??;
+            match self.ledger.record(grant, self.entropy.bytes()?).await {
+                Err(LedgerError::Stale) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        Err(Error::Conflict)
+    }
+}

@@ -1,0 +1,202 @@
+//! Use cases, free of transport: issue, task, revoke, registry, inspect.
+//!
+//! Each takes the caller as its certificate proves it. Everything is authorised by policy; what
+//! changes something is decided inside the transaction that commits it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::ambient::{Clock, Entropy};
+use crate::keys::Keyring;
+use crate::ledger::{Change, Committed, Ledger, Present};
+use crate::mint::Minter;
+use crate::model::{Denial, DenialCode, Event, Facts, Note, Position, Refusal, SpiffeId, Timestamp};
+use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
+
+mod census;
+mod credential;
+mod describe;
+mod error;
+mod inspect;
+mod issue;
+mod open;
+mod owner;
+mod policy;
+mod reads;
+mod registry;
+mod revoke;
+mod task;
+mod whoami;
+
+pub use census::NamedCensus;
+pub use credential::{CredentialStory, Death};
+pub use error::Error;
+pub use inspect::LedgerRow;
+pub use issue::{CertificateRequest, Issuance, TokenRequest};
+pub use open::OpenError;
+pub use owner::OwnerStory;
+pub use policy::PolicyInForce;
+pub use registry::{ClosedRecord, Exported};
+pub use revoke::{Limits, Reinstated, Revoked, Target, Withdrawal};
+pub use task::{Opening, TaskStory};
+pub use whoami::{Allowance, WhoAmI};
+
+/// The broker.
+#[derive(Debug)]
+pub struct Broker {
+    ledger: Arc<dyn Ledger>,
+    engine: ArcSwap<Engine>,
+    keyring: Arc<Keyring>,
+    minter: Minter,
+    administrators: BTreeSet<SpiffeId>,
+    clock: Clock,
+    entropy: Entropy,
+    reads: reads::Reads,
+}
+
+/// What a broker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where everything is recorded.
+    pub ledger: Arc<dyn Ledger>,
+    /// The policy in force: see [`Broker::open`].
+    pub engine: Engine,
+    /// What signs.
+    pub keyring: Arc<Keyring>,
+    /// `iss` of tokens.
+    pub issuer: String,
+    /// Who may do what the default policies call administrative.
+    pub administrators: BTreeSet<SpiffeId>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where random bytes come from.
+    pub entropy: Entropy,
+}
+
+impl Broker {
+    /// A broker over an open ledger whose keys are activated and whose policy is applied.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            minter: Minter::new(Arc::clone(&parts.keyring), parts.issuer),
+            ledger: parts.ledger,
+            engine: ArcSwap::from_pointee(parts.engine),
+            keyring: parts.keyring,
+            administrators: parts.administrators,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            reads: reads::Reads::default(),
+        }
+    }
+
+    /// The ledger that this broker writes to.
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// The clock that this broker goes by.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How often a policy could not be evaluated since the start; each time was a refusal.
+    pub fn policy_errors(&self) -> u64 {
+        self.engine.load().evaluation_errors()
+    }
+
+    /// Whether a caller may not use its certificate any more, and why: it was revoked, or it has
+    /// expired on a connection that is still open.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn admit(&self, caller: &Caller) -> Result<(), Denial> {
+        admit(caller, &self.ledger.facts(), self.clock.now())
+    }
+
+    /// Whether connections of the caller are to be closed: its certificate is dead, or its workload
+    /// or owner was closed after `since`. Who comes again after that may: following the list needs
+    /// an identity, not a standing.
+    pub fn dismisses(&self, caller: &Caller, since: Position) -> bool {
+        let facts = self.ledger.facts();
+        let closed = facts.workload(&caller.spiffe_id).is_some_and(|workload| {
+            let owner = facts.owner_numbered(workload.record.owner);
+            let closings = [workload.closed, workload.absent, owner.and_then(|owner| owner.closed), owner.and_then(|owner| owner.absent)];
+            closings.into_iter().flatten().any(|closed| closed.at > since)
+        });
+        closed || admit(caller, &facts, self.clock.now()).is_err()
+    }
+
+    /// Runs `decide` on the facts and the engine of the policy that they name.
+    fn decide<T>(&self, decide: impl FnOnce(&Engine, &Facts) -> T) -> Result<T, Error> {
+        loop {
+            let facts = self.ledger.facts();
+            let Some((_, text)) = facts.policy() else {
+                return Err(Error::Unavailable("no policy is in force".to_owned()));
+            };
+            let engine = self.engine.load();
+            if engine.text().hash == text.hash {
+                return Ok(decide(&engine, &facts));
+            }
+            let text = Arc::clone(text);
+            drop(facts);
+            // Every text was compiled before it was recorded, so this fails only on another version of the program.
+            let problems = |problems: Vec<crate::policy::Problem>| {
+                let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+                Error::Unavailable(format!("the policy in force is not valid here: {problem}"))
+            };
+            self.engine.store(Arc::new(Engine::compile(text.files.clone()).map_err(problems)?));
+        }
+    }
+
+    /// Refuses unless policy allows `action` on what `resource` finds in the facts.
+    async fn authorise(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let (role, resource) = self.decide(|engine, facts| -> Result<_, Error> {
+            admit(caller, facts, now)?;
+            let role = Role::of(caller, &self.administrators, facts);
+            if role == Role::Unknown {
+                // Said before anything that it names is looked up, so that it learns nothing of what exists.
+                return Err(Denial::new(DenialCode::IdentityUnknown, format!("`{}` is in no record", caller.spiffe_id)).into());
+            }
+            let resource = resource(facts, now)?;
+            engine.authorise(&role, action, &resource, facts)?;
+            Ok((role, resource))
+        })??;
+        if matches!(role, Role::Administrator(_)) && action.is_read() {
+            self.note_read(caller, action, resource.number()).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what `plan` decides, and gives back what it says of it.
+    async fn change<T: Send + 'static>(
+        &self,
+        actor: Option<&SpiffeId>,
+        plan: impl FnOnce(&Present<'_>) -> Result<(Vec<Event>, T), Refusal> + Send + 'static,
+    ) -> Result<(Committed, T), Error> {
+        let (say, said) = tokio::sync::oneshot::channel();
+        let plan = Box::new(move |present: &Present<'_>| {
+            let (events, answer) = plan(present)?;
+            // The receiver is gone only if the caller is; the change is made all the same.
+            let _gone = say.send(answer);
+            Ok(events)
+        });
+        let committed = self.ledger.change(Change { actor: actor.cloned(), request_id: None, plan }).await?;
+        let answer = said.await.map_err(|gone| Error::Internal(gone.into()))?;
+        Ok((committed, answer))
+    }
+}
+
+/// A note as a refusable field.
+fn required(note: Option<Note>) -> Result<Note, crate::model::Invalid> {
+    note.ok_or_else(|| crate::model::Invalid::new("note", "say why, in one line"))
+}
+
+#[cfg(test)]
+mod tests;

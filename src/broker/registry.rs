@@ -1,0 +1,101 @@
+//! The registry: what it names may act, what it no longer names has ended.
+
+use super::{Broker, Error};
+use crate::directory::{self, Difference, Document};
+use crate::ledger::Present;
+use crate::model::{Denial, DenialCode, Facts, Invalid, Known, Position, Standing};
+use crate::policy::{Action, Caller, Resource};
+
+/// The registry as the ledger knows it.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// What is registered.
+    pub document: Document,
+    /// As of this position.
+    pub position: Position,
+    /// What of it is closed to issuing.
+    pub closed: Vec<ClosedRecord>,
+}
+
+/// A registered subject that is closed to issuing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedRecord {
+    /// owner, environment or workload.
+    pub subject: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+fn check(document: &Document) -> Result<(), Invalid> {
+    document.check().map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Invalid::new("document", problems.join("; "))
+    })
+}
+
+impl Broker {
+    /// What applying the document would change.
+    ///
+    /// # Errors
+    /// `Invalid` with everything that is wrong with it; `Denied` by policy.
+    pub async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
+        self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
+        check(&document)?;
+        // A plan that appends nothing sees the same facts as one that does.
+        let plan = move |present: &Present<'_>| Ok((Vec::new(), directory::plan(&document, present)));
+        Ok(self.change(Some(&caller.spiffe_id), plan).await?.1)
+    }
+
+    /// Makes the ledger's records equal to the document, all or nothing. Answers the position of
+    /// the last entry that it made, if any.
+    ///
+    /// # Errors
+    /// `Invalid` with everything that is wrong with it; `Denied` by policy, or if more records
+    /// would end than `allow_end`.
+    pub async fn apply_registry(
+        &self,
+        caller: &Caller,
+        document: Document,
+        allow_end: usize,
+    ) -> Result<(Option<Position>, Difference), Error> {
+        self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
+        check(&document)?;
+        let plan = move |present: &Present<'_>| {
+            let difference = directory::plan(&document, present);
+            if difference.ends > allow_end {
+                let detail = format!("{} records would end, and {allow_end} were allowed", difference.ends);
+                return Err(Denial::new(DenialCode::EndNotAllowed, detail).into());
+            }
+            Ok((difference.events.clone(), difference))
+        };
+        let (committed, difference) = self.change(Some(&caller.spiffe_id), plan).await?;
+        Ok((committed.first.map(|_| committed.last), difference))
+    }
+
+    /// The registry as the ledger knows it.
+    ///
+    /// # Errors
+    /// `Denied` by policy.
+    pub async fn export_registry(&self, caller: &Caller) -> Result<Exported, Error> {
+        self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
+        let facts = self.ledger.facts();
+        Ok(Exported { document: Document::of(&facts), position: facts.changed(), closed: self.closed_records(&facts) })
+    }
+
+    fn closed_records(&self, facts: &Facts) -> Vec<ClosedRecord> {
+        let now = self.clock.now();
+        let owners = facts.owners().filter_map(|known| closed(known, "owner", &known.record.id, now));
+        let environments = facts.environments().filter_map(|known| closed(known, "environment", &known.record.name, now));
+        let workloads = facts.workloads().filter_map(|known| closed(known, "workload", &known.record.spiffe_id, now));
+        let mut records: Vec<_> = owners.chain(environments).chain(workloads).collect();
+        records.sort_by(|one, other| (one.subject, &one.name).cmp(&(other.subject, &other.name)));
+        records
+    }
+}
+
+fn closed<T>(known: &Known<T>, subject: &'static str, name: &dyn std::fmt::Display, now: crate::model::Timestamp) -> Option<ClosedRecord> {
+    let closed = known.is_registered() && !known.is_open();
+    closed.then(|| ClosedRecord { subject, name: name.to_string(), standing: known.standing(now) })
+}

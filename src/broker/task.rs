@@ -1,0 +1,268 @@
+//! Tasks: opened with a deadline, closed for good; what was issued under one dies with it.
+
+use std::time::Duration;
+
+use super::revoke::Planned;
+use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal};
+use crate::ledger::Present;
+use crate::model::{
+    Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason, Refusal,
+    SpiffeId, Task, Timestamp, Whose, cut_ends,
+};
+use crate::policy::{Action, Caller, Resource};
+
+/// How far ahead a deadline may be.
+const LONGEST_TASK: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Asks for a task.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The owner; that of the calling workload if absent.
+    pub owner: Option<OwnerId>,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The only workload that may use it.
+    pub workload: Option<SpiffeId>,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// What it is for.
+    pub purpose: Note,
+}
+
+/// A task, in names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStory {
+    /// Its number.
+    pub number: Position,
+    /// Its owner.
+    pub owner: String,
+    /// Its environment.
+    pub environment: String,
+    /// The only workload that may use it.
+    pub workload: Option<String>,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// What it is for.
+    pub purpose: Note,
+    /// Who opened it.
+    pub opened_by: SpiffeId,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Where it was closed.
+    pub closed: Option<Position>,
+}
+
+impl TaskStory {
+    fn of(task: &KnownTask, facts: &Facts) -> Self {
+        let record = &task.record;
+        let unknown = |number: Position| format!("#{number}");
+        let workload = |number| facts.workload_numbered(number).map_or_else(|| unknown(number), |known| known.record.spiffe_id.to_string());
+        Self {
+            number: task.number,
+            owner: facts.owner_numbered(record.owner).map_or_else(|| unknown(record.owner), |known| known.record.id.to_string()),
+            environment: facts
+                .environment_numbered(record.environment)
+                .map_or_else(|| unknown(record.environment), |known| known.record.name.to_string()),
+            workload: record.workload.map(workload),
+            deadline: record.deadline,
+            purpose: record.purpose.clone(),
+            opened_by: record.opened_by.clone(),
+            opened_at: task.opened,
+            closed: task.closed.map(|closed| closed.at),
+        }
+    }
+}
+
+impl Broker {
+    /// Opens a task.
+    ///
+    /// # Errors
+    /// `Invalid` for a deadline that is past or too far ahead; `NotFound`; `Denied` by policy, or
+    /// because owner, workload or environment are closed.
+    pub async fn open_task(&self, caller: &Caller, ask: Opening) -> Result<TaskStory, Error> {
+        let resolve = ask.clone();
+        let actor = caller.spiffe_id.clone();
+        self.authorise(caller, Action::OpenTask, |facts, now| {
+            let task = task(&ask, &caller.spiffe_id, facts, now)?;
+            Ok(Resource::new_task(task))
+        })
+        .await?;
+        let plan = move |present: &Present<'_>| {
+            let task = task(&resolve, &actor, present.facts, present.now)?;
+            Ok((vec![Event::TaskOpened(task.clone())], (task, present.head.next(), present.now)))
+        };
+        let (_, (task, number, opened)) = self.change(Some(&caller.spiffe_id), plan).await?;
+        let known = KnownTask { number, record: task.into(), opened, closed: None };
+        Ok(TaskStory::of(&known, &self.ledger.facts()))
+    }
+
+    /// Closes a task for good. Idempotent: a repeated call answers the first position.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` by policy.
+    pub async fn close_task(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Revoked, Error> {
+        let ask = Withdrawal { reason: Reason::CessationOfOperation, note, suspend: false, limits: Limits::default() };
+        self.end_task(caller, number, Action::CloseTask, ask).await
+    }
+
+    /// Closes a task for a reason, as a revocation. Idempotent.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` by policy.
+    pub async fn revoke_task(&self, caller: &Caller, number: Position, ask: Withdrawal) -> Result<Revoked, Error> {
+        self.end_task(caller, number, Action::RevokeTask, ask).await
+    }
+
+    async fn end_task(&self, caller: &Caller, number: Position, action: Action, ask: Withdrawal) -> Result<Revoked, Error> {
+        if self.ledger.facts().task(number).is_none() {
+            return self.closed_long_ago(caller, number, action).await;
+        }
+        self.authorise(caller, action, |facts, _| resource(number, facts)).await?;
+        let plan = move |present: &Present<'_>| {
+            let task = present.facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
+            if let Some(closed) = task.closed {
+                return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(closed.at), standing: None }));
+            }
+            let census = present.living.census(Whose::Task { owner: task.record.owner, task: number }, present.now);
+            ask.limits.check(census.total)?;
+            let planned = Planned { ended: NamedCensus::of(&census, present.facts), first: None, standing: None };
+            let closing = closing(present, task, ask.reason, ask.note);
+            Ok(((!ask.limits.dry_run).then_some(closing).into_iter().collect(), planned))
+        };
+        let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
+        Ok(Revoked::new(&committed, planned))
+    }
+
+    async fn closed_long_ago(&self, caller: &Caller, number: Position, action: Action) -> Result<Revoked, Error> {
+        let not_found = || Error::from(Refusal::not_found("task", number));
+        let position = self.ledger.closed_task(number).await?.ok_or_else(not_found)?;
+        let stored = self.ledger.find(number).await?.ok_or_else(not_found)?;
+        let Ok(Event::TaskOpened(task)) = stored.entry.map(|entry| entry.event) else { return Err(not_found()) };
+        self.authorise(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
+        Ok(Revoked {
+            position: Some(position),
+            committed_at: self.clock.now(),
+            ended: NamedCensus::default(),
+            repeated: true,
+            standing: None,
+        })
+    }
+
+    /// How a task stands.
+    ///
+    /// # Errors
+    /// `NotFound` for one that never was, or closed and settled; `Denied` by policy.
+    pub async fn task(&self, caller: &Caller, number: Position) -> Result<TaskStory, Error> {
+        self.authorise(caller, Action::ReadTask, |facts, _| resource(number, facts)).await?;
+        let facts = self.ledger.facts();
+        let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
+        Ok(TaskStory::of(task, &facts))
+    }
+
+    /// The tasks that are open, or closed and not settled, by number: those that policy lets the
+    /// caller read, at most `limit`, and whether there are more.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown owner; `Denied`.
+    pub async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
+        self.authorise(caller, Action::ReadTask, |_, _| Ok(Resource::System)).await?;
+        let facts = self.ledger.facts();
+        let owner =
+            owner.map(|id| facts.owner(&id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", &id))).transpose()?;
+        let mut tasks: Vec<_> = facts.tasks().filter(|task| owner.is_none_or(|owner| task.record.owner == owner)).collect();
+        tasks.sort_by_key(|task| task.number);
+        let more = tasks.len() > limit;
+        Ok((tasks.into_iter().take(limit).map(|task| TaskStory::of(task, &facts)).collect(), more))
+    }
+
+    /// Closes the tasks whose deadline has come; returns how many.
+    ///
+    /// # Errors
+    /// If the ledger cannot commit.
+    pub async fn close_due_tasks(&self) -> Result<usize, Error> {
+        let plan = |present: &Present<'_>| {
+            let due = present.facts.tasks_due(present.now).filter_map(|number| present.facts.task(number));
+            let events: Vec<_> = due.map(|task| closing(present, task, Reason::CessationOfOperation, None)).collect();
+            let closed = events.len();
+            Ok((events, closed))
+        };
+        Ok(self.change(None, plan).await?.1)
+    }
+
+    /// Closes tasks at their deadlines, for as long as the ledger can commit.
+    ///
+    /// # Errors
+    /// If the ledger cannot commit.
+    pub async fn keep_deadlines(&self) -> Result<(), Error> {
+        let mut changes = self.ledger.watch();
+        loop {
+            changes.mark_unchanged();
+            let next = self.ledger.facts().next_deadline();
+            match next {
+                Some(deadline) if deadline <= self.clock.now() => {
+                    self.close_due_tasks().await?;
+                }
+                Some(deadline) => tokio::select! {
+                    () = self.clock.sleep_until(deadline) => {}
+                    _ = changes.changed() => {}
+                },
+                None if changes.changed().await.is_err() => return Ok(()),
+                None => {}
+            }
+        }
+    }
+}
+
+fn resource(number: Position, facts: &Facts) -> Result<Resource, Refusal> {
+    let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
+    Ok(task.into())
+}
+
+/// The task that was asked for, as these facts allow it.
+fn task(ask: &Opening, caller: &SpiffeId, facts: &Facts, now: Timestamp) -> Result<Task, Refusal> {
+    if ask.deadline <= now || ask.deadline > now.plus(LONGEST_TASK) {
+        return Err(Invalid::new("deadline", format!("it is {}; give one within 24 hours from now, {now}", ask.deadline)).into());
+    }
+    let environment = facts.environment(&ask.environment).ok_or_else(|| Refusal::not_found("environment", &ask.environment))?;
+    let owner = match &ask.owner {
+        Some(id) => facts.owner(id).ok_or_else(|| Refusal::not_found("owner", id))?,
+        None => facts
+            .workload(caller)
+            .and_then(|workload| facts.owner_numbered(workload.record.owner))
+            .ok_or_else(|| Invalid::new("owner", "the caller is no workload; name the owner under which the task runs"))?,
+    };
+    let workload = match &ask.workload {
+        None => None,
+        Some(id) => {
+            let known = facts.workload(id).ok_or_else(|| Refusal::not_found("workload", id))?;
+            if known.record.owner != owner.number {
+                return Err(Invalid::new("workload", format!("`{id}` belongs to another owner than `{}`", owner.record.id)).into());
+            }
+            if !known.is_open() {
+                return Err(Denial::new(DenialCode::WorkloadNotActive, format!("`{id}` is closed to issuing")).into());
+            }
+            Some(known.number)
+        }
+    };
+    if !owner.is_open() {
+        return Err(Denial::new(DenialCode::OwnerNotActive, format!("`{}` is closed to issuing", owner.record.id)).into());
+    }
+    if !environment.is_open() {
+        return Err(Denial::new(DenialCode::EnvironmentNotActive, format!("`{}` is closed to issuing", ask.environment)).into());
+    }
+    Ok(Task {
+        owner: owner.number,
+        environment: environment.number,
+        workload,
+        deadline: ask.deadline,
+        purpose: ask.purpose.clone(),
+        opened_by: caller.clone(),
+    })
+}
+
+/// The cut that closes a task. It enters the list only if something may still be accepted.
+fn closing(present: &Present<'_>, task: &KnownTask, reason: Reason, note: Option<Note>) -> Event {
+    let alive = present.living.last_expiry(Whose::Task { owner: task.record.owner, task: task.number });
+    let ends = alive.and_then(|last_expiry| cut_ends(last_expiry.min(task.record.deadline), present.now));
+    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note })
+}

@@ -1,0 +1,186 @@
+//! Behaviour at the broker's boundary: an in-memory ledger, the default policies, a manual clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Target, TokenRequest, Withdrawal};
+use crate::ambient::{Clock, Entropy, ManualClock};
+use crate::directory::Document;
+use crate::formats::binding;
+use crate::keys::Material;
+use crate::ledger::{Ledger, Options, Place, SqliteLedger};
+use crate::mint::SigningRequest;
+use crate::model::{
+    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
+};
+use crate::policy::{Caller, Engine, OwnCertificate};
+
+mod chains;
+mod issuing;
+mod race;
+mod reading;
+mod revoking;
+mod tasks;
+
+/// Where the manual clock stands at first.
+const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+/// The registry of every test.
+const REGISTRY: &str = "
+owners:
+  - {id: payments, kind: team, business_owner: pat@example.org, technical_owner: tea@example.org}
+  - {id: acme, kind: vendor, business_owner: pat@example.org, technical_owner: tea@example.org, contract_end: 2027-06-30T00:00:00Z}
+environments:
+  - {name: production}
+  - {name: staging}
+workloads:
+  - {spiffe_id: spiffe://example.org/payments/api, owner: payments, purpose: takes payments, environments: [production, staging]}
+  - {spiffe_id: spiffe://example.org/payments/batch, owner: payments, purpose: settles at night, environments: [production]}
+  - {spiffe_id: spiffe://example.org/acme/sync, owner: acme, purpose: copies orders, environments: [production], valid_until: 2027-02-01T00:00:00Z}
+downstreams:
+  - {name: ledger, accepts: [tokens], audiences: [https://ledger.example.org], environments: [production, staging], verifier_kind: follower}
+  - {name: mesh, accepts: [certificates], environments: [production], verifier_kind: follower}
+";
+
+/// A broker with everything that it needs.
+pub(super) struct World {
+    pub(super) broker: Arc<Broker>,
+    pub(super) hand: ManualClock,
+}
+
+impl World {
+    /// A broker whose registry is applied.
+    pub(super) async fn new() -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let entropy = Entropy::system();
+        let domain: TrustDomain = "example.org".parse().unwrap();
+        let options = Options::new(TrustDomain::clone(&domain), Epoch([7; 16]));
+        let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).unwrap();
+        let engine = Engine::compile(default_policies()).expect("the default pack is valid");
+        Broker::put_in_force(&*ledger, &engine).await.unwrap();
+        let material = Material::generate(&domain, &entropy, START).unwrap();
+        let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
+        let administrators = [administrator().spiffe_id].into();
+        let issuer = "https://broker.example.org".to_owned();
+        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, clock, entropy });
+        let world = Self { broker: Arc::new(broker), hand };
+        world.apply(REGISTRY, 0).await.unwrap();
+        world
+    }
+
+    /// Applies a registry document.
+    pub(super) async fn apply(&self, registry: &str, allow_end: usize) -> Result<(), Error> {
+        let document = crate::directory::yaml::read(vec![("registry.yaml".into(), registry.to_owned())]).expect("a valid document");
+        self.broker.apply_registry(&administrator(), document, allow_end).await.map(|_| ())
+    }
+
+    /// A token for the ledger service in production.
+    pub(super) async fn token(&self, caller: &Caller) -> Result<Issuance, Error> {
+        self.token_in(caller, "production", None).await
+    }
+
+    /// A token for the ledger service.
+    pub(super) async fn token_in(&self, caller: &Caller, environment: &str, task: Option<Position>) -> Result<Issuance, Error> {
+        let ask = TokenRequest {
+            kind: CredentialKind::AccessToken,
+            environment: environment.parse().unwrap(),
+            audience: "https://ledger.example.org".parse().unwrap(),
+            scopes: Vec::new(),
+            task,
+            ttl: None,
+            bearer: false,
+            purpose: None,
+            request_id: None,
+        };
+        self.broker.issue_token(caller, ask).await.map(|(_, issuance)| issuance)
+    }
+
+    /// A certificate, and the caller that uses it.
+    pub(super) async fn certificate(
+        &self,
+        caller: &Caller,
+        environment: &str,
+        task: Option<Position>,
+    ) -> Result<(Issuance, Caller), Error> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+        let ask = CertificateRequest {
+            signing_request: SigningRequest::from_der(request.der()).unwrap(),
+            environment: environment.parse().unwrap(),
+            task,
+            ttl: None,
+            purpose: None,
+            request_id: None,
+        };
+        let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
+        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring().issuer.key.number };
+        Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
+    }
+
+    /// Revokes the owner as an administrator.
+    pub(super) async fn revoke_owner(&self, owner: &str) -> Result<super::Revoked, Error> {
+        self.broker.revoke(&administrator(), owner_named(owner), withdrawal()).await
+    }
+
+    /// Whether an active cut covers the credential.
+    pub(super) async fn is_dead(&self, issuance: &Issuance) -> bool {
+        self.broker.credential(&administrator(), issuance.id).await.unwrap().death.is_some()
+    }
+
+    /// The position of the last entry.
+    pub(super) fn head(&self) -> Position {
+        self.broker.ledger().head().position
+    }
+}
+
+/// What a certificate of ours says that it stands on.
+fn subjects(certificate: &[u8]) -> Subjects {
+    let (_, certificate) = X509Certificate::from_der(certificate).unwrap();
+    let ours = certificate.extensions().iter().find(|extension| extension.oid.as_bytes() == binding::EXTENSION_OID_DER);
+    binding::Binding::from_der(ours.expect("our extension").value).unwrap().subjects
+}
+
+/// The default pack.
+pub(super) fn default_policies() -> Vec<(PolicyName, String)> {
+    crate::policy::DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
+}
+
+/// The administrator.
+pub(super) fn administrator() -> Caller {
+    caller("/admin")
+}
+
+/// A caller with a certificate from outside.
+pub(super) fn caller(path: &str) -> Caller {
+    Caller {
+        spiffe_id: format!("spiffe://example.org{path}").parse().unwrap(),
+        fingerprint: [9; 32],
+        expires_at: START.plus(Duration::from_secs(365 * 24 * 60 * 60)),
+        issued_here: None,
+    }
+}
+
+/// The target that is an owner.
+pub(super) fn owner_named(owner: &str) -> Target {
+    Target::Owner(owner.parse::<OwnerId>().unwrap())
+}
+
+/// A plain revocation.
+pub(super) fn withdrawal() -> Withdrawal {
+    Withdrawal { reason: Reason::CessationOfOperation, note: None, suspend: false, limits: Limits::default() }
+}
+
+/// The code of a denial.
+pub(super) fn denied<T: std::fmt::Debug>(outcome: Result<T, Error>) -> DenialCode {
+    match outcome {
+        Err(Error::Denied(denial)) => denial.code,
+        other => panic!("not a denial: {other:?}"),
+    }
+}
+
+/// An environment as a target.
+pub(super) fn environment_named(name: &str) -> Target {
+    Target::Environment(name.parse::<EnvironmentName>().unwrap())
+}

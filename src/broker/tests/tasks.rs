@@ -1,0 +1,104 @@
+//! Tasks end, and everything issued under them.
+
+use std::time::Duration;
+
+use super::{START, World, administrator, caller, denied};
+use crate::broker::{Error, Opening};
+use crate::model::{Bound, CUT_GRACE, DenialCode, Position, Timestamp};
+
+async fn open(world: &World, deadline: Timestamp) -> Result<Position, Error> {
+    let ask =
+        Opening { owner: None, environment: "production".parse().unwrap(), workload: None, deadline, purpose: "a job".parse().unwrap() };
+    world.broker.open_task(&caller("/payments/api"), ask).await.map(|task| task.number)
+}
+
+fn after(seconds: u64) -> Timestamp {
+    START.plus(Duration::from_secs(seconds))
+}
+
+#[tokio::test]
+async fn closing_a_task_ends_what_was_issued_under_it_and_is_idempotent() {
+    let world = World::new().await;
+    let api = caller("/payments/api");
+    let task = open(&world, after(1800)).await.unwrap();
+    let (inside, outside) = (world.token_in(&api, "production", Some(task)).await.unwrap(), world.token(&api).await.unwrap());
+    let closed = world.broker.close_task(&api, task, None).await.unwrap();
+    assert_eq!((closed.ended.total, closed.repeated), (1, false));
+    assert!(world.is_dead(&inside).await && !world.is_dead(&outside).await);
+    assert_eq!(denied(world.token_in(&api, "production", Some(task)).await), DenialCode::TaskClosed);
+
+    let again = world.broker.close_task(&api, task, None).await.unwrap();
+    assert_eq!((again.position, again.repeated), (closed.position, true));
+    // Long after, when the task is forgotten, it still answers the first position.
+    world.hand.set(after(7 * 24 * 3600));
+    open(&world, after(7 * 24 * 3600 + 60)).await.unwrap();
+    let again = world.broker.close_task(&api, task, None).await.unwrap();
+    assert_eq!((again.position, again.repeated), (closed.position, true));
+}
+
+#[tokio::test]
+async fn a_task_that_reaches_its_deadline_is_closed_by_the_broker() {
+    let world = World::new().await;
+    let (soon, later) = (open(&world, after(60)).await.unwrap(), open(&world, after(600)).await.unwrap());
+    world.hand.set(after(59));
+    assert_eq!(world.broker.close_due_tasks().await.unwrap(), 0);
+    world.hand.set(after(60));
+    assert_eq!(world.broker.close_due_tasks().await.unwrap(), 1);
+    assert_eq!(denied(world.token_in(&caller("/payments/api"), "production", Some(soon)).await), DenialCode::TaskClosed);
+    world.token_in(&caller("/payments/api"), "production", Some(later)).await.expect("the other one is open");
+}
+
+#[tokio::test]
+async fn deadlines_are_kept_while_the_clock_runs() {
+    let world = World::new().await;
+    let keeper = tokio::spawn({
+        let broker = std::sync::Arc::clone(&world.broker);
+        async move { broker.keep_deadlines().await }
+    });
+    let task = open(&world, after(60)).await.unwrap();
+    let mut changes = world.broker.ledger().watch();
+    changes.mark_unchanged();
+    world.hand.set(after(61));
+    changes.changed().await.unwrap();
+    assert!(world.broker.ledger().facts().task(task).is_none_or(|task| task.closed.is_some()));
+    keeper.abort();
+}
+
+#[tokio::test]
+async fn nothing_under_a_task_lives_beyond_its_deadline() {
+    let world = World::new().await;
+    let task = open(&world, after(90)).await.unwrap();
+    let token = world.token_in(&caller("/payments/api"), "production", Some(task)).await.unwrap();
+    assert_eq!((token.expires_at, token.bound_by), (after(90), Bound::Task));
+}
+
+#[tokio::test]
+async fn a_task_with_nothing_alive_needs_no_cut_in_the_list() {
+    let world = World::new().await;
+    let (empty, used) = (open(&world, after(1800)).await.unwrap(), open(&world, after(1800)).await.unwrap());
+    let token = world.token_in(&caller("/payments/api"), "production", Some(used)).await.unwrap();
+    for task in [empty, used] {
+        world.broker.close_task(&administrator(), task, None).await.unwrap();
+    }
+    let facts = world.broker.ledger().facts();
+    assert!(facts.cuts().get(empty).is_none());
+    assert_eq!(facts.cuts().get(used).map(|cut| cut.ends), Some(token.expires_at.plus(CUT_GRACE)));
+}
+
+#[tokio::test]
+async fn a_task_belongs_to_its_owner_and_environment() {
+    let world = World::new().await;
+    let task = open(&world, after(600)).await.unwrap();
+    assert_eq!(denied(world.token_in(&caller("/acme/sync"), "production", Some(task)).await), DenialCode::TaskNotAllowed);
+    assert_eq!(denied(world.token_in(&caller("/payments/api"), "staging", Some(task)).await), DenialCode::TaskNotAllowed);
+    assert_eq!(denied(world.broker.close_task(&caller("/acme/sync"), task, None).await), DenialCode::PolicyDenied);
+    assert_eq!(denied(world.token_in(&caller("/payments/api"), "production", Some(Position::new(2))).await), DenialCode::TaskUnknown);
+}
+
+#[tokio::test]
+async fn a_deadline_lies_ahead_and_not_too_far() {
+    let world = World::new().await;
+    for deadline in [START, after(24 * 3600 + 1)] {
+        assert!(matches!(open(&world, deadline).await, Err(Error::Invalid(invalid)) if invalid.field == "deadline"));
+    }
+}

@@ -1,0 +1,195 @@
+//! The story, step by step. Each step fails unless what was promised happens.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::Telling;
+use crate::ambient::Stopwatch;
+use crate::cli::sample::Sample;
+use crate::cli::session::Session;
+use crate::cli::{cert, owner, token, verify, wire};
+use crate::client::{Client, Failure, api};
+use crate::keys::identity::Identity;
+use crate::verify::{KeySet, Presented, Rejected, Settings, Verifier};
+
+/// The cast, as `docs/samples/registry.yaml` has it.
+const OWNER: &str = "payments";
+const API: &str = "/payments/api";
+const WORKER: &str = "/payments/settlement";
+const OTHER: &str = "/acme/reporting";
+const ENVIRONMENT: &str = "production";
+const AUDIENCE: &str = "https://ledger.example.org";
+
+/// How long the signed list may take to say what was revoked; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What a step says of itself, with what the next ones need of it.
+type Told<T> = anyhow::Result<(T, Vec<String>)>;
+
+/// A credential in somebody's hands.
+struct Held {
+    whose: &'static str,
+    what: What,
+}
+
+enum What {
+    Token { text: String, presented: Presented },
+    Certificate { leaf: CertificateDer<'static> },
+}
+
+/// A service that accepts credentials: keys, a list, and nobody to ask.
+struct Service(Verifier);
+
+pub(super) async fn play(session: &Session, telling: &mut Telling) -> anyhow::Result<()> {
+    let sample = telling.step("A broker starts, with keys and a ledger of its own", start(session)).await?;
+    let played = revoked(session, &sample, telling).await;
+    played.with_context(|| sample.last_words())
+}
+
+async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> anyhow::Result<()> {
+    let administrator = sample.connect(&sample.administrator()?).await?;
+    let [api, worker, other] = [API, WORKER, OTHER].map(|path| sample.identity(session, path));
+    let (api, worker, other) = (api?, worker?, other?);
+
+    telling.step("The administrator records who and what there is", register(sample, &administrator)).await?;
+    let held = [
+        telling.step("payments/api gets a token", get_token(sample, &api, API)).await?,
+        telling.step("payments/settlement, of the same owner, gets a certificate", get_certificate(sample, &worker, WORKER)).await?,
+        telling.step("acme/reporting, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
+    ];
+    let service = telling.step("A service checks all three offline, and accepts them", accept(session, sample, &held)).await?;
+    telling.step("What would end with payments?", preview(&administrator)).await?;
+    let position = telling.step("curfew owner revoke payments", revoke(&administrator)).await?;
+    telling.step("The service has the new list, and checks again", reject(session, sample, &service, &held, position)).await?;
+    telling.step("payments/api asks again, and is refused", refused(sample, &api)).await
+}
+
+async fn start(session: &Session) -> Told<Sample> {
+    let sample = Sample::start(session).await?;
+    let what = format!("gRPC on {}, lists and keys on {}, health on http://{}", sample.listens.grpc, sample.url(), sample.listens.admin);
+    Ok((sample, vec![what]))
+}
+
+async fn register(sample: &Sample, administrator: &Client) -> Told<()> {
+    let applied = sample.register(administrator).await?;
+    let count = |subject: &str| applied.changes.iter().filter(|change| change.subject == subject && change.action == "add").count();
+    let what = format!(
+        "{} owners, {} workloads, {} environments, {} downstream services; ledger position {}",
+        count("owner"),
+        count("workload"),
+        count("environment"),
+        count("downstream"),
+        applied.position
+    );
+    Ok(((), vec![what]))
+}
+
+fn request() -> token::Args {
+    token::Args { environment: ENVIRONMENT.to_owned(), audience: AUDIENCE.to_owned(), ..token::Args::default() }
+}
+
+fn issued(issuance: &api::Issuance) -> String {
+    let expires = wire::instant(issuance.expires_at).unwrap_or_default();
+    let bound = wire::bound(issuance.bound_by).unwrap_or_default();
+    format!("recorded at position {}, then signed; good until {expires} ({bound})", issuance.position)
+}
+
+async fn get_token(sample: &Sample, identity: &Identity, whose: &'static str) -> Told<Held> {
+    let answer = token::issue(&sample.connect(identity).await?, request()).await?;
+    let what = issued(&answer.issuance.unwrap_or_default());
+    let presented = verify::presented_by(&CertificateDer::from_pem_slice(identity.certificate.as_bytes())?)?;
+    Ok((Held { whose, what: What::Token { text: answer.token, presented } }, vec![what]))
+}
+
+async fn get_certificate(sample: &Sample, identity: &Identity, whose: &'static str) -> Told<Held> {
+    let args = cert::Args { environment: ENVIRONMENT.to_owned(), ..cert::Args::default() };
+    let answer = cert::issue(&sample.connect(identity).await?, args).await?;
+    let leaf = CertificateDer::from_pem_slice(answer.chain.as_bytes())?;
+    Ok((Held { whose, what: What::Certificate { leaf } }, vec![issued(&answer.issuance)]))
+}
+
+impl Service {
+    async fn open(session: &Session, sample: &Sample) -> anyhow::Result<Self> {
+        let (keys, list) = verify::fetch(&sample.url(), &sample.ca()?).await?;
+        let verifier = Verifier::new(Settings::new(AUDIENCE.parse()?), KeySet::from_json(&keys)?);
+        verifier.apply(&list, session.moment())?;
+        Ok(Self(verifier))
+    }
+
+    fn check(&self, session: &Session, held: &Held) -> Result<(), Rejected> {
+        match &held.what {
+            What::Token { text, presented } => self.0.token(text, *presented, session.moment()).map(|_| ()),
+            What::Certificate { leaf } => self.0.certificate(leaf, session.moment()).map(|_| ()),
+        }
+    }
+}
+
+async fn accept(session: &Session, sample: &Sample, held: &[Held]) -> Told<Service> {
+    let service = Service::open(session, sample).await?;
+    let watch = Stopwatch::start();
+    for one in held {
+        service.check(session, one).with_context(|| one.whose)?;
+    }
+    let each = watch.elapsed().as_micros() / u128::try_from(held.len().max(1))?;
+    Ok((service, vec![format!("keys and list fetched once; a check takes {each} µs and asks nobody")]))
+}
+
+async fn preview(administrator: &Client) -> Told<()> {
+    let found = owner::preview(administrator, OWNER.to_owned()).await?;
+    let living = found.living.unwrap_or_default();
+    ensure!(living.total == 2, "two credentials should be alive, and {} are", living.total);
+    let kinds: Vec<String> = living.by_kind.iter().map(|kind| format!("{} {}", kind.count, kind.name)).collect();
+    let last = wire::instant(living.last_expiry).unwrap_or_default();
+    let what = format!("{}, the last until {last}; accepted by {}", kinds.join(", "), living.downstreams.join(", "));
+    Ok(((), vec![what]))
+}
+
+async fn revoke(administrator: &Client) -> Told<u64> {
+    let request = api::RevokeByOwnerRequest {
+        owner: OWNER.to_owned(),
+        reason: api::RevocationReason::CessationOfOperation.into(),
+        note: "the demo ends this owner".to_owned(),
+        ..api::RevokeByOwnerRequest::default()
+    };
+    let revoked = owner::revoke(administrator, request).await?;
+    let ended = revoked.ended.unwrap_or_default().total;
+    ensure!(revoked.position > 0 && ended == 2, "two credentials should have ended, and {ended} did");
+    let standing = wire::standing(revoked.standing).unwrap_or_default();
+    let what =
+        format!("committed at position {}: everything of payments before it is dead ({ended}); payments is {standing}", revoked.position);
+    Ok((revoked.position, vec![what]))
+}
+
+async fn reject(session: &Session, sample: &Sample, service: &Service, held: &[Held], position: u64) -> Told<()> {
+    let deadline = session.clock.now().plus(PATIENCE);
+    while service.0.position().is_none_or(|covered| covered.get() < position) {
+        ensure!(session.clock.now() < deadline, "the list does not say what was revoked");
+        session.clock.sleep_until(session.clock.now().plus(LOOK_AGAIN)).await;
+        let (_, list) = verify::fetch(&sample.url(), &sample.ca()?).await?;
+        service.0.apply(&list, session.moment())?;
+    }
+    let mut what = Vec::new();
+    for one in held {
+        let of_owner = one.whose != OTHER;
+        match service.check(session, one) {
+            Err(rejected @ Rejected::Revoked { .. }) if of_owner => what.push(format!("{}: rejected, {rejected}", one.whose)),
+            Ok(()) if !of_owner => what.push(format!("{}: accepted, as before", one.whose)),
+            Ok(()) => bail!("{} is still accepted", one.whose),
+            Err(rejected) => bail!("{}: {rejected}", one.whose),
+        }
+    }
+    Ok(((), what))
+}
+
+async fn refused(sample: &Sample, identity: &Identity) -> Told<()> {
+    let Err(error) = token::issue(&sample.connect(identity).await?, request()).await else {
+        bail!("a token was issued under a revoked owner")
+    };
+    let failure = error.downcast::<Failure>()?;
+    ensure!(failure.reason.as_deref() == Some("OWNER_NOT_ACTIVE"), "it was refused for another reason: {failure}");
+    Ok(((), vec![format!("OWNER_NOT_ACTIVE: {failure}")]))
+}

@@ -1,0 +1,65 @@
+//! `curfew downstream`: the services that accept credentials.
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::call::answer;
+use super::exit::Refused;
+use super::output::Layout;
+use super::session::Session;
+use super::wire;
+use crate::client::api;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the downstreams of the registry.
+    List,
+    /// Show a downstream.
+    Show { name: String },
+}
+
+#[derive(Debug, Serialize)]
+struct Downstream {
+    name: String,
+    accepts: Vec<String>,
+    audiences: Vec<String>,
+    environments: Vec<String>,
+    verifier_kind: String,
+    verifier: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Downstreams {
+    downstreams: Vec<Downstream>,
+}
+
+const DOWNSTREAM: Layout = Layout::fields(&["name", "accepts", "audiences", "environments", "verifier_kind", "verifier"]);
+const DOWNSTREAMS: Layout = Layout::rows("downstreams", &["name", "accepts", "environments", "verifier_kind", "audiences"]);
+
+impl Command {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let client = session.connect().await?;
+        let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
+        let mut downstreams = exported.document.unwrap_or_default().downstreams.into_iter().map(Downstream::from);
+        match self {
+            Self::List => session.print(&Downstreams { downstreams: downstreams.collect() }, DOWNSTREAMS),
+            Self::Show { name } => {
+                let missing = || Refused(format!("no downstream `{name}` in the registry; names are matched exactly"));
+                session.print(&downstreams.find(|downstream| downstream.name == name).with_context(missing)?, DOWNSTREAM)
+            }
+        }
+    }
+}
+
+impl From<api::DownstreamRecord> for Downstream {
+    fn from(record: api::DownstreamRecord) -> Self {
+        Self {
+            name: record.name,
+            accepts: record.accepts,
+            audiences: record.audiences,
+            environments: record.environments,
+            verifier_kind: record.verifier_kind,
+            verifier: wire::text(record.verifier),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The sample that `demo` and `dev` show: a folder as `init` makes it, and a broker in a process of
+//! its own that serves it on any free ports.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use super::init::{self, Made};
+use super::session::Session;
+use super::{identity, registry};
+use crate::app::config::files::{self, Scratch};
+use crate::client::{Client, Config, api};
+use crate::keys::identity::Identity;
+
+/// How long a broker may take until it says where it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker that runs a sample. It ends, and its folder goes, when this is dropped.
+pub(super) struct Sample {
+    broker: Broker,
+    pub(super) made: Made,
+    pub(super) listens: Listens,
+    // Last, so that the folder goes after the broker.
+    _scratch: Scratch,
+}
+
+/// Where the broker says that it listens.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listens {
+    pub(super) grpc: String,
+    pub(super) public: String,
+    pub(super) admin: String,
+}
+
+struct Broker {
+    process: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Sample {
+    /// Makes the folder, starts the broker, and waits until it serves.
+    pub(super) async fn start(session: &Session) -> anyhow::Result<Self> {
+        let scratch = Scratch::create(&session.entropy)?;
+        let dir = scratch.path().join("sample");
+        let config = ["7443", "7480", "7490"]
+            .iter()
+            .fold(init::CONFIG.to_owned(), |config, port| config.replace(&format!("\"127.0.0.1:{port}\""), "\"127.0.0.1:0\""));
+        let made = init::make(&dir, &init::DOMAIN.parse()?, &config, session.clock.now(), &session.entropy)?;
+        let mut broker = Broker::spawn(&made)?;
+        let listens = broker.listens().await.with_context(|| last_words(&log_file(&made)))?;
+        Ok(Self { broker, made, listens, _scratch: scratch })
+    }
+
+    /// Where what is public is served.
+    pub(super) fn url(&self) -> String {
+        format!("https://{}", self.listens.public)
+    }
+
+    /// What clients trust the broker by, PEM.
+    pub(super) fn ca(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(files::read_bytes(&self.made.ca())?)
+    }
+
+    /// The administrator's identity.
+    pub(super) fn administrator(&self) -> anyhow::Result<Identity> {
+        let (certificate, key) = self.made.administrator();
+        Ok(Identity { certificate: files::read_text(&certificate)?, key: files::read_secret(&key)? })
+    }
+
+    /// A new identity of the workload at `path` in the sample's trust domain.
+    pub(super) fn identity(&self, session: &Session, path: &str) -> anyhow::Result<Identity> {
+        let domain: crate::model::TrustDomain = init::DOMAIN.parse()?;
+        identity::for_a_year(&self.made.identity_ca, &domain.id(path)?, session.clock.now(), &session.entropy)
+    }
+
+    /// Connects with an identity.
+    pub(super) async fn connect(&self, identity: &Identity) -> anyhow::Result<Client> {
+        let (certificate, key) = (identity.certificate.clone().into_bytes(), identity.key.as_bytes().to_vec());
+        Ok(Client::connect(Config::new(&self.listens.grpc, self.ca()?, certificate, key)).await?)
+    }
+
+    /// Records the sample registry.
+    pub(super) async fn register(&self, administrator: &Client) -> anyhow::Result<api::RegistryApplyResponse> {
+        let path = self.made.dir.join("registry").join("registry.yaml");
+        let document = registry::read(vec![(path.clone(), files::read_text(&path)?)])?;
+        registry::apply(administrator, document, 0).await
+    }
+
+    /// Returns when the broker has ended.
+    pub(super) async fn ended(&mut self) {
+        if let Some(stdout) = self.broker.stdout.take() {
+            let rest = move || stdout.lines().map_while(Result::ok).for_each(drop);
+            // Only a panic could be lost here, and a broker that cannot be read has ended.
+            let _ = tokio::task::spawn_blocking(rest).await;
+        }
+    }
+
+    /// The end of the broker's log, for people who ask what went wrong.
+    pub(super) fn last_words(&self) -> String {
+        last_words(&log_file(&self.made))
+    }
+}
+
+impl Broker {
+    fn spawn(made: &Made) -> anyhow::Result<Self> {
+        let log = files::open_new(&log_file(made))?;
+        let mut command = Command::new(files::program()?);
+        command.arg("serve").arg("--config").arg(made.config()).args(["--format", "json"]);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().context("cannot start a broker")?;
+        let stdout = process.stdout.take().map(BufReader::new);
+        Ok(Self { process, stdout })
+    }
+
+    /// The first line that it writes.
+    async fn listens(&mut self) -> anyhow::Result<Listens> {
+        let mut stdout = self.stdout.take().context("the broker's output was read before")?;
+        let first = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).map(|_| (line, stdout))
+        });
+        let (line, stdout) = tokio::time::timeout(PATIENCE, first).await.context("the broker does not say where it listens")???;
+        self.stdout = Some(stdout);
+        serde_json::from_str(&line).context("the broker did not start")
+    }
+}
+
+fn log_file(made: &Made) -> PathBuf {
+    made.dir.join("broker.log")
+}
+
+fn last_words(log: &Path) -> String {
+    let text = files::read_text(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(8);
+    format!("the broker's log ends with:\n{}\n", lines.get(from..).unwrap_or_default().join("\n"))
+}

@@ -1,0 +1,102 @@
+//! `curfew workload`: non-human identities.
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::call::answer;
+use super::exit::Refused;
+use super::output::Layout;
+use super::revoking;
+use super::session::Session;
+use super::wire;
+use crate::client::api;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the workloads of the registry.
+    List {
+        /// Only those of this owner.
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// Show a workload.
+    Show { spiffe_id: String },
+    /// End everything that was issued to a workload, and close it to issuing.
+    Revoke {
+        spiffe_id: String,
+        #[command(flatten)]
+        args: revoking::Args,
+    },
+    /// The same, expected back. What was issued before stays dead.
+    Suspend {
+        spiffe_id: String,
+        #[command(flatten)]
+        args: revoking::Args,
+    },
+    /// Open a workload to issuing again. Revives nothing.
+    Reinstate {
+        spiffe_id: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Workload {
+    spiffe_id: String,
+    owner: String,
+    purpose: String,
+    environments: Vec<String>,
+    valid_until: Option<String>,
+    standing: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Workloads {
+    workloads: Vec<Workload>,
+}
+
+const WORKLOAD: Layout = Layout::fields(&["spiffe_id", "owner", "purpose", "environments", "valid_until", "standing"]);
+const WORKLOADS: Layout = Layout::rows("workloads", &["spiffe_id", "owner", "environments", "standing", "valid_until", "purpose"]);
+
+impl Command {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        use api::{revocations_reinstate_request, revoke_request};
+        let ended = |spiffe_id| revoke_request::Subject::Workload(spiffe_id);
+        match self {
+            Self::List { owner } => {
+                let mut workloads = all(session).await?;
+                workloads.retain(|workload| owner.as_ref().is_none_or(|owner| workload.owner == *owner));
+                session.print(&Workloads { workloads }, WORKLOADS)
+            }
+            Self::Show { spiffe_id } => {
+                let found = all(session).await?.into_iter().find(|workload| workload.spiffe_id == spiffe_id);
+                let missing = || Refused(format!("no workload `{spiffe_id}` in the registry; names are matched exactly"));
+                session.print(&found.with_context(missing)?, WORKLOAD)
+            }
+            Self::Revoke { spiffe_id, args } => revoking::revoke(session, ended(spiffe_id), args, false).await,
+            Self::Suspend { spiffe_id, args } => revoking::revoke(session, ended(spiffe_id), args, true).await,
+            Self::Reinstate { spiffe_id, note } => {
+                revoking::reinstate(session, revocations_reinstate_request::Subject::Workload(spiffe_id), note).await
+            }
+        }
+    }
+}
+
+async fn all(session: &Session) -> anyhow::Result<Vec<Workload>> {
+    let client = session.connect().await?;
+    let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
+    let closed = exported.closed;
+    let standing =
+        |name: &str| closed.iter().find(|closed| closed.subject == "workload" && closed.name == name).map(|closed| closed.standing);
+    let shown = |workload: api::WorkloadRecord| Workload {
+        standing: wire::standing(standing(&workload.spiffe_id).unwrap_or(api::Standing::Active.into())),
+        spiffe_id: workload.spiffe_id,
+        owner: workload.owner,
+        purpose: workload.purpose,
+        environments: workload.environments,
+        valid_until: wire::instant(workload.valid_until),
+    };
+    Ok(exported.document.unwrap_or_default().workloads.into_iter().map(shown).collect())
+}

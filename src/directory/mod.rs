@@ -1,0 +1,21 @@
+//! The registry: who and what there is, as people write it, and what the ledger must record for it.
+//!
+//! A [`Draft`] is a registry as it was written, in texts. A [`Document`] is one whose every text is
+//! what it claims to be and whose names all refer to something. [`plan`] says what differs from
+//! the ledger's records, and which events make them equal. **Absent means ended**: what the
+//! document does not name is cut.
+
+mod check;
+mod document;
+mod draft;
+mod plan;
+#[cfg(feature = "cli")]
+pub mod yaml;
+
+#[cfg(test)]
+mod generators;
+
+pub use check::{Finding, Place, Problem};
+pub use document::{Document, DownstreamSpec, WorkloadSpec};
+pub use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
+pub use plan::{Action, Change, Difference, Subject, plan};

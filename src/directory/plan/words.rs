@@ -1,0 +1,117 @@
+//! How a difference reads.
+
+use std::fmt;
+
+use crate::directory::{DownstreamDraft, DownstreamSpec, OwnerDraft, WorkloadDraft, WorkloadSpec};
+use crate::model::Owner;
+
+/// What happens to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is new, or named again.
+    Add,
+    /// Something about it differs.
+    Change,
+    /// It is no longer named.
+    End,
+    /// It goes to another owner.
+    Move,
+}
+
+impl Action {
+    /// The word for it, stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Change => "change",
+            Self::End => "end",
+            Self::Move => "move",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What sort of record a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// An owner.
+    Owner,
+    /// An environment.
+    Environment,
+    /// A workload.
+    Workload,
+    /// A downstream.
+    Downstream,
+}
+
+impl Subject {
+    /// The word for it, stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Environment => "environment",
+            Self::Workload => "workload",
+            Self::Downstream => "downstream",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The fields of a record but its name, under the names that files use. Empty is absent.
+pub(super) trait Fields {
+    fn fields(&self) -> Vec<(&'static str, String)>;
+}
+
+impl Fields for Owner {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let OwnerDraft { id: _, kind, business_owner, technical_owner, contract_end } = self.into();
+        words([("kind", kind), ("business_owner", business_owner), ("technical_owner", technical_owner), ("contract_end", contract_end)])
+    }
+}
+
+impl Fields for WorkloadSpec {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let WorkloadDraft { spiffe_id: _, owner, purpose, environments, valid_until } = self.into();
+        words([("owner", owner), ("purpose", purpose), ("environments", Some(environments.join(" "))), ("valid_until", valid_until)])
+    }
+}
+
+impl Fields for DownstreamSpec {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let DownstreamDraft { name: _, accepts, audiences, environments, verifier_kind, verifier } = self.into();
+        words([
+            ("accepts", Some(accepts.join(" "))),
+            ("audiences", Some(audiences.join(" "))),
+            ("environments", Some(environments.join(" "))),
+            ("verifier_kind", verifier_kind),
+            ("verifier", verifier),
+        ])
+    }
+}
+
+fn words<const N: usize>(fields: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
+    fields.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+}
+
+/// All that a new record says.
+pub(super) fn whole(record: &impl Fields) -> String {
+    let said = record.fields().into_iter().filter(|(_, value)| !value.is_empty());
+    said.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; ")
+}
+
+/// Which fields differ, old and new.
+pub(super) fn differing(old: &impl Fields, new: &impl Fields) -> String {
+    let shown = |value: String| if value.is_empty() { "none".to_owned() } else { value };
+    let pairs = old.fields().into_iter().zip(new.fields()).filter(|(old, new)| old != new);
+    pairs.map(|((name, old), (_, new))| format!("{name}: {} -> {}", shown(old), shown(new))).collect::<Vec<_>>().join("; ")
+}

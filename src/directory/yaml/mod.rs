@@ -1,0 +1,137 @@
+//! The registry as YAML files: `owners`, `environments`, `workloads` and `downstreams`, each a list.
+//!
+//! Several files make one registry. What is wrong is told with file and line: syntax and shape,
+//! the first in each YAML document; if there is none of that, everything else.
+
+use std::path::{Path, PathBuf};
+
+use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
+
+use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, OwnerDraft, Place, Problem, WorkloadDraft};
+
+#[cfg(test)]
+mod tests;
+
+/// A commented registry to begin with, in the trust domain `example.org`.
+pub const SAMPLE: &str = include_str!("../../../docs/samples/registry.yaml");
+
+/// Reads files, each with its name and its text, as one registry.
+///
+/// # Errors
+/// What is wrong, in the order of the files and their lines.
+pub fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Problem>> {
+    let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
+    let mut names = Vec::with_capacity(files.len());
+    let mut problems = Vec::new();
+    for (name, text) in files {
+        for document in serde_saphyr::read_with_options(&mut text.as_bytes(), options()) {
+            match document {
+                Ok(document) => draft.add(document, names.len()),
+                Err(error) => problems.push(refused(&error, &name)),
+            }
+        }
+        names.push(name);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    draft.check().map_err(|mut findings| {
+        findings.sort_by_key(|finding| (finding.at.file, finding.at.line));
+        findings.into_iter().map(|finding| told(finding, &names)).collect()
+    })
+}
+
+/// Writes a registry as one file, which reads back as the same.
+///
+/// # Errors
+/// If the serialiser refuses a text, which no checked document holds.
+pub fn write(document: &Document) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(&Draft::from(document))
+}
+
+/// A text and where it was written.
+struct Written {
+    text: String,
+    /// The place of its file in the order of reading.
+    file: usize,
+    line: u64,
+}
+
+impl AsRef<str> for Written {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Draft<Written> {
+    /// Adds what one YAML document of file `file` says.
+    fn add(&mut self, document: Draft<Spanned<String>>, file: usize) {
+        let written = |text: Spanned<String>| Written { text: text.value, file, line: text.referenced.line() };
+        let all = |texts: Vec<Spanned<String>>| texts.into_iter().map(written).collect();
+        self.owners.extend(document.owners.into_iter().map(|owner| OwnerDraft {
+            id: written(owner.id),
+            kind: owner.kind.map(written),
+            business_owner: owner.business_owner.map(written),
+            technical_owner: owner.technical_owner.map(written),
+            contract_end: owner.contract_end.map(written),
+        }));
+        self.environments.extend(document.environments.into_iter().map(|environment| EnvironmentDraft { name: written(environment.name) }));
+        self.workloads.extend(document.workloads.into_iter().map(|workload| WorkloadDraft {
+            spiffe_id: written(workload.spiffe_id),
+            owner: workload.owner.map(written),
+            purpose: workload.purpose.map(written),
+            environments: all(workload.environments),
+            valid_until: workload.valid_until.map(written),
+        }));
+        self.downstreams.extend(document.downstreams.into_iter().map(|downstream| DownstreamDraft {
+            name: written(downstream.name),
+            accepts: all(downstream.accepts),
+            audiences: all(downstream.audiences),
+            environments: all(downstream.environments),
+            verifier_kind: downstream.verifier_kind.map(written),
+            verifier: downstream.verifier.map(written),
+        }));
+    }
+}
+
+/// Nothing in a file may be read as less than it says: no key twice, no merge, no unknown tag.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
+        reject_tagged_field_names: true,
+        with_snippet: false,
+    }
+}
+
+/// Syntax or shape: what stands there, and what to write.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum; what has no words of ours keeps its own")]
+fn refused(error: &Error, file: &Path) -> Problem {
+    let line = error.location().map_or(1, |location| location.line());
+    let message = match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("no field `{}` is known here; write one of: {}", field.escape_debug(), expected.join(", "))
+        }
+        Error::SerdeMissingField { field, .. } => format!("the record has no `{field}`; add it"),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{}` is written twice; keep one", key.escape_debug()),
+        Error::NullIntoString { .. } => "nothing is written here; write a text, or leave the line out".to_owned(),
+        Error::Unexpected { expected: "sequence start", .. } => {
+            "a list is wanted here; begin each item on a line of its own with `- `".to_owned()
+        }
+        Error::Unexpected { expected: "mapping start", .. } => "a record is wanted here; write `field: value` lines".to_owned(),
+        Error::Unexpected { expected: "string scalar", .. } => "a single text is wanted here".to_owned(),
+        other => {
+            format!("{}; indent with spaces, and put a text with special characters in quotes", UserMessageFormatter.format_message(other))
+        }
+    };
+    Problem { place: Some(Place { file: file.to_owned(), line }), message }
+}
+
+fn told(finding: Finding<'_, Written>, names: &[PathBuf]) -> Problem {
+    let place = |text: &Written| names.get(text.file).map(|file| Place { file: file.clone(), line: text.line });
+    let message = match finding.earlier.and_then(place) {
+        Some(earlier) => format!("{} (first at {earlier})", finding.message),
+        None => finding.message,
+    };
+    Problem { place: place(finding.at), message }
+}

@@ -1,0 +1,135 @@
+//! One call: its identity, its answer, its error as `Status`, and its count.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tonic::{Code, Request, Response, Status};
+
+use super::fields;
+use super::peer::Peer;
+use super::status::status;
+use crate::ambient::Entropy;
+use crate::broker::{Broker, Error};
+use crate::policy::Caller;
+use crate::publish::Publisher;
+
+/// What calls are answered with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The use cases.
+    pub(crate) broker: Arc<Broker>,
+    /// The signed list and the checkpoint.
+    pub(crate) publisher: Arc<Publisher>,
+    /// Names faults.
+    pub(crate) entropy: Entropy,
+    /// What is counted.
+    pub(crate) meters: CallMeters,
+}
+
+/// Every service. Clones share their parts.
+#[derive(Clone, Debug)]
+pub(super) struct Api(pub(super) Arc<Parts>);
+
+/// A request with everything that is needed to answer it.
+pub(super) trait Call: Send {
+    /// What it is answered with.
+    type Answer: Send;
+
+    /// Parses, asks the broker, and says what it answered.
+    fn answer(self, parts: &Parts, caller: &Caller) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+}
+
+impl Api {
+    /// Answers one call.
+    pub(super) async fn call<C: Call>(&self, method: Method, request: Request<C>) -> Result<Response<C::Answer>, Status> {
+        let parts = &*self.0;
+        let started = parts.broker.clock().now();
+        let (_, extensions, call) = request.into_parts();
+        let outcome = match extensions.get::<Peer>() {
+            Some(peer) => call.answer(parts, peer.caller()).await,
+            None => Err(Error::Internal("the connection has no peer".into())),
+        };
+        let taken = parts.broker.clock().now().since(started);
+        let answer = outcome.map(Response::new).map_err(|error| status(&error, &self.fault()));
+        let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        parts.meters.count(method, code, taken);
+        answer
+    }
+
+    /// A name under which a fault can be found in the log.
+    fn fault(&self) -> String {
+        self.0.entropy.bytes::<8>().map_or_else(|_none| "an unnamed fault".to_owned(), |bytes| fields::hex(&bytes))
+    }
+}
+
+/// Which call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Method {
+    /// The service, such as `Owners`.
+    pub(super) service: &'static str,
+    /// The method, such as `revoke_by_owner`.
+    pub(super) method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    service: &'static str,
+    method: &'static str,
+    code: &'static str,
+}
+
+/// Counts and durations of calls. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct CallMeters {
+    calls: Family<Outcome, Counter>,
+    seconds: Family<Method, Histogram, fn() -> Histogram>,
+}
+
+impl Default for CallMeters {
+    fn default() -> Self {
+        // The clock goes by milliseconds.
+        let seconds: fn() -> Histogram = || Histogram::new([0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
+        Self { calls: Family::default(), seconds: Family::new_with_constructor(seconds) }
+    }
+}
+
+impl CallMeters {
+    /// Shows them in `registry`, whose prefix names the listener.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("calls", "Calls by service, method and gRPC status code", self.calls.clone());
+        registry.register_with_unit("call_duration", "Time taken to answer a call", Unit::Seconds, self.seconds.clone());
+    }
+
+    fn count(&self, method: Method, code: Code, taken: std::time::Duration) {
+        self.calls.get_or_create(&Outcome { service: method.service, method: method.method, code: code_name(code) }).inc();
+        self.seconds.get_or_create(&method).observe(taken.as_secs_f64());
+    }
+}
+
+/// The code as gRPC writes it.
+const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

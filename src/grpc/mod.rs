@@ -1,0 +1,26 @@
+//! The gRPC listener: mutual TLS, one file per service, and the only mapping from errors to `Status`.
+
+use axum::Router;
+use tonic_health::server::HealthReporter;
+
+mod calls;
+mod fields;
+mod peer;
+mod services;
+mod status;
+mod svid;
+mod time;
+mod trust;
+
+pub(crate) use calls::{CallMeters, Parts};
+pub(crate) use peer::{ClientVerifier, MutualTls, Peer};
+pub(crate) use trust::{Issuer, Trust, TrustBundles, TrustError};
+
+/// Every service with health and reflection, and what sets the health.
+///
+/// # Errors
+/// If the descriptors cannot be served by reflection.
+pub(crate) fn router(parts: Parts) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let (routes, health) = services::routes(parts)?;
+    Ok((routes.prepare().into_axum_router(), health))
+}

@@ -1,0 +1,63 @@
+//! One file per service: each parses the fields of a request, asks the broker, and says what it
+//! answered.
+
+use tonic::service::Routes;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use super::calls::{Api, Call, Method, Parts};
+use crate::proto::{self, api};
+
+mod credentials;
+mod ledger;
+mod owners;
+mod policy;
+mod registry;
+mod revocations;
+mod tasks;
+mod trust;
+
+/// The longest request, in bytes.
+const LONGEST_REQUEST: usize = 1 << 20;
+/// The longest request that carries a whole registry or policy text, in bytes.
+const LONGEST_DOCUMENT: usize = 16 << 20;
+
+/// Says of each method of a service which message it takes; the message answers.
+macro_rules! service {
+    ($server:ident::$service:ident { $($method:ident($request:ident) -> $response:ident;)+ }) => {
+        #[tonic::async_trait]
+        impl api::$server::$service for super::Api {
+            $(async fn $method(
+                &self,
+                request: tonic::Request<api::$request>,
+            ) -> Result<tonic::Response<api::$response>, tonic::Status> {
+                let method = super::Method { service: stringify!($service), method: stringify!($method) };
+                self.call(method, request).await
+            })+
+        }
+    };
+}
+use service;
+
+/// Every service, with health and reflection; and what sets the health.
+///
+/// # Errors
+/// If the descriptors cannot be served by reflection.
+pub(super) fn routes(parts: Parts) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let api = Api(std::sync::Arc::new(parts));
+    let (reporter, health) = health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let routes = Routes::new(health)
+        .add_service(reflection)
+        .add_service(api::credentials_server::CredentialsServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
+        .add_service(api::ledger_server::LedgerServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
+        .add_service(api::owners_server::OwnersServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
+        .add_service(api::policy_server::PolicyServer::new(api.clone()).max_decoding_message_size(LONGEST_DOCUMENT))
+        .add_service(api::registry_server::RegistryServer::new(api.clone()).max_decoding_message_size(LONGEST_DOCUMENT))
+        .add_service(api::revocations_server::RevocationsServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
+        .add_service(api::tasks_server::TasksServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
+        .add_service(api::trust_server::TrustServer::new(api).max_decoding_message_size(LONGEST_REQUEST));
+    Ok((routes, reporter))
+}

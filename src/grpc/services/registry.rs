@@ -1,0 +1,149 @@
+//! The registry. The broker holds a document to the same rules as the reader of files does.
+
+use super::{Call, api, service};
+use crate::broker::{ClosedRecord, Error, Exported};
+use crate::directory::{Change, Document, DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
+use crate::grpc::calls::Parts;
+use crate::grpc::{fields, time};
+use crate::model::{Invalid, Timestamp};
+use crate::policy::Caller;
+
+service!(registry_server::Registry {
+    apply(RegistryApplyRequest) -> RegistryApplyResponse;
+    diff(RegistryDiffRequest) -> RegistryDiffResponse;
+    export(RegistryExportRequest) -> RegistryExportResponse;
+});
+
+impl Call for api::RegistryApplyRequest {
+    type Answer = api::RegistryApplyResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let allow_end = usize::try_from(self.allow_end).unwrap_or(usize::MAX);
+        let (position, difference) = parts.broker.apply_registry(caller, document(self.document)?, allow_end).await?;
+        Ok(api::RegistryApplyResponse { position: fields::number(position), changes: changes(difference.changes) })
+    }
+}
+
+impl Call for api::RegistryDiffRequest {
+    type Answer = api::RegistryDiffResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let difference = parts.broker.registry_difference(caller, document(self.document)?).await?;
+        Ok(api::RegistryDiffResponse { changes: changes(difference.changes) })
+    }
+}
+
+impl Call for api::RegistryExportRequest {
+    type Answer = api::RegistryExportResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let Exported { document, position, closed } = parts.broker.export_registry(caller).await?;
+        Ok(api::RegistryExportResponse {
+            document: Some((&document).into()),
+            position: position.get(),
+            closed: closed.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+/// The document in a request. Without one nothing would be named, and so everything would end.
+fn document(wire: Option<api::RegistryDocument>) -> Result<Document, Invalid> {
+    let wire = wire.ok_or_else(|| Invalid::new("document", "there is none"))?;
+    let draft = draft(wire)?;
+    draft.check().map_err(|findings| {
+        let told: Vec<_> = findings.iter().map(|finding| format!("`{}`: {}", finding.at, finding.message)).collect();
+        Invalid::new("document", told.join("; "))
+    })
+}
+
+fn draft(wire: api::RegistryDocument) -> Result<Draft<String>, Invalid> {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let end = |field, end: Option<prost_types::Timestamp>| -> Result<Option<String>, Invalid> {
+        end.map(|end| Ok(time::instant(field, &end)?.to_string())).transpose()
+    };
+    let owners = wire.owners.into_iter().map(|owner| {
+        Ok(OwnerDraft {
+            id: owner.id,
+            kind: given(owner.kind),
+            business_owner: given(owner.business_owner),
+            technical_owner: given(owner.technical_owner),
+            contract_end: end("contract_end", owner.contract_end)?,
+        })
+    });
+    let workloads = wire.workloads.into_iter().map(|workload| {
+        Ok(WorkloadDraft {
+            spiffe_id: workload.spiffe_id,
+            owner: given(workload.owner),
+            purpose: given(workload.purpose),
+            environments: workload.environments,
+            valid_until: end("valid_until", workload.valid_until)?,
+        })
+    });
+    let downstreams = wire.downstreams.into_iter().map(|downstream| DownstreamDraft {
+        name: downstream.name,
+        accepts: downstream.accepts,
+        audiences: downstream.audiences,
+        environments: downstream.environments,
+        verifier_kind: given(downstream.verifier_kind),
+        verifier: given(downstream.verifier),
+    });
+    Ok(Draft {
+        owners: owners.collect::<Result<_, Invalid>>()?,
+        environments: wire.environments.into_iter().map(|environment| EnvironmentDraft { name: environment.name }).collect(),
+        workloads: workloads.collect::<Result<_, Invalid>>()?,
+        downstreams: downstreams.collect(),
+    })
+}
+
+fn changes(changes: Vec<Change>) -> Vec<api::RegistryChange> {
+    let wire = |change: Change| api::RegistryChange {
+        action: change.action.to_string(),
+        subject: change.subject.to_string(),
+        name: change.name,
+        detail: change.detail,
+        living: change.living,
+    };
+    changes.into_iter().map(wire).collect()
+}
+
+impl From<&Document> for api::RegistryDocument {
+    fn from(document: &Document) -> Self {
+        let end = |end: Option<Timestamp>| end.map(time::timestamp);
+        let owners = document.owners.iter().map(|owner| api::OwnerRecord {
+            id: owner.id.to_string(),
+            kind: owner.kind.to_string(),
+            business_owner: owner.business_owner.to_string(),
+            technical_owner: owner.technical_owner.to_string(),
+            contract_end: end(owner.contract_end),
+        });
+        let workloads = document.workloads.iter().map(|workload| api::WorkloadRecord {
+            spiffe_id: workload.spiffe_id.to_string(),
+            owner: workload.owner.to_string(),
+            purpose: workload.purpose.to_string(),
+            environments: workload.environments.iter().map(ToString::to_string).collect(),
+            valid_until: end(workload.valid_until),
+        });
+        let environments = document.environments.iter().map(|environment| api::EnvironmentRecord { name: environment.name.to_string() });
+        // What a downstream accepts is two flags here and a list of words on the wire and in files.
+        let downstreams = Draft::from(document).downstreams.into_iter().map(|downstream| api::DownstreamRecord {
+            name: downstream.name,
+            accepts: downstream.accepts,
+            audiences: downstream.audiences,
+            environments: downstream.environments,
+            verifier_kind: downstream.verifier_kind.unwrap_or_default(),
+            verifier: downstream.verifier.unwrap_or_default(),
+        });
+        Self {
+            owners: owners.collect(),
+            environments: environments.collect(),
+            workloads: workloads.collect(),
+            downstreams: downstreams.collect(),
+        }
+    }
+}
+
+impl From<ClosedRecord> for api::ClosedRecord {
+    fn from(closed: ClosedRecord) -> Self {
+        Self { subject: closed.subject.to_owned(), name: closed.name, standing: api::Standing::from(closed.standing).into() }
+    }
+}

@@ -1,0 +1,154 @@
+//! The only mapping from errors to `Status`: a code by the caller's remedy, a stable reason in
+//! `google.rpc.ErrorInfo`, and `RetryInfo` where a retry can help.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::broker::Error;
+use crate::model::{DenialCode, Invalid};
+
+/// `ErrorInfo.domain` of every error.
+const DOMAIN: &str = "curfew";
+
+/// The longest text sent, in bytes: headers are bounded, and the text travels in them twice.
+const LONGEST_TEXT: usize = 2000;
+
+/// When to try again what was decided on something that has changed.
+const AFTER_CONFLICT: Duration = Duration::from_millis(10);
+/// When to try again what could not be recorded.
+const AFTER_OUTAGE: Duration = Duration::from_secs(1);
+
+/// What is sent for an error. A fault of the broker is logged under `fault`, and only that is sent.
+pub(super) fn status(error: &Error, fault: &str) -> Status {
+    match error {
+        Error::Denied(denial) => answer(of_denial(denial.code), denial.code.as_str(), &error.to_string(), []),
+        Error::Invalid(Invalid { field, problem: _ }) => {
+            answer(Code::InvalidArgument, "INVALID_ARGUMENT", &error.to_string(), [("field", *field)])
+        }
+        Error::NotFound { kind, name } => answer(Code::NotFound, "NOT_FOUND", &error.to_string(), [("kind", *kind), ("name", name)]),
+        Error::Conflict => again(Code::Aborted, "CONFLICT", &error.to_string(), AFTER_CONFLICT),
+        Error::Throttled { retry_after } => again(Code::ResourceExhausted, "THROTTLED", &error.to_string(), *retry_after),
+        Error::Unavailable(_) => again(Code::Unavailable, "LEDGER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
+        Error::Internal(_) => {
+            tracing::error!(fault, error = causes(error), "a fault of the broker");
+            let text = format!("a fault of the broker; its log says more under {fault}");
+            answer(Code::Internal, "INTERNAL", &text, [("fault", fault)])
+        }
+    }
+}
+
+/// What is behind an error, down to the first cause.
+fn causes(error: &Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
+}
+
+/// The code of a refusal: who the caller is, what it may do, what does not exist, or what state
+/// something is in.
+const fn of_denial(code: DenialCode) -> Code {
+    match code {
+        DenialCode::CertificateRevoked | DenialCode::CertificateExpired => Code::Unauthenticated,
+        DenialCode::IdentityUnknown
+        | DenialCode::EnvironmentNotAllowed
+        | DenialCode::OutsideLineage
+        | DenialCode::TaskNotAllowed
+        | DenialCode::PolicyDenied
+        | DenialCode::PolicyError
+        | DenialCode::BearerNotAllowed => Code::PermissionDenied,
+        DenialCode::EnvironmentUnknown | DenialCode::AudienceUnknown | DenialCode::TaskUnknown => Code::NotFound,
+        DenialCode::OwnerNotActive
+        | DenialCode::WorkloadNotActive
+        | DenialCode::EnvironmentNotActive
+        | DenialCode::TaskClosed
+        | DenialCode::NoLifeLeft
+        | DenialCode::MaxAffectedExceeded
+        | DenialCode::EndNotAllowed => Code::FailedPrecondition,
+    }
+}
+
+fn answer<const N: usize>(code: Code, reason: &str, text: &str, metadata: [(&str, &str); N]) -> Status {
+    Status::with_error_details(code, shortened(text), details(reason, metadata))
+}
+
+fn again(code: Code, reason: &str, text: &str, after: Duration) -> Status {
+    let mut details = details(reason, []);
+    details.set_retry_info(Some(after));
+    Status::with_error_details(code, shortened(text), details)
+}
+
+fn details<const N: usize>(reason: &str, metadata: [(&str, &str); N]) -> ErrorDetails {
+    let metadata: HashMap<_, _> = metadata.into_iter().map(|(name, value)| (name.to_owned(), shortened(value))).collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+}
+
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    match text.get(..end) {
+        Some(beginning) if end < text.len() => format!("{beginning} …"),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Denial;
+
+    #[test]
+    fn each_error_has_its_code_and_a_stable_reason() {
+        let denied = |code| Error::Denied(Denial::new(code, "so it is"));
+        for (error, code, reason, retry) in [
+            (denied(DenialCode::CertificateRevoked), Code::Unauthenticated, "CERTIFICATE_REVOKED", None),
+            (denied(DenialCode::PolicyDenied), Code::PermissionDenied, "POLICY_DENIED", None),
+            (denied(DenialCode::OwnerNotActive), Code::FailedPrecondition, "OWNER_NOT_ACTIVE", None),
+            (denied(DenialCode::AudienceUnknown), Code::NotFound, "AUDIENCE_UNKNOWN", None),
+            (Error::Invalid(Invalid::new("owner", "it is empty")), Code::InvalidArgument, "INVALID_ARGUMENT", None),
+            (Error::NotFound { kind: "owner", name: "x".to_owned() }, Code::NotFound, "NOT_FOUND", None),
+            (Error::Conflict, Code::Aborted, "CONFLICT", Some(AFTER_CONFLICT)),
+            (
+                Error::Throttled { retry_after: Duration::from_millis(100) },
+                Code::ResourceExhausted,
+                "THROTTLED",
+                Some(Duration::from_millis(100)),
+            ),
+            (Error::Unavailable("the disk is full".to_owned()), Code::Unavailable, "LEDGER_UNAVAILABLE", Some(AFTER_OUTAGE)),
+            (Error::Internal("secret detail".into()), Code::Internal, "INTERNAL", None),
+        ] {
+            let status = status(&error, "f17");
+            let info = status.get_details_error_info().expect("every error has it");
+            assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "curfew"));
+            assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), retry, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_inside_a_fault_stays_inside() {
+        let status = status(&Error::Internal("secret detail".into()), "f17");
+        assert_eq!(status.message(), "a fault of the broker; its log says more under f17");
+        assert!(!format!("{status:?}").contains("secret detail"));
+    }
+
+    #[test]
+    fn machines_find_the_field_and_the_name() {
+        let metadata = |error: Error| status(&error, "").get_details_error_info().expect("every error has it").metadata;
+        assert_eq!(metadata(Invalid::new("owner", "it is empty").into()).get("field").map(String::as_str), Some("owner"));
+        let missing = metadata(Error::NotFound { kind: "owner", name: "payments".to_owned() });
+        assert_eq!((missing.get("kind").map(String::as_str), missing.get("name").map(String::as_str)), (Some("owner"), Some("payments")));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let status = status(&Invalid::new("document", "é".repeat(5000)).into(), "");
+        assert!(status.message().len() <= LONGEST_TEXT + 4, "{}", status.message().len());
+        assert!(status.message().ends_with("é …"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Which authorities may vouch for which identities. Trust domains never mix: a name of one is
+//! believed on the word of that domain's authorities only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{KeyUsage, anchor_from_trusted_cert};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::svid::{NotAnSvid, Svid};
+use crate::model::{Position, TrustDomain};
+use crate::policy::{Caller, OwnCertificate};
+
+/// Why trust bundles cannot be used. The certificates of a bundle are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TrustError {
+    /// The file is not PEM.
+    #[error("trust bundle of {domain}: not PEM: {problem}")]
+    Pem {
+        /// Whose bundle.
+        domain: TrustDomain,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A bundle without a certificate would end a whole domain by a slip.
+    #[error("trust bundle of {domain}: no certificate in it; leave the domain out to trust nobody for it")]
+    Empty {
+        /// Whose bundle.
+        domain: TrustDomain,
+    },
+    /// A certificate cannot be an authority.
+    #[error("trust bundle of {domain}, certificate {number}: {problem}")]
+    Certificate {
+        /// Whose bundle.
+        domain: TrustDomain,
+        /// Which certificate.
+        number: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// This broker's own issuer cannot be an authority.
+    #[error("the certificate of the broker's issuer: {problem}")]
+    Issuer {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two domains would share an authority.
+    #[error("trust bundle of {domain}, certificate {number}: the same key vouches for {other}; trust domains do not mix")]
+    Shared {
+        /// Whose bundle.
+        domain: TrustDomain,
+        /// Which certificate.
+        number: usize,
+        /// The other domain.
+        other: TrustDomain,
+    },
+}
+
+/// The authorities of each trust domain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrustBundles(BTreeMap<TrustDomain, Vec<TrustAnchor<'static>>>);
+
+/// The authority that a certificate makes, or why it makes none.
+fn authority(der: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, &'static str> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_unreadable| "not a certificate")?;
+    let constraints = certificate.basic_constraints().ok().flatten();
+    if !constraints.is_some_and(|constraints| constraints.value.ca) {
+        return Err("not an authority's: it is not marked cA");
+    }
+    if certificate.key_usage().ok().flatten().is_some_and(|usage| !usage.value.key_cert_sign()) {
+        return Err("not an authority's: its key usage lacks keyCertSign");
+    }
+    Ok(anchor_from_trusted_cert(der).map_err(|_unusable| "it cannot be used as an authority's")?.to_owned())
+}
+
+fn same_key(one: &TrustAnchor<'_>, other: &TrustAnchor<'_>) -> bool {
+    one.subject_public_key_info == other.subject_public_key_info
+}
+
+impl TrustBundles {
+    /// Reads one PEM text per trust domain; a domain may stand more than once.
+    ///
+    /// # Errors
+    /// If a text or a certificate in it cannot be used, or two domains share an authority. A set
+    /// of bundles is used whole or not at all.
+    pub(crate) fn parse(texts: Vec<(TrustDomain, Vec<u8>)>) -> Result<Self, TrustError> {
+        let mut bundles = Self::default();
+        for (domain, text) in texts {
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+            let certificates = certificates.map_err(|error| TrustError::Pem { domain: domain.clone(), problem: error.to_string() })?;
+            if certificates.is_empty() {
+                return Err(TrustError::Empty { domain });
+            }
+            for (certificate, number) in certificates.iter().zip(1..) {
+                let unusable = |problem| TrustError::Certificate { domain: domain.clone(), number, problem };
+                bundles.add(&domain, number, authority(certificate).map_err(unusable)?)?;
+            }
+        }
+        Ok(bundles)
+    }
+
+    fn add(&mut self, domain: &TrustDomain, number: usize, authority: TrustAnchor<'static>) -> Result<(), TrustError> {
+        let shares = |known: &TrustAnchor<'_>| same_key(known, &authority);
+        if let Some((other, _)) = self.0.iter().find(|(other, known)| *other != domain && known.iter().any(shares)) {
+            return Err(TrustError::Shared { domain: domain.clone(), number, other: other.clone() });
+        }
+        self.0.entry(domain.clone()).or_default().push(authority);
+        Ok(())
+    }
+
+    /// The domains that somebody vouches for.
+    pub(crate) fn domains(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.0.keys()
+    }
+}
+
+/// An issuing key of this broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Issuer {
+    /// The key's number.
+    pub(crate) number: Position,
+    /// Its certificate, DER.
+    pub(crate) certificate: Vec<u8>,
+}
+
+/// Why a client certificate is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It proves no identity.
+    #[error(transparent)]
+    NotAnSvid(#[from] NotAnSvid),
+    /// Nobody may vouch for the domain of its name.
+    #[error("no authority is trusted for {0}")]
+    TrustDomain(TrustDomain),
+    /// No path leads to an authority that may vouch for it.
+    #[error("no authority of {domain} vouches for it: {problem}")]
+    Path {
+        /// The domain of its name.
+        domain: TrustDomain,
+        /// What is wrong with the path.
+        problem: webpki::Error,
+    },
+}
+
+/// Whom to believe: the bundles in force, and this broker's own issuers for its own domain.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    domain: TrustDomain,
+    issuers: Vec<(Position, TrustAnchor<'static>)>,
+    bundles: ArcSwap<TrustBundles>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Trust {
+    /// Trust in `bundles`, and in what the broker of `domain` issued itself.
+    ///
+    /// # Errors
+    /// If an issuer's certificate cannot be used, or a bundle contradicts it.
+    pub(crate) fn new(domain: TrustDomain, issuers: &[Issuer], bundles: TrustBundles) -> Result<Self, TrustError> {
+        let read = |issuer: &Issuer| {
+            let authority = authority(&CertificateDer::from(issuer.certificate.as_slice()));
+            authority.map(|authority| (issuer.number, authority)).map_err(|problem| TrustError::Issuer { problem })
+        };
+        let issuers = issuers.iter().map(read).collect::<Result<_, _>>()?;
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let trust = Self { domain, issuers, bundles: ArcSwap::default(), algorithms };
+        trust.replace(bundles)?;
+        Ok(trust)
+    }
+
+    /// Puts other bundles in force, for new connections.
+    ///
+    /// # Errors
+    /// If a bundle contradicts this broker's issuers; those in force stay then.
+    pub(crate) fn replace(&self, bundles: TrustBundles) -> Result<(), TrustError> {
+        for (domain, authorities) in &bundles.0 {
+            for (authority, number) in authorities.iter().zip(1..) {
+                let claims = |issuer: &TrustAnchor<'_>| issuer.subject == authority.subject || same_key(issuer, authority);
+                if self.issuers.iter().any(|(_, issuer)| claims(issuer)) {
+                    let problem = "it has the name or the key of this broker's issuer, which is trusted without it";
+                    return Err(TrustError::Certificate { domain: domain.clone(), number, problem });
+                }
+            }
+        }
+        self.bundles.store(Arc::new(bundles));
+        Ok(())
+    }
+
+    /// Who the holder of a certificate is, which [`Trust::verify`] has accepted.
+    pub(super) fn caller(&self, leaf: &CertificateDer<'_>) -> Result<Caller, NotAnSvid> {
+        let svid = Svid::read(leaf)?;
+        let issued_here = match self.issuer(&svid) {
+            None => None,
+            Some((key, _)) => {
+                let (id, binding) = svid.binding()?;
+                Some(OwnCertificate { id, subjects: binding.subjects, key: *key })
+            }
+        };
+        Ok(Caller { spiffe_id: svid.spiffe_id, fingerprint: svid.fingerprint, expires_at: svid.not_after, issued_here })
+    }
+
+    /// Who the holder of a certificate is, if an authority that may vouch for its name does.
+    pub(super) fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Refused> {
+        let svid = Svid::read(leaf)?;
+        let domain = svid.spiffe_id.trust_domain();
+        let bundles = self.bundles.load();
+        // Who has our issuer's name answers to our issuer's key, and to no other authority: what
+        // the certificate says of its subjects is then what the ledger says.
+        let (anchors, intermediates) = match self.issuer(&svid) {
+            Some((_, issuer)) if domain == self.domain => (std::slice::from_ref(issuer), [].as_slice()),
+            Some(_) => return Err(Refused::TrustDomain(domain)),
+            None => {
+                let authorities = bundles.0.get(&domain).ok_or_else(|| Refused::TrustDomain(domain.clone()))?;
+                (authorities.as_slice(), intermediates)
+            }
+        };
+        svid.end_entity
+            .verify_for_usage(self.algorithms.all, anchors, intermediates, now, KeyUsage::client_auth(), None, None)
+            .map_err(|problem| Refused::Path { domain, problem })?;
+        Ok(self.caller(leaf)?)
+    }
+
+    /// The issuer of ours that a certificate names as its own.
+    fn issuer(&self, svid: &Svid<'_>) -> Option<&(Position, TrustAnchor<'static>)> {
+        self.issuers.iter().find(|(_, issuer)| *issuer.subject == *svid.end_entity.issuer())
+    }
+
+    /// The signature algorithms of certificates and handshakes.
+    pub(super) const fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.algorithms
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! For the operator: whether it lives, whether it can do its work, and what it counts.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, header};
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+use super::finished;
+use super::problem::Problem;
+use crate::ledger::{Change, Ledger};
+use crate::publish::Publisher;
+
+/// What the admin listener looks at.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    /// Ready means that it can commit.
+    pub(crate) ledger: Arc<dyn Ledger>,
+    /// Ready means that a list is published.
+    pub(crate) publisher: Arc<Publisher>,
+    /// Everything that is counted.
+    pub(crate) registry: Registry,
+}
+
+/// Everything that the admin listener serves.
+pub(crate) fn admin(admin: Admin) -> Router {
+    let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready)).route("/metrics", get(metrics));
+    finished(router.with_state(Arc::new(admin)))
+}
+
+/// Goes the whole way of a change, which appends nothing.
+async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Problem> {
+    let nothing = Change { actor: None, request_id: None, plan: Box::new(|_| Ok(Vec::new())) };
+    admin.ledger.change(nothing).await.map_err(|error| Problem::unavailable(error.to_string()))?;
+    admin.publisher.current().map(|_| "ready\n").ok_or_else(|| Problem::unavailable("no list is published yet"))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
+    let mut body = String::new();
+    text::encode(&mut body, &admin.registry).map_err(|error| Problem::fault(&error))?;
+    let mut response = body.into_response();
+    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, openmetrics);
+    Ok(response)
+}

@@ -1,0 +1,176 @@
+//! What anybody may fetch: keys, the signed list, the signed checkpoint.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use ring::digest;
+
+use super::problem::Problem;
+use super::{bundle, finished};
+use crate::model::Position;
+use crate::publish::Publisher;
+
+/// Everything that the public listener serves.
+pub(crate) fn public(publisher: Arc<Publisher>) -> Router {
+    let router = Router::new()
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/.well-known/openid-configuration", get(openid_configuration))
+        .route("/v1/keys", get(keys))
+        .route("/v1/bundle", get(spiffe_bundle))
+        .route("/v1/revocations", get(revocations))
+        .route("/v1/checkpoint", get(checkpoint));
+    finished(router.with_state(publisher))
+}
+
+/// Something that is fetched, and need not be fetched again while it is the same.
+struct Document {
+    body: String,
+    media_type: &'static str,
+    /// How it may be cached.
+    caching: &'static str,
+}
+
+/// Keys change seldom, and are published well before they are used.
+const FOR_A_MINUTE: &str = "public, max-age=60";
+/// Ask every time: a copy may be used only if it is still the same.
+const ASK: &str = "no-cache";
+const JSON: &str = "application/json";
+
+impl Document {
+    /// The answer to a request with these headers. An answer 304 says that nothing has changed,
+    /// and makes nothing older live longer: what is signed ends when it says.
+    fn answer(self, asked: &HeaderMap) -> Response {
+        let tag = digest::digest(&digest::SHA256, self.body.as_bytes());
+        let tag: String = tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let Ok(tag) = HeaderValue::try_from(format!("\"{tag}\"")) else {
+            return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no entity tag").into_response();
+        };
+        let mut response = if is_known(asked, &tag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let mut response = self.body.into_response();
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+            response
+        };
+        let fixed: [(HeaderName, &'static str); 2] = [(header::CACHE_CONTROL, self.caching), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, tag);
+        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
+    }
+}
+
+/// Whether the client holds what the tag names (RFC 9110, section 13.1.2).
+fn is_known(asked: &HeaderMap, tag: &HeaderValue) -> bool {
+    let held = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = held.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held).as_bytes() == tag.as_bytes())
+}
+
+type Answer = Result<Response, Problem>;
+type Source = State<Arc<Publisher>>;
+
+async fn jwks(State(publisher): Source, asked: HeaderMap) -> Answer {
+    let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
+    let body = keys.to_jwks().map_err(|error| Problem::fault(&error))?;
+    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+}
+
+/// What stock libraries look for to find the keys (OpenID Connect Discovery 1.0, section 3).
+async fn openid_configuration(State(publisher): Source, asked: HeaderMap) -> Answer {
+    let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
+    let issuer = keys.issuer;
+    let body = serde_json::json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    Ok(Document { body: body.to_string(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+}
+
+async fn keys(State(publisher): Source, asked: HeaderMap) -> Answer {
+    let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
+    let body = keys.to_json().map_err(|error| Problem::fault(&error))?;
+    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+}
+
+async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
+    let sequence = publisher.keys_changed();
+    let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
+    let body = bundle::encode(&keys, sequence).map_err(|error| Problem::fault(&error))?;
+    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+}
+
+async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
+    let published = match since(uri.query())? {
+        None => publisher.current(),
+        Some(since) => publisher.since(since).map_err(|error| Problem::fault(&error))?,
+    };
+    let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
+    Ok(Document { body: published.jws.clone(), media_type: "application/jwt", caching: ASK }.answer(&asked))
+}
+
+/// The position in `?since=`; a whole list is wanted without one.
+fn since(query: Option<&str>) -> Result<Option<Position>, Problem> {
+    let mut given = query.unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("since="));
+    match (given.next(), given.next()) {
+        (None, _) => Ok(None),
+        (Some(text), None) => text.parse().map(Some).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("since: {error}"))),
+        (Some(_), Some(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "since: give it once")),
+    }
+}
+
+async fn checkpoint(State(publisher): Source, asked: HeaderMap) -> Answer {
+    let body = publisher.checkpoint().map_err(|error| Problem::fault(&error))?;
+    Ok(Document { body, media_type: "text/plain; charset=utf-8", caching: ASK }.answer(&asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Document {
+        Document { body: "signed".to_owned(), media_type: "application/jwt", caching: ASK }
+    }
+
+    fn holding(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_str(value).expect("a value"))])
+    }
+
+    #[test]
+    fn who_holds_the_same_bytes_is_told_so_and_nobody_else() {
+        let first = document().answer(&HeaderMap::new());
+        assert_eq!(
+            (first.status(), &first.headers()[header::CONTENT_TYPE]),
+            (StatusCode::OK, &HeaderValue::from_static("application/jwt"))
+        );
+        let tag = first.headers()[header::ETAG].to_str().expect("text").to_owned();
+        assert!(tag.starts_with('"') && tag.ends_with('"'), "a strong tag: {tag}");
+        for same in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = document().answer(&holding(&same));
+            assert_eq!((again.status(), again.headers()[header::ETAG].to_str().ok()), (StatusCode::NOT_MODIFIED, Some(tag.as_str())));
+            assert_eq!(again.headers()[header::CACHE_CONTROL], ASK);
+        }
+        for other in ["\"other\"", tag.trim_matches('"'), ""] {
+            assert_eq!(document().answer(&holding(other)).status(), StatusCode::OK, "{other}");
+        }
+        let changed = Document { body: "signed anew".to_owned(), ..document() };
+        assert_eq!(changed.answer(&holding(&tag)).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn since_is_a_position_given_once() {
+        assert_eq!(since(None).ok(), Some(None));
+        assert_eq!(since(Some("")).ok(), Some(None));
+        assert_eq!(since(Some("a=b&since=17")).ok(), Some(Some(Position::new(17))));
+        for wrong in ["since=", "since=0", "since=017", "since=-1", "since=x", "since=1&since=2"] {
+            assert!(since(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Wire to model, through the newtypes: nothing is taken that could not have been written.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::wire::{self, entry::Event as Wire};
+use super::words::Word;
+use crate::model::{
+    CredentialId, CutMade, Downstream, Entry, Environment, Epoch, Event, Issued, Owner, PolicyText, Position, PublicKey, Reason, Recording,
+    Subjects, Task, Timestamp, Workload,
+};
+
+/// What is wrong with which field.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub(super) struct Wrong {
+    field: &'static str,
+    problem: String,
+}
+
+type Read<T> = Result<T, Wrong>;
+
+pub(super) fn entry(entry: wire::Entry) -> Read<Entry> {
+    let event = entry.event.ok_or_else(|| wrong("event", "none that this version knows"))?;
+    Ok(Entry {
+        position: number("position", entry.position)?,
+        time: Timestamp::from_millis(entry.time_ms),
+        actor: text_or_none("actor", &entry.actor)?,
+        request_id: Some(entry.request_id).filter(|id| !id.is_empty()),
+        event: read_event(event)?,
+    })
+}
+
+fn read_event(event: Wire) -> Read<Event> {
+    Ok(match event {
+        Wire::LedgerOpened(opened) => {
+            Event::LedgerOpened { epoch: Epoch(array("epoch", &opened.epoch)?), trust_domain: text("trust_domain", &opened.trust_domain)? }
+        }
+        Wire::KeyActivated(key) => Event::KeyActivated(PublicKey {
+            purpose: word("purpose", key.purpose)?,
+            kid: present("kid", key.kid)?,
+            material: key.material,
+            not_after: time_or_none(key.not_after_ms),
+        }),
+        Wire::PolicyChanged(changed) => Event::PolicyChanged(policy(changed)?),
+        Wire::OwnerRecorded(recorded) => Event::OwnerRecorded(owner(&recorded)?),
+        Wire::EnvironmentRecorded(recorded) => {
+            let record = Environment { name: text("name", &recorded.name)? };
+            Event::EnvironmentRecorded(Recording { number: number_or_none(recorded.number), record })
+        }
+        Wire::WorkloadRecorded(recorded) => Event::WorkloadRecorded(workload(recorded)?),
+        Wire::DownstreamRecorded(recorded) => Event::DownstreamRecorded(downstream(recorded)?),
+        Wire::DownstreamRemoved(removed) => Event::DownstreamRemoved { number: number("number", removed.number)? },
+        Wire::TaskOpened(task) => Event::TaskOpened(Task {
+            owner: number("owner", task.owner)?,
+            environment: number("environment", task.environment)?,
+            workload: number_or_none(task.workload),
+            deadline: time("deadline_ms", task.deadline_ms)?,
+            purpose: text("purpose", &task.purpose)?,
+            opened_by: text("opened_by", &task.opened_by)?,
+        }),
+        Wire::CredentialIssued(credential) => Event::CredentialIssued(Box::new(issued(credential)?)),
+        Wire::Cut(made) => Event::Cut(cut(&made)?),
+        Wire::Reinstated(reinstated) => {
+            Event::Reinstated { number: number("number", reinstated.number)?, note: text_or_none("note", &reinstated.note)? }
+        }
+        Wire::AdministrativeRead(read) => {
+            Event::AdministrativeRead { action: present("action", read.action)?, number: number_or_none(read.number) }
+        }
+    })
+}
+
+fn policy(changed: wire::PolicyChanged) -> Read<PolicyText> {
+    let file = |file: wire::PolicyFile| Ok((text("files.name", &file.name)?, file.text));
+    Ok(PolicyText { hash: array("hash", &changed.hash)?, files: changed.files.into_iter().map(file).collect::<Read<_>>()? })
+}
+
+fn owner(recorded: &wire::OwnerRecorded) -> Read<Recording<Owner>> {
+    let record = Owner {
+        id: text("id", &recorded.id)?,
+        kind: word("kind", recorded.kind)?,
+        business_owner: text("business_owner", &recorded.business_owner)?,
+        technical_owner: text("technical_owner", &recorded.technical_owner)?,
+        contract_end: time_or_none(recorded.contract_end_ms),
+    };
+    Ok(Recording { number: number_or_none(recorded.number), record })
+}
+
+fn workload(recorded: wire::WorkloadRecorded) -> Read<Recording<Workload>> {
+    let record = Workload {
+        spiffe_id: text("spiffe_id", &recorded.spiffe_id)?,
+        owner: number("owner", recorded.owner)?,
+        purpose: text("purpose", &recorded.purpose)?,
+        environments: numbers("environments", recorded.environments)?,
+        valid_until: time_or_none(recorded.valid_until_ms),
+    };
+    Ok(Recording { number: number_or_none(recorded.number), record })
+}
+
+fn downstream(recorded: wire::DownstreamRecorded) -> Read<Recording<Downstream>> {
+    let record = Downstream {
+        name: text("name", &recorded.name)?,
+        accepts_tokens: recorded.accepts_tokens,
+        accepts_certificates: recorded.accepts_certificates,
+        audiences: texts("audiences", &recorded.audiences)?,
+        environments: numbers("environments", recorded.environments)?,
+        verifier_kind: word("verifier_kind", recorded.verifier_kind)?,
+        verifier: text_or_none("verifier", &recorded.verifier)?,
+    };
+    Ok(Recording { number: number_or_none(recorded.number), record })
+}
+
+fn issued(issued: wire::CredentialIssued) -> Read<Issued> {
+    Ok(Issued {
+        kind: word("kind", issued.kind)?,
+        subjects: Subjects {
+            owner: number("owner", issued.owner)?,
+            workload: number("workload", issued.workload)?,
+            environment: number("environment", issued.environment)?,
+            task: number_or_none(issued.task),
+            lineage: number_or_none(issued.lineage),
+        },
+        parent: parent(&issued.parent)?,
+        nonce: array("nonce", &issued.nonce)?,
+        issued_at: Timestamp::from_seconds(issued.issued_at),
+        expires_at: time("expires_at", issued.expires_at).map(|_| Timestamp::from_seconds(issued.expires_at))?,
+        bound_by: word("bound_by", issued.bound_by)?,
+        audience: text_or_none("audience", &issued.audience)?,
+        scopes: texts("scopes", &issued.scopes)?,
+        confirmation: if issued.confirmation.is_empty() { None } else { Some(array("confirmation", &issued.confirmation)?) },
+        key: number("key", issued.key)?,
+        downstreams: numbers("downstreams", issued.downstreams)?,
+        policies: texts("policies", &issued.policies)?,
+        policy_hash: array("policy_hash", &issued.policy_hash)?,
+        purpose: text_or_none("purpose", &issued.purpose)?,
+    })
+}
+
+fn cut(cut: &wire::Cut) -> Read<CutMade> {
+    let reason = u8::try_from(cut.reason).ok().and_then(Reason::from_code);
+    Ok(CutMade {
+        number: number("number", cut.number)?,
+        reason: reason.ok_or_else(|| wrong("reason", format_args!("{} is no reason that this version knows", cut.reason)))?,
+        ends: time_or_none(cut.ends_ms),
+        closing: word("closing", cut.closing)?,
+        note: text_or_none("note", &cut.note)?,
+    })
+}
+
+fn parent(bytes: &[u8]) -> Read<Option<CredentialId>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let id = CredentialId::from_serial(&array::<16>("parent", bytes)?).filter(|id| id.position() != Position::ZERO);
+    id.map(Some).ok_or_else(|| wrong("parent", "names no credential"))
+}
+
+fn wrong(field: &'static str, problem: impl Display) -> Wrong {
+    Wrong { field, problem: problem.to_string() }
+}
+
+fn present(field: &'static str, text: String) -> Read<String> {
+    if text.is_empty() { Err(wrong(field, "is missing")) } else { Ok(text) }
+}
+
+fn text<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Read<T> {
+    text.parse().map_err(|error| wrong(field, error))
+}
+
+fn text_or_none<T: FromStr<Err: Display>>(field: &'static str, found: &str) -> Read<Option<T>> {
+    if found.is_empty() { Ok(None) } else { text(field, found).map(Some) }
+}
+
+fn texts<T: FromStr<Err: Display>>(field: &'static str, found: &[String]) -> Read<Vec<T>> {
+    found.iter().map(|found| text(field, found)).collect()
+}
+
+fn number(field: &'static str, number: u64) -> Read<Position> {
+    number_or_none(number).ok_or_else(|| wrong(field, "is missing"))
+}
+
+fn number_or_none(number: u64) -> Option<Position> {
+    Position::new(number).non_zero()
+}
+
+fn numbers(field: &'static str, found: Vec<u64>) -> Read<Vec<Position>> {
+    found.into_iter().map(|found| number(field, found)).collect()
+}
+
+fn time(field: &'static str, millis: u64) -> Read<Timestamp> {
+    time_or_none(millis).ok_or_else(|| wrong(field, "is missing"))
+}
+
+fn time_or_none(millis: u64) -> Option<Timestamp> {
+    Some(Timestamp::from_millis(millis)).filter(|time| *time != Timestamp::EPOCH)
+}
+
+fn word<W: Word>(field: &'static str, number: i32) -> Read<W> {
+    W::numbered(number).ok_or_else(|| wrong(field, format_args!("{number} is no word that this version knows")))
+}
+
+fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Read<[u8; N]> {
+    bytes.try_into().map_err(|_unequal| wrong(field, format_args!("has {} bytes instead of {N}", bytes.len())))
+}

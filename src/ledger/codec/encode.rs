@@ -1,0 +1,151 @@
+//! Model to wire. A missing number, time or text is zero or empty, as proto3 has it.
+
+use std::fmt::Display;
+
+use super::wire::{self, entry::Event as Wire};
+use super::words::Word;
+use crate::model::{
+    CutMade, Downstream, Environment, Event, Issued, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task, Timestamp,
+    Workload,
+};
+
+pub(super) fn event(event: &Event) -> Wire {
+    match event {
+        Event::LedgerOpened { epoch, trust_domain } => {
+            Wire::LedgerOpened(wire::LedgerOpened { epoch: epoch.0.to_vec(), trust_domain: trust_domain.to_string() })
+        }
+        Event::KeyActivated(key) => Wire::KeyActivated(key_activated(key)),
+        Event::PolicyChanged(text) => Wire::PolicyChanged(policy_changed(text)),
+        Event::OwnerRecorded(recording) => Wire::OwnerRecorded(owner(recording)),
+        Event::EnvironmentRecorded(recording) => Wire::EnvironmentRecorded(environment(recording)),
+        Event::WorkloadRecorded(recording) => Wire::WorkloadRecorded(workload(recording)),
+        Event::DownstreamRecorded(recording) => Wire::DownstreamRecorded(downstream(recording)),
+        Event::DownstreamRemoved { number } => Wire::DownstreamRemoved(wire::DownstreamRemoved { number: number.get() }),
+        Event::TaskOpened(task) => Wire::TaskOpened(task_opened(task)),
+        Event::CredentialIssued(credential) => Wire::CredentialIssued(issued(credential)),
+        Event::Cut(made) => Wire::Cut(cut(made)),
+        Event::Reinstated { number, note } => Wire::Reinstated(wire::Reinstated { number: number.get(), note: text(note.as_ref()) }),
+        Event::AdministrativeRead { action, number } => {
+            Wire::AdministrativeRead(wire::AdministrativeRead { action: action.clone(), number: or_zero(*number) })
+        }
+    }
+}
+
+pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
+    let subjects = &issued.subjects;
+    wire::CredentialIssued {
+        kind: issued.kind.number(),
+        owner: subjects.owner.get(),
+        workload: subjects.workload.get(),
+        environment: subjects.environment.get(),
+        task: or_zero(subjects.task),
+        lineage: or_zero(subjects.lineage),
+        parent: issued.parent.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        nonce: issued.nonce.to_vec(),
+        issued_at: issued.issued_at.seconds(),
+        expires_at: issued.expires_at.seconds(),
+        bound_by: issued.bound_by.number(),
+        audience: text(issued.audience.as_ref()),
+        scopes: texts(&issued.scopes),
+        confirmation: issued.confirmation.map(|hash| hash.to_vec()).unwrap_or_default(),
+        key: issued.key.get(),
+        downstreams: numbers(&issued.downstreams),
+        policies: texts(&issued.policies),
+        policy_hash: issued.policy_hash.to_vec(),
+        purpose: text(issued.purpose.as_ref()),
+    }
+}
+
+fn key_activated(key: &PublicKey) -> wire::KeyActivated {
+    wire::KeyActivated {
+        purpose: key.purpose.number(),
+        kid: key.kid.clone(),
+        material: key.material.clone(),
+        not_after_ms: or_never(key.not_after),
+    }
+}
+
+fn policy_changed(text: &PolicyText) -> wire::PolicyChanged {
+    let file = |(name, text): &(PolicyName, String)| wire::PolicyFile { name: name.to_string(), text: text.clone() };
+    wire::PolicyChanged { hash: text.hash.to_vec(), files: text.files.iter().map(file).collect() }
+}
+
+fn owner(Recording { number, record }: &Recording<Owner>) -> wire::OwnerRecorded {
+    wire::OwnerRecorded {
+        number: or_zero(*number),
+        id: record.id.to_string(),
+        kind: record.kind.number(),
+        business_owner: record.business_owner.to_string(),
+        technical_owner: record.technical_owner.to_string(),
+        contract_end_ms: or_never(record.contract_end),
+    }
+}
+
+fn environment(Recording { number, record }: &Recording<Environment>) -> wire::EnvironmentRecorded {
+    wire::EnvironmentRecorded { number: or_zero(*number), name: record.name.to_string() }
+}
+
+fn workload(Recording { number, record }: &Recording<Workload>) -> wire::WorkloadRecorded {
+    wire::WorkloadRecorded {
+        number: or_zero(*number),
+        spiffe_id: record.spiffe_id.to_string(),
+        owner: record.owner.get(),
+        purpose: record.purpose.to_string(),
+        environments: numbers(&record.environments),
+        valid_until_ms: or_never(record.valid_until),
+    }
+}
+
+fn downstream(Recording { number, record }: &Recording<Downstream>) -> wire::DownstreamRecorded {
+    wire::DownstreamRecorded {
+        number: or_zero(*number),
+        name: record.name.to_string(),
+        accepts_tokens: record.accepts_tokens,
+        accepts_certificates: record.accepts_certificates,
+        audiences: texts(&record.audiences),
+        environments: numbers(&record.environments),
+        verifier_kind: record.verifier_kind.number(),
+        verifier: text(record.verifier.as_ref()),
+    }
+}
+
+fn task_opened(task: &Task) -> wire::TaskOpened {
+    wire::TaskOpened {
+        owner: task.owner.get(),
+        environment: task.environment.get(),
+        workload: or_zero(task.workload),
+        deadline_ms: task.deadline.millis(),
+        purpose: task.purpose.to_string(),
+        opened_by: task.opened_by.to_string(),
+    }
+}
+
+fn cut(cut: &CutMade) -> wire::Cut {
+    wire::Cut {
+        number: cut.number.get(),
+        reason: cut.reason.code().into(),
+        ends_ms: or_never(cut.ends),
+        closing: cut.closing.number(),
+        note: text(cut.note.as_ref()),
+    }
+}
+
+pub(super) fn text(text: Option<&impl Display>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
+}
+
+fn texts(texts: &[impl Display]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn numbers(numbers: &[Position]) -> Vec<u64> {
+    numbers.iter().map(|number| number.get()).collect()
+}
+
+fn or_zero(number: Option<Position>) -> u64 {
+    number.unwrap_or_default().get()
+}
+
+fn or_never(time: Option<Timestamp>) -> u64 {
+    time.unwrap_or_default().millis()
+}

@@ -1,0 +1,216 @@
+//! Golden bytes, and what is refused.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use proptest::{collection::vec, option, sample::select};
+
+use super::*;
+use crate::ledger::samples::{self, NOW, at, every_event};
+use crate::model::{
+    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, KeyPurpose, Note, Owner, OwnerKind,
+    PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
+};
+
+fn entry(event: Event) -> Entry {
+    Entry { position: at(300), time: NOW, actor: Some(samples::spiffe_id("admin")), request_id: Some("r-1".to_owned()), event }
+}
+
+/// Bytes as they stand in a golden file: hex, 32 bytes a line.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(32) {
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes all"));
+        text.push('\n');
+    }
+    text
+}
+
+/// These bytes are in ledgers that exist. A file that is missing is for a new event: what to put in
+/// it stands in the failure.
+#[test]
+fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/entries");
+    let mut wrong = String::new();
+    for event in every_event() {
+        let entry = entry(event);
+        let bytes = encode(&entry);
+        assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{}", entry.event.name());
+        let path = folder.join(entry.event.name()).with_extension("hex");
+        if std::fs::read_to_string(&path).ok() != Some(hex(&bytes)) {
+            write!(wrong, "{} is not:\n{}", path.display(), hex(&bytes)).expect("a string takes all");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn an_issuance_has_the_same_bytes_on_its_short_way() {
+    let Some(Event::CredentialIssued(issued)) = every_event().into_iter().find(|event| event.name() == "credential_issued") else {
+        panic!("there is an issuance among the samples");
+    };
+    let event = Event::CredentialIssued(issued.clone());
+    let entry = Entry { position: at(300), time: NOW, actor: None, request_id: None, event };
+    let other_nonce = Issued { nonce: [0; 8], ..*issued };
+    assert_eq!(encode_issuance(at(300), NOW, &other_nonce, issued.nonce), encode(&entry));
+}
+
+fn unreadable(bytes: &[u8]) -> String {
+    decode(at(300), bytes).expect_err("unreadable").problem
+}
+
+#[test]
+fn what_could_not_have_been_written_is_unreadable_with_what_is_wrong() {
+    use wire::entry::Event as Wire;
+    let sound = wire::Entry { position: 300, time_ms: 1, ..wire::Entry::default() };
+    let with = |event: Wire| unreadable(&wire::Entry { event: Some(event), ..sound.clone() }.encode_to_vec());
+    let cut = wire::Cut { number: 2, reason: 5, closing: 1, ..wire::Cut::default() };
+    let owner = wire::OwnerRecorded {
+        id: "payments".to_owned(),
+        kind: 1,
+        business_owner: "a".to_owned(),
+        technical_owner: "b".to_owned(),
+        ..wire::OwnerRecorded::default()
+    };
+    assert!(decode(at(300), &wire::Entry { event: Some(Wire::Cut(cut.clone())), ..sound.clone() }.encode_to_vec()).is_ok());
+
+    assert_eq!(unreadable(&sound.encode_to_vec()), "event: none that this version knows");
+    assert_eq!(with(Wire::Cut(wire::Cut { number: 0, ..cut.clone() })), "number: is missing");
+    assert_eq!(with(Wire::Cut(wire::Cut { reason: 6, ..cut.clone() })), "reason: 6 is no reason that this version knows");
+    assert_eq!(with(Wire::Cut(wire::Cut { closing: 0, ..cut.clone() })), "closing: 0 is no word that this version knows");
+    assert_eq!(with(Wire::Cut(wire::Cut { closing: 99, ..cut })), "closing: 99 is no word that this version knows");
+    assert!(with(Wire::OwnerRecorded(wire::OwnerRecorded { id: "Payments".to_owned(), ..owner.clone() })).starts_with("id: `Payments`"));
+    assert!(with(Wire::OwnerRecorded(wire::OwnerRecorded { business_owner: String::new(), ..owner })).starts_with("business_owner: "));
+    let opened = wire::LedgerOpened { epoch: vec![1; 15], trust_domain: "example.org".to_owned() };
+    assert_eq!(with(Wire::LedgerOpened(opened)), "epoch: has 15 bytes instead of 16");
+
+    let elsewhere = encode(&Entry { position: at(301), ..entry(Event::DownstreamRemoved { number: at(6) }) });
+    assert_eq!(unreadable(&elsewhere), "the bytes are those of entry 301");
+    assert!(!unreadable(b"\xff\xff").is_empty());
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (1..u64::MAX >> 1).prop_map(Position::new)
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (1..u64::MAX >> 1).prop_map(Timestamp::from_millis)
+}
+
+fn seconds() -> impl Strategy<Value = Timestamp> {
+    (1..1u64 << 40).prop_map(Timestamp::from_seconds)
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>(pattern: &'static str) -> impl Strategy<Value = T> {
+    pattern.prop_map(|text: String| text.parse().expect("well formed"))
+}
+
+fn note() -> impl Strategy<Value = Note> {
+    parsed("[a-zé][a-z é]{0,20}[a-zé]")
+}
+
+fn id() -> impl Strategy<Value = SpiffeId> {
+    parsed("spiffe://[a-z.]{1,10}/[a-zA-Z]{1,9}")
+}
+
+fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    select(all)
+}
+
+fn recording<T: std::fmt::Debug>(record: impl Strategy<Value = T>) -> impl Strategy<Value = Recording<T>> {
+    (option::of(position()), record).prop_map(|(number, record)| Recording { number, record })
+}
+
+prop_compose! {
+    fn issued()(
+        kind in word(CredentialKind::ALL), bound_by in word(Bound::ALL),
+        numbers in [position(), position(), position(), position()],
+        task in option::of(position()), lineage in option::of(position()),
+        parent in option::of((position(), any::<[u8; 8]>())), nonce: [u8; 8],
+        (issued_at, expires_at) in (seconds(), seconds()),
+        audience in option::of(parsed("[!#-Z]{1,30}")), scopes in vec(parsed("[a-z:]{1,9}"), 0..3),
+        confirmation: Option<[u8; 32]>, policy_hash: [u8; 32],
+        (downstreams, policies) in (vec(position(), 0..3), vec(parsed("[a-z-]{1,9}"), 0..3)), purpose in option::of(note()),
+    ) -> Issued {
+        let [owner, workload, environment, key] = numbers;
+        Issued {
+            kind, bound_by, key, nonce, issued_at, expires_at, audience, scopes, confirmation, downstreams, policies, policy_hash, purpose,
+            subjects: Subjects { owner, workload, environment, task, lineage },
+            parent: parent.map(|(position, nonce)| CredentialId::new(position, nonce)),
+        }
+    }
+}
+
+fn records() -> impl Strategy<Value = Event> {
+    let owner = (parsed("[a-z]{1,9}"), word(OwnerKind::ALL), parsed("[a-z@]{1,9}"), parsed("[a-z@]{1,9}"), option::of(time())).prop_map(
+        |(id, kind, business_owner, technical_owner, contract_end)| Owner { id, kind, business_owner, technical_owner, contract_end },
+    );
+    let workload = (id(), position(), note(), vec(position(), 0..3), option::of(time())).prop_map(
+        |(spiffe_id, owner, purpose, environments, valid_until)| Workload { spiffe_id, owner, purpose, environments, valid_until },
+    );
+    let kind = (word(VerifierKind::ALL), option::of(id()));
+    let downstream = (parsed("[a-z]{1,9}"), any::<[bool; 2]>(), vec(parsed("[a-z:/]{1,20}"), 0..3), vec(position(), 0..3), kind).prop_map(
+        |(name, [accepts_tokens, accepts_certificates], audiences, environments, (verifier_kind, verifier))| Downstream {
+            name,
+            accepts_tokens,
+            accepts_certificates,
+            audiences,
+            environments,
+            verifier_kind,
+            verifier,
+        },
+    );
+    prop_oneof![
+        recording(owner).prop_map(Event::OwnerRecorded),
+        recording(parsed("[a-z]{1,9}").prop_map(|name| Environment { name })).prop_map(Event::EnvironmentRecorded),
+        recording(workload).prop_map(Event::WorkloadRecorded),
+        recording(downstream).prop_map(Event::DownstreamRecorded),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let key = (word(KeyPurpose::ALL), "[a-z0-9]{1,9}", vec(any::<u8>(), 0..40), option::of(time()))
+        .prop_map(|(purpose, kid, material, not_after)| PublicKey { purpose, kid, material, not_after });
+    let policy = (any::<[u8; 32]>(), vec((parsed("[a-z.]{1,9}"), ".{0,40}"), 0..3)).prop_map(|(hash, files)| PolicyText { hash, files });
+    let task = (position(), position(), option::of(position()), time(), note(), id()).prop_map(
+        |(owner, environment, workload, deadline, purpose, opened_by)| Task { owner, environment, workload, deadline, purpose, opened_by },
+    );
+    let cut = (position(), word(Reason::ALL), option::of(time()), word(Closing::ALL), option::of(note()))
+        .prop_map(|(number, reason, ends, closing, note)| CutMade { number, reason, ends, closing, note });
+    prop_oneof![
+        (any::<[u8; 16]>(), parsed("[a-z.]{1,20}"))
+            .prop_map(|(epoch, trust_domain)| Event::LedgerOpened { epoch: Epoch(epoch), trust_domain }),
+        key.prop_map(Event::KeyActivated),
+        policy.prop_map(Event::PolicyChanged),
+        records(),
+        position().prop_map(|number| Event::DownstreamRemoved { number }),
+        task.prop_map(Event::TaskOpened),
+        issued().prop_map(|issued| Event::CredentialIssued(Box::new(issued))),
+        cut.prop_map(Event::Cut),
+        (position(), option::of(note())).prop_map(|(number, note)| Event::Reinstated { number, note }),
+        ("[A-Za-z]{1,20}", option::of(position())).prop_map(|(action, number)| Event::AdministrativeRead { action, number }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_entry_reads_back_as_it_was(
+        position in position(), time in time(), actor in option::of(id()), request_id in option::of("[ -~]{1,20}"), event in event(),
+    ) {
+        let entry = Entry { position, time, actor, request_id, event };
+        prop_assert_eq!(decode(position, &encode(&entry)), Ok(entry));
+    }
+
+    #[test]
+    fn bytes_that_were_damaged_never_stop_the_reader(event in event(), place: prop::sample::Index, bit in 0..8u8) {
+        let entry = entry(event);
+        let mut bytes = encode(&entry);
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        // Whether it is still an entry is for the tree to say.
+        if let Ok(read) = decode(entry.position, &bytes) {
+            prop_assert_eq!(read.position, entry.position);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Which entries still matter. What the ledger says now is made by few of its entries: the latest
+//! of each aspect of each subject. A store keeps a copy of these, so that a start reads them and
+//! not the whole history.
+//!
+//! The rule: applying the entries that are kept, in order of position, and expiring, gives the
+//! same [`Facts`](crate::model::Facts) as applying every entry, and expiring.
+
+use crate::model::{CUT_GRACE, Closing, CutMade, Entry, Event, Position, Reason, Recording, Timestamp};
+
+/// What an entry is the latest of. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Aspect {
+    /// The last entry that is not an issuance, whatever it says.
+    Last = 0,
+    /// The opening of the ledger.
+    Opened = 1,
+    /// The policy in force.
+    Policy = 2,
+    /// The first recording of a subject: what touched it later is lost on a subject not yet known.
+    First = 3,
+    /// The latest recording of a subject recorded before.
+    Recorded = 4,
+    /// The cuts that are in the list, one per number but for cuts that end before an earlier one.
+    Listed = 5,
+    /// How a revocation closed a subject.
+    Closed = 6,
+    /// That the registry no longer names a subject.
+    Absent = 7,
+    /// That a workload left its owner.
+    Moved = 8,
+    /// That a subject was opened again.
+    Reinstated = 9,
+    /// That a task has ended.
+    TaskClosed = 10,
+    /// That a task was opened.
+    Task = 11,
+    /// The latest recording of a downstream.
+    Downstream = 12,
+    /// The last removal of a downstream, whichever it was.
+    Removed = 13,
+}
+
+impl Aspect {
+    const ALL: [Self; 14] = [
+        Self::Last,
+        Self::Opened,
+        Self::Policy,
+        Self::First,
+        Self::Recorded,
+        Self::Listed,
+        Self::Closed,
+        Self::Absent,
+        Self::Moved,
+        Self::Reinstated,
+        Self::TaskClosed,
+        Self::Task,
+        Self::Downstream,
+        Self::Removed,
+    ];
+
+    /// Its number in the store.
+    pub(super) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The aspect with this number.
+    pub(super) fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|aspect| aspect.number() == number)
+    }
+}
+
+/// A place that an entry takes, pushing out the one that held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// The subject; zero where there is one such entry in the whole ledger.
+    pub(super) number: Position,
+    /// Of what it is the latest.
+    pub(super) aspect: Aspect,
+    /// When it stops to matter; never if absent.
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// The slots that an entry takes; none if it is an issuance.
+pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
+    let slot = |number: Position, aspect: Aspect| Slot { number, aspect, ends: None };
+    let at = entry.position;
+    let mut slots = match &entry.event {
+        Event::CredentialIssued(_) => return Vec::new(),
+        Event::AdministrativeRead { .. } => Vec::new(),
+        Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
+        Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
+        Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
+        Event::TaskOpened(_) => vec![slot(at, Aspect::Task)],
+        Event::OwnerRecorded(Recording { number, .. })
+        | Event::EnvironmentRecorded(Recording { number, .. })
+        | Event::WorkloadRecorded(Recording { number, .. }) => {
+            vec![number.map_or(slot(at, Aspect::First), |number| slot(number, Aspect::Recorded))]
+        }
+        Event::DownstreamRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Downstream)],
+        Event::DownstreamRemoved { .. } => vec![slot(Position::ZERO, Aspect::Removed)],
+        Event::Cut(cut) => cut_slots(cut, entry.time),
+        Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
+    };
+    slots.push(slot(Position::ZERO, Aspect::Last));
+    slots
+}
+
+fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
+    let slot = |aspect: Aspect, ends: Option<Timestamp>| Slot { number: cut.number, aspect, ends };
+    let effect = match cut.closing {
+        Closing::Nothing => None,
+        Closing::MoveOwner => Some(slot(Aspect::Moved, None)),
+        Closing::Suspend | Closing::Offboard => Some(slot(Aspect::Closed, None)),
+        Closing::Unregister => Some(slot(Aspect::Absent, None)),
+        Closing::CloseTask => Some(slot(Aspect::TaskClosed, Some(cut.ends.unwrap_or(time)))),
+    };
+    cut.ends.map(|ends| slot(Aspect::Listed, Some(ends))).into_iter().chain(effect).collect()
+}
+
+/// The downstream that an entry takes out of the facts.
+pub(super) fn removed(entry: &Entry) -> Option<Position> {
+    if let Event::DownstreamRemoved { number } = entry.event { Some(number) } else { None }
+}
+
+/// What to take in place of an entry that held `slot` at `position` and cannot be read any more: the
+/// worst. A cut that may have been made was made; what may have been opened is not open.
+pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) -> Option<Entry> {
+    let closing = match slot.aspect {
+        Aspect::Listed => Closing::Nothing,
+        Aspect::Closed => Closing::Suspend,
+        Aspect::Absent => Closing::Unregister,
+        Aspect::TaskClosed => Closing::CloseTask,
+        Aspect::Last
+        | Aspect::Opened
+        | Aspect::Policy
+        | Aspect::First
+        | Aspect::Recorded
+        | Aspect::Moved
+        | Aspect::Reinstated
+        | Aspect::Task
+        | Aspect::Downstream
+        | Aspect::Removed => return None,
+    };
+    let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
+    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None };
+    Some(Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event: Event::Cut(cut) })
+}

@@ -1,0 +1,145 @@
+//! The counters of the living beside the ledger: moved forward by entries, kept as a snapshot.
+
+use std::iter;
+
+use prost::Message;
+
+use crate::model::{
+    Bucket, Buckets, CredentialKind, CutMade, Entry, Event, Facts, Group, Issued, Living, NameError, Position, Timestamp, Whose,
+};
+
+/// What a cut takes from the counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All of a subject.
+    All(Whose),
+    /// A credential itself.
+    One(Box<Issued>),
+}
+
+impl Ended {
+    /// Takes it.
+    pub(super) fn apply(&self, living: &mut Living) {
+        match self {
+            Self::All(whose) => living.cut(*whose),
+            Self::One(issued) => living.cut_one(issued),
+        }
+    }
+}
+
+/// What the cut at `position` takes from the counters. `facts` are from before the cut, or of any
+/// moment since then; `find` gives what stands at a position.
+///
+/// A workload's living are looked for under every owner: it may have moved since.
+pub(super) fn ended(
+    cut: &CutMade,
+    position: Position,
+    time: Timestamp,
+    facts: &Facts,
+    find: impl FnOnce(Position) -> Option<Entry>,
+) -> Vec<Ended> {
+    let number = cut.number;
+    if facts.owner_numbered(number).is_some() {
+        return vec![Ended::All(Whose::Owner(number))];
+    }
+    if facts.environment_numbered(number).is_some() {
+        return vec![Ended::All(Whose::Environment(number))];
+    }
+    if facts.workload_numbered(number).is_some() {
+        return facts.owners().map(|owner| Ended::All(Whose::Workload { owner: owner.number, workload: number })).collect();
+    }
+    if let Some(task) = facts.task(number) {
+        return vec![Ended::All(Whose::Task { owner: task.record.owner, task: number })];
+    }
+    let event = find(number).map(|entry| entry.event);
+    if let Some(Event::TaskOpened(task)) = event {
+        return vec![Ended::All(Whose::Task { owner: task.owner, task: number })];
+    }
+    let Some(Event::CredentialIssued(issued)) = event else {
+        return Vec::new();
+    };
+    let obtained = Ended::All(Whose::Lineage { owner: issued.subjects.owner, lineage: number });
+    let counted = issued.expires_at > time && !is_dead(number, &issued, position, facts);
+    iter::once(obtained).chain(counted.then_some(Ended::One(issued))).collect()
+}
+
+/// Whether another cut than the one at `position` takes the credential `number` from the counters.
+fn is_dead(number: Position, issued: &Issued, position: Position, facts: &Facts) -> bool {
+    let others = issued.subjects.numbers(number).filter(|subject| *subject != number);
+    let earlier = facts.cuts().get(number).is_some_and(|cut| cut.position < position);
+    earlier || facts.cuts().killer(number, others).is_some()
+}
+
+/// The counters as they are kept: a cache, made anew from the ledger if it is lost.
+#[derive(Clone, PartialEq, Message)]
+struct Snapshot {
+    #[prost(message, repeated, tag = "1")]
+    groups: Vec<KeptGroup>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct KeptGroup {
+    #[prost(uint64, tag = "1")]
+    owner: u64,
+    #[prost(uint64, tag = "2")]
+    workload: u64,
+    #[prost(uint64, tag = "3")]
+    environment: u64,
+    #[prost(uint64, tag = "4")]
+    task: u64,
+    #[prost(uint64, tag = "5")]
+    lineage: u64,
+    #[prost(string, tag = "6")]
+    kind: String,
+    #[prost(string, tag = "7")]
+    audience: String,
+    #[prost(message, repeated, tag = "8")]
+    buckets: Vec<KeptBucket>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct KeptBucket {
+    #[prost(uint64, tag = "1")]
+    minute: u64,
+    #[prost(uint64, tag = "2")]
+    count: u64,
+    #[prost(uint64, tag = "3")]
+    last_ms: u64,
+}
+
+/// The counters as bytes.
+pub(super) fn encode(living: &Living) -> Vec<u8> {
+    let number = |number: Option<Position>| number.unwrap_or_default().get();
+    let bucket = |(minute, bucket): (&u64, &Bucket)| KeptBucket { minute: *minute, count: bucket.count, last_ms: bucket.last.millis() };
+    let group = |(owner, group, buckets): (Position, &Group, &Buckets)| KeptGroup {
+        owner: owner.get(),
+        workload: group.workload.get(),
+        environment: group.environment.get(),
+        task: number(group.task),
+        lineage: number(group.lineage),
+        kind: group.kind.to_string(),
+        audience: group.audience.as_ref().map(ToString::to_string).unwrap_or_default(),
+        buckets: buckets.iter().map(bucket).collect(),
+    };
+    Snapshot { groups: living.groups().map(group).collect() }.encode_to_vec()
+}
+
+/// The counters that were made into these bytes, or what is wrong with them.
+pub(super) fn decode(bytes: &[u8]) -> Result<Living, String> {
+    let snapshot = Snapshot::decode(bytes).map_err(|error| error.to_string())?;
+    let audience = |text: String| Some(text).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
+    let mut living = Living::default();
+    for kept in snapshot.groups {
+        let group = Group {
+            workload: Position::new(kept.workload),
+            environment: Position::new(kept.environment),
+            task: Position::new(kept.task).non_zero(),
+            lineage: Position::new(kept.lineage).non_zero(),
+            kind: kept.kind.parse::<CredentialKind>().map_err(|error| error.to_string())?,
+            audience: audience(kept.audience).map_err(|error: NameError| error.to_string())?,
+        };
+        let bucket = |kept: KeptBucket| (kept.minute, Bucket { count: kept.count, last: Timestamp::from_millis(kept.last_ms) });
+        living.restore(Position::new(kept.owner), group, kept.buckets.into_iter().map(bucket).collect());
+    }
+    Ok(living)
+}

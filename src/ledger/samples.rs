@@ -1,0 +1,225 @@
+//! Events and grants for tests.
+
+use std::time::Duration;
+
+use super::{Change, Ledger, Present};
+use crate::model::{
+    Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, Issued, KeyPurpose, Owner,
+    OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
+};
+use crate::policy::Grant;
+
+pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+pub(super) const EPOCH: Epoch = Epoch([7; 16]);
+
+pub(super) fn at(number: u64) -> Position {
+    Position::new(number)
+}
+
+pub(super) fn first<T>(record: T) -> Recording<T> {
+    Recording { number: None, record }
+}
+
+pub(super) fn again<T>(number: Position, record: T) -> Recording<T> {
+    Recording { number: Some(number), record }
+}
+
+pub(super) fn owner(id: &str) -> Owner {
+    Owner {
+        id: id.parse().expect("an owner id"),
+        kind: OwnerKind::Vendor,
+        business_owner: "Ada <ada@example.org>".parse().expect("a contact"),
+        technical_owner: "ops@example.org".parse().expect("a contact"),
+        contract_end: Some(NOW.plus(Duration::from_secs(86_400))),
+    }
+}
+
+pub(super) fn environment(name: &str) -> Environment {
+    Environment { name: name.parse().expect("an environment name") }
+}
+
+pub(super) fn spiffe_id(name: &str) -> SpiffeId {
+    format!("spiffe://example.org/{name}").parse().expect("a SPIFFE ID")
+}
+
+pub(super) fn workload(name: &str, owner: Position, environments: &[Position]) -> Workload {
+    Workload {
+        spiffe_id: spiffe_id(name),
+        owner,
+        purpose: "pays what is due".parse().expect("a note"),
+        environments: environments.to_vec(),
+        valid_until: Some(NOW.plus(Duration::from_secs(7200))),
+    }
+}
+
+pub(super) fn downstream(name: &str, environments: &[Position]) -> Downstream {
+    Downstream {
+        name: name.parse().expect("a downstream name"),
+        accepts_tokens: true,
+        accepts_certificates: true,
+        audiences: vec!["https://api.example.org".parse().expect("an audience")],
+        environments: environments.to_vec(),
+        verifier_kind: VerifierKind::Follower,
+        verifier: Some(spiffe_id("api")),
+    }
+}
+
+pub(super) fn key(kid: &str) -> PublicKey {
+    PublicKey {
+        purpose: KeyPurpose::Token,
+        kid: kid.to_owned(),
+        material: vec![0x30, 0x59],
+        not_after: Some(NOW.plus(Duration::from_secs(999_999))),
+    }
+}
+
+pub(super) fn policy(version: u8) -> PolicyText {
+    let name = "issue.cedar".parse().expect("a policy name");
+    PolicyText { hash: [version; 32], files: vec![(name, format!("permit (principal, action, resource); // {version}"))] }
+}
+
+pub(super) fn task(owner: Position, environment: Position, workload: Option<Position>) -> Task {
+    Task {
+        owner,
+        environment,
+        workload,
+        deadline: NOW.plus(Duration::from_secs(600)),
+        purpose: "the nightly run".parse().expect("a note"),
+        opened_by: spiffe_id("scheduler"),
+    }
+}
+
+pub(super) fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
+    Issued {
+        kind: CredentialKind::AccessToken,
+        subjects,
+        parent: None,
+        nonce: [9; 8],
+        issued_at: NOW,
+        expires_at,
+        bound_by: Bound::Policy,
+        audience: Some("https://api.example.org".parse().expect("an audience")),
+        scopes: vec!["payments:read".parse().expect("a scope"), "payments:write".parse().expect("a scope")],
+        confirmation: Some([3; 32]),
+        key: at(5),
+        downstreams: vec![at(6)],
+        policies: vec!["read-payments".parse().expect("a policy name")],
+        policy_hash: [1; 32],
+        purpose: Some("the nightly run".parse().expect("a note")),
+    }
+}
+
+pub(super) fn cut(number: Position, closing: Closing, ends: Option<Timestamp>) -> CutMade {
+    CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note: Some("the contract ended".parse().expect("a note")) }
+}
+
+/// One event of each kind, with every field set.
+pub(super) fn every_event() -> Vec<Event> {
+    let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: Some(at(8)), lineage: Some(at(10)) };
+    let parent = Some(CredentialId::new(at(10), [8; 8]));
+    vec![
+        Event::LedgerOpened { epoch: EPOCH, trust_domain: "example.org".parse().expect("a trust domain") },
+        Event::KeyActivated(key("token-1")),
+        Event::PolicyChanged(policy(1)),
+        Event::OwnerRecorded(again(at(2), owner("payments"))),
+        Event::EnvironmentRecorded(again(at(3), environment("production"))),
+        Event::WorkloadRecorded(again(at(4), workload("payments/api", at(2), &[at(3), at(300)]))),
+        Event::DownstreamRecorded(again(at(6), downstream("ledger-api", &[at(3)]))),
+        Event::DownstreamRemoved { number: at(6) },
+        Event::TaskOpened(task(at(2), at(3), Some(at(4)))),
+        Event::CredentialIssued(Box::new(Issued { parent, ..issued(subjects, NOW.plus(Duration::from_secs(300))) })),
+        Event::Cut(cut(at(2), Closing::Offboard, Some(NOW.plus(Duration::from_secs(420))))),
+        Event::Reinstated { number: at(2), note: Some("a new contract".parse().expect("a note")) },
+        Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
+    ]
+}
+
+/// The subjects that [`populate`] records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct World {
+    pub(super) owner: Position,
+    pub(super) other_owner: Position,
+    pub(super) environment: Position,
+    pub(super) workload: Position,
+    pub(super) other_workload: Position,
+    pub(super) key: Position,
+    pub(super) downstream: Position,
+    pub(super) task: Position,
+}
+
+impl World {
+    pub(super) const SIZE: usize = 9;
+
+    /// What follows the opening: two owners, each with a workload, and the rest once.
+    pub(super) fn events() -> (Self, Vec<Event>) {
+        let [owner_number, other_owner, environment_number, workload_number, other_workload] = [2, 3, 4, 5, 6].map(at);
+        let events = vec![
+            Event::OwnerRecorded(first(owner("payments"))),
+            Event::OwnerRecorded(first(owner("other"))),
+            Event::EnvironmentRecorded(first(environment("production"))),
+            Event::WorkloadRecorded(first(workload("payments/api", owner_number, &[environment_number]))),
+            Event::WorkloadRecorded(first(workload("other/api", other_owner, &[environment_number]))),
+            Event::KeyActivated(key("token-1")),
+            Event::DownstreamRecorded(first(downstream("ledger-api", &[environment_number]))),
+            Event::TaskOpened(task(owner_number, environment_number, None)),
+            Event::PolicyChanged(policy(1)),
+        ];
+        let world = Self {
+            owner: owner_number,
+            other_owner,
+            environment: environment_number,
+            workload: workload_number,
+            other_workload,
+            key: at(7),
+            downstream: at(8),
+            task: at(9),
+        };
+        (world, events)
+    }
+
+    pub(super) fn subjects(&self) -> Subjects {
+        Subjects { owner: self.owner, workload: self.workload, environment: self.environment, task: None, lineage: None }
+    }
+
+    pub(super) fn other_subjects(&self) -> Subjects {
+        Subjects { owner: self.other_owner, workload: self.other_workload, ..self.subjects() }
+    }
+
+    pub(super) fn issued(&self, subjects: Subjects) -> Issued {
+        Issued { key: self.key, downstreams: vec![self.downstream], ..issued(subjects, NOW.plus(Duration::from_secs(300))) }
+    }
+
+    /// What policy would grant now.
+    pub(super) fn grant(&self, ledger: &dyn Ledger, subjects: Subjects) -> Grant {
+        grant(self.issued(subjects), ledger.facts().changed())
+    }
+}
+
+pub(super) fn grant(issued: Issued, fence: Position) -> Grant {
+    Grant::for_test(issued, spiffe_id("payments/api"), "production".parse().expect("an environment name"), fence)
+}
+
+/// A change that appends `events` whatever it finds.
+pub(super) fn appending(events: Vec<Event>) -> Change {
+    deciding(move |_| Ok(events))
+}
+
+pub(super) fn deciding(plan: impl FnOnce(&Present<'_>) -> Result<Vec<Event>, crate::model::Refusal> + Send + 'static) -> Change {
+    Change { actor: Some(spiffe_id("admin")), request_id: Some("r-1".to_owned()), plan: Box::new(plan) }
+}
+
+/// Records the world in a new ledger.
+pub(super) async fn populate(ledger: &dyn Ledger) -> World {
+    let (world, events) = World::events();
+    let committed = ledger.change(appending(events)).await.expect("recorded");
+    assert_eq!((committed.first, committed.last), (Some(at(2)), at(World::SIZE as u64 + 1)));
+    world
+}
+
+/// A cut as the broker makes it.
+pub(super) fn cutting(number: Position, closing: Closing) -> Change {
+    deciding(move |present| {
+        let ends = present.latest_expiry.max(present.now).plus(CUT_GRACE);
+        Ok(vec![Event::Cut(cut(number, closing, Some(ends)))])
+    })
+}

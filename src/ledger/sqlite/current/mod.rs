@@ -1,0 +1,89 @@
+//! The compact tables: the entries that still matter, and which cut closed which task.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::rows::{int, uint};
+use crate::ledger::compact::{self, Aspect, Slot};
+use crate::model::{Entry, Position, Timestamp};
+
+#[cfg(test)]
+mod tests;
+
+/// A row: an entry that holds a slot.
+#[derive(Debug)]
+pub(in crate::ledger) struct Kept {
+    pub(in crate::ledger) slot: Option<Slot>,
+    pub(in crate::ledger) position: Position,
+    pub(in crate::ledger) bytes: Vec<u8>,
+}
+
+/// Takes an entry in, and what it replaces out.
+pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u8]) -> Result<()> {
+    for Slot { number, aspect, ends } in compact::slots(entry) {
+        let (number, position) = (int(number.get()), int(entry.position.get()));
+        let ends = ends.map(|ends| int(ends.millis()));
+        // A cut that ends before an earlier one of its number leaves with that one, for in the
+        // facts the two are one: the position of the later, the end of the longer.
+        connection
+            .prepare_cached(
+                "INSERT INTO current (number, aspect, position, ends_ms, bytes) VALUES (?1, ?2, ?3,
+                 max(?4, coalesce((SELECT max(ends_ms) FROM current WHERE number = ?1 AND aspect = ?2), ?4)), ?5)",
+            )?
+            .execute(params![number, aspect.number(), position, ends, bytes])?;
+        connection
+            .prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect = ?2 AND position < ?3 AND coalesce(ends_ms <= ?4, true)")?
+            .execute(params![number, aspect.number(), position, ends])?;
+        if aspect == Aspect::TaskClosed {
+            connection
+                .prepare_cached("INSERT INTO closed_tasks (number, position) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute([number, position])?;
+        }
+    }
+    if let Some(number) = compact::removed(entry) {
+        connection
+            .prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect = ?2")?
+            .execute(params![int(number.get()), Aspect::Downstream.number()])?;
+    }
+    Ok(())
+}
+
+/// Drops what stopped to matter by `now`: ended cuts, and tasks that closed and settled.
+pub(in crate::ledger) fn prune(connection: &Connection, now: Timestamp) -> Result<()> {
+    let now = int(now.millis());
+    connection
+        .prepare_cached(
+            "DELETE FROM current WHERE aspect = ?1 AND number IN (SELECT number FROM current WHERE aspect = ?2 AND ends_ms <= ?3)",
+        )?
+        .execute(params![Aspect::Task.number(), Aspect::TaskClosed.number(), now])?;
+    connection.prepare_cached("DELETE FROM current WHERE aspect IN (?1, ?2) AND ends_ms <= ?3")?.execute(params![
+        Aspect::TaskClosed.number(),
+        Aspect::Listed.number(),
+        now
+    ])?;
+    Ok(())
+}
+
+/// Everything that is kept, in order of position.
+pub(in crate::ledger) fn all(connection: &Connection) -> Result<Vec<Kept>> {
+    let mut select = connection.prepare("SELECT number, aspect, position, ends_ms, bytes FROM current ORDER BY position")?;
+    let rows = select.query_map([], |row| {
+        let number = Position::new(uint(row.get("number")?));
+        let ends: Option<i64> = row.get("ends_ms")?;
+        let ends = ends.map(|ends| Timestamp::from_millis(uint(ends)));
+        Ok(Kept {
+            slot: Aspect::numbered(row.get("aspect")?).map(|aspect| Slot { number, aspect, ends }),
+            position: Position::new(uint(row.get("position")?)),
+            bytes: row.get("bytes")?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// The cut that closed a task.
+pub(in crate::ledger) fn closed_task(connection: &Connection, number: Position) -> Result<Option<Position>> {
+    let position = connection
+        .prepare_cached("SELECT position FROM closed_tasks WHERE number = ?1")?
+        .query_row([int(number.get())], |row| row.get(0))
+        .optional()?;
+    Ok(position.map(|position: i64| Position::new(uint(position))))
+}

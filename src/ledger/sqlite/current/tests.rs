@@ -1,0 +1,173 @@
+//! The rule of `compact.rs`, against every entry.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::super::rows::Segments;
+use super::super::{start, store};
+use super::*;
+use crate::ledger::codec;
+use crate::ledger::samples::{EPOCH, NOW, again, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
+use crate::ledger::tip::Tip;
+use crate::model::{Closing, Event, Facts, Recording, Subjects};
+
+/// Something that may happen; what exists by then makes an event of it.
+#[derive(Clone, Debug)]
+enum Step {
+    Owner { name: u8, anew: bool },
+    Environment { name: u8, anew: bool },
+    Workload { name: u8, anew: bool, owner: Index },
+    Downstream { name: u8, anew: bool },
+    Remove(Index),
+    Task,
+    Cut { subject: Index, closing: Closing, ends: Option<u64> },
+    Reinstate(Index),
+    Key,
+    Policy(u8),
+    Read,
+    Issue,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let named = || (0..3u8, prop::bool::weighted(0.3));
+    prop_oneof![
+        2 => named().prop_map(|(name, anew)| Step::Owner { name, anew }),
+        1 => named().prop_map(|(name, anew)| Step::Environment { name, anew }),
+        2 => (named(), any::<Index>()).prop_map(|((name, anew), owner)| Step::Workload { name, anew, owner }),
+        2 => named().prop_map(|(name, anew)| Step::Downstream { name, anew }),
+        1 => any::<Index>().prop_map(Step::Remove),
+        2 => Just(Step::Task),
+        8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
+            .prop_map(|(subject, closing, ends)| Step::Cut { subject, closing, ends }),
+        2 => any::<Index>().prop_map(Step::Reinstate),
+        1 => Just(Step::Key),
+        1 => any::<u8>().prop_map(Step::Policy),
+        1 => Just(Step::Read),
+        1 => Just(Step::Issue),
+    ]
+}
+
+/// A ledger made of steps: what exists, by name.
+#[derive(Default)]
+struct History {
+    entries: Vec<Entry>,
+    named: Vec<(&'static str, u8, Position)>,
+    subjects: Vec<Position>,
+}
+
+impl History {
+    fn number(&self, kind: &'static str, name: u8) -> Option<Position> {
+        self.named.iter().rev().find(|known| (known.0, known.1) == (kind, name)).map(|known| known.2)
+    }
+
+    /// A recording under the number from before, or under a new one where there is none or it is wanted.
+    fn recording<T>(&mut self, (kind, name, anew): (&'static str, u8, bool), record: T) -> Recording<T> {
+        let known = self.number(kind, name).filter(|_| !anew);
+        if known.is_none() {
+            self.named.push((kind, name, Position::new(self.entries.len() as u64 + 1)));
+        }
+        match known {
+            Some(number) => again(number, record),
+            None => first(record),
+        }
+    }
+
+    fn event(&mut self, step: &Step, time: Timestamp) -> Event {
+        let subject = |subjects: &[Position], index: &Index| *index.get(subjects);
+        match step {
+            Step::Owner { name, anew } => Event::OwnerRecorded(self.recording(("owner", *name, *anew), owner(&format!("owner-{name}")))),
+            Step::Environment { name, anew } => {
+                Event::EnvironmentRecorded(self.recording(("environment", *name, *anew), environment(&format!("env-{name}"))))
+            }
+            Step::Workload { name, anew, owner } => {
+                let record = workload(&format!("w{name}"), subject(&self.subjects, owner), &[]);
+                Event::WorkloadRecorded(self.recording(("workload", *name, *anew), record))
+            }
+            Step::Downstream { name, anew } => {
+                Event::DownstreamRecorded(self.recording(("downstream", *name, *anew), downstream(&format!("d{name}"), &[])))
+            }
+            Step::Remove(index) => Event::DownstreamRemoved { number: subject(&self.subjects, index) },
+            Step::Task => Event::TaskOpened(task(Position::BROKER, Position::BROKER, None)),
+            Step::Cut { subject: index, closing, ends } => {
+                let ends = ends.map(|ends| time.plus(Duration::from_secs(ends)));
+                Event::Cut(cut(subject(&self.subjects, index), *closing, ends))
+            }
+            Step::Reinstate(index) => Event::Reinstated { number: subject(&self.subjects, index), note: None },
+            Step::Key => Event::KeyActivated(key("k")),
+            Step::Policy(version) => Event::PolicyChanged(policy(*version)),
+            Step::Read => Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None },
+            Step::Issue => {
+                let [owner, workload, environment] = [Position::BROKER; 3];
+                Event::CredentialIssued(Box::new(issued(Subjects { owner, workload, environment, task: None, lineage: None }, time)))
+            }
+        }
+    }
+
+    fn push(&mut self, time: Timestamp, event: Event) -> Entry {
+        let position = Position::new(self.entries.len() as u64 + 1);
+        let entry = Entry { position, time, actor: None, request_id: None, event };
+        self.entries.push(entry.clone());
+        self.subjects.push(position);
+        entry
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn what_is_kept_makes_the_same_facts_as_every_entry(steps in prop::collection::vec((step(), 0..15u64), 1..60), later in 0..60u64) {
+        let store = store::Store::open(&super::super::Place::Memory, 1 << 20).expect("a store in memory");
+        let mut history = History::default();
+        let mut facts = Facts::default();
+        let mut time = NOW;
+        let opened = Event::LedgerOpened { epoch: EPOCH, trust_domain: "example.org".parse().expect("a trust domain") };
+        let mut apply = |entry: Entry| {
+            store.write(|connection| {
+                keep(connection, &entry, &codec::encode(&entry))?;
+                prune(connection, entry.time)
+            }).expect("kept");
+            facts.expire(entry.time);
+            facts.apply(&entry);
+        };
+        apply(history.push(time, opened));
+        for (step, seconds) in &steps {
+            time = time.plus(Duration::from_secs(*seconds));
+            let event = history.event(step, time);
+            apply(history.push(time, event));
+        }
+        let end = time.plus(Duration::from_secs(later));
+        let mut made = store
+            .write(|connection| start::facts(connection, Segments::of(1 << 20), &Tip::default()))
+            .expect("read");
+        made.facts.expire(end);
+        facts.expire(end);
+        prop_assert_eq!(&made.unreadable, &[]);
+        prop_assert_eq!(made.facts, facts);
+    }
+
+    #[test]
+    fn what_ended_is_not_kept_for_ever(tasks in 1..20u64) {
+        let store = store::Store::open(&super::super::Place::Memory, 1 << 20).expect("a store in memory");
+        let mut history = History::default();
+        for number in 0..tasks {
+            let time = NOW.plus(Duration::from_secs(number));
+            let opened = history.push(time, Event::TaskOpened(task(Position::BROKER, Position::BROKER, None)));
+            let ends = Some(time.plus(Duration::from_secs(1)));
+            history.push(time, Event::Cut(cut(opened.position, Closing::CloseTask, ends)));
+        }
+        let kept = store.write(|connection| {
+            for entry in &history.entries {
+                keep(connection, entry, &codec::encode(entry))?;
+                prune(connection, entry.time)?;
+            }
+            prune(connection, NOW.plus(Duration::from_secs(tasks)))?;
+            for task in history.entries.iter().step_by(2) {
+                assert_eq!(closed_task(connection, task.position)?, Some(task.position.next()));
+            }
+            all(connection)
+        }).expect("kept");
+        prop_assert_eq!(kept.len(), 1, "the last change alone");
+    }
+}

@@ -1,0 +1,318 @@
+//! The ledger in one SQLite file: write-ahead log, every commit synchronous, one writer thread
+//! with group commit, a few readers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use self::queue::{Issuance, Pending, Queue};
+use self::start::State;
+use self::stats::Counts;
+use self::store::Store;
+use self::writer::{Forgot, Writer};
+use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, codec};
+use crate::ambient::Clock;
+use crate::model::{Census, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
+use crate::policy::Grant;
+
+mod counters_row;
+pub(super) mod current;
+mod queue;
+pub(super) mod rows;
+pub(super) mod start;
+mod stats;
+pub(super) mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use stats::Stats;
+
+/// Where a ledger is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file, with its write-ahead log and a lock beside it.
+    File(PathBuf),
+    /// In memory: gone when it is closed.
+    Memory,
+}
+
+/// How a ledger is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The domain whose identities it issues; a ledger of another domain is refused.
+    pub trust_domain: TrustDomain,
+    /// The epoch of a ledger that is made now; one that is there keeps its own.
+    pub epoch: Epoch,
+    /// Positions in a segment of a ledger that is made now.
+    pub segment_size: u64,
+    /// Issuances in one commit.
+    pub most_batch: usize,
+    /// How long a commit waits for as many issuances as the last one had.
+    pub linger: Duration,
+    /// Issuances that may wait.
+    pub most_issuances: usize,
+    /// Changes that may wait.
+    pub most_changes: usize,
+    /// Bytes of disk below which nothing is issued.
+    pub min_free_disk: u64,
+    /// Entries after which the counters of the living are kept, to be replayed at a start after a crash.
+    pub keep_counters_every: u64,
+}
+
+impl Options {
+    /// What is good for production.
+    pub fn new(trust_domain: TrustDomain, epoch: Epoch) -> Self {
+        Self {
+            trust_domain,
+            epoch,
+            segment_size: 1 << 20,
+            most_batch: 512,
+            linger: Duration::from_millis(2),
+            most_issuances: 8192,
+            most_changes: 1024,
+            min_free_disk: 256 << 20,
+            keep_counters_every: 1 << 16,
+        }
+    }
+}
+
+/// Why a ledger was not opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the ledger {} is in use by another process: one file serves one broker; stop the other one first", .0.display())]
+    InUse(PathBuf),
+    /// It is of another trust domain.
+    #[error("the ledger belongs to the trust domain `{found}`, not `{wanted}`: correct the configuration, or name another file")]
+    TrustDomain {
+        /// That of the ledger.
+        found: TrustDomain,
+        /// That of the options.
+        wanted: TrustDomain,
+    },
+    /// It contradicts itself.
+    #[error("the ledger is damaged: {0}; look with `curfew ledger verify`, and restore a backup")]
+    Damaged(String),
+    /// The file cannot be used.
+    #[error("the ledger cannot be opened: {0}")]
+    Store(String),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// A ledger in one SQLite file. Dropping it commits what waits, like [`Ledger::close`].
+#[derive(Debug)]
+pub struct SqliteLedger {
+    shared: Arc<Shared>,
+    unreadable: Vec<Unreadable>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writer moves and everybody reads.
+#[derive(Debug)]
+struct Shared {
+    facts: RwLock<Facts>,
+    living: RwLock<Living>,
+    head: RwLock<Head>,
+    changed: watch::Sender<Position>,
+    closed: watch::Sender<bool>,
+    queue: Queue,
+    store: Store,
+    counts: Counts,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger, and makes it if there is none. Reads the compact tables, so it blocks.
+    ///
+    /// # Errors
+    /// If it is in use, of another trust domain, damaged, or cannot be read or written.
+    pub fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open(place, options.segment_size)?;
+        let segments = store.segments;
+        let now = clock.now();
+        let state =
+            store.write(|connection| Ok(State::load(connection, segments, now))).map_err(|error| OpenError::Store(error.to_string()))??;
+        let State { facts, living, counted, tip, unreadable } = state;
+        for unreadable in &unreadable {
+            tracing::error!(%unreadable, "the ledger starts without it");
+        }
+        let shared = Arc::new(Shared {
+            changed: watch::Sender::new(facts.changed()),
+            facts: RwLock::new(facts),
+            living: RwLock::new(living),
+            head: RwLock::new(tip.head()),
+            closed: watch::Sender::new(false),
+            queue: Queue::new(&options),
+            store,
+            counts: Counts::default(),
+        });
+        let count_after = options.keep_counters_every;
+        let forgot = Forgot::default();
+        let mut writer = Writer { shared: Arc::clone(&shared), options, clock, tip, suspect: false, forgot, counted, count_after };
+        writer.found()?;
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| OpenError::Store(error.to_string()))?;
+        Ok(Arc::new(Self { shared, unreadable, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// What could not be read at the start.
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
+    }
+
+    /// What was committed since the start.
+    pub fn stats(&self) -> Stats {
+        self.shared.counts.stats(self.shared.queue.len())
+    }
+
+    /// Reads in the store, off the async threads.
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Answer<'_, Result<T, LedgerError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+            done.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
+        })
+    }
+}
+
+impl Writer {
+    /// Makes the first entry of an empty ledger; checks that any other is of this trust domain.
+    fn found(&mut self) -> Result<(), OpenError> {
+        let wanted = self.options.trust_domain.clone();
+        if self.tip.position() == Position::ZERO {
+            let opened = Event::LedgerOpened { epoch: self.options.epoch, trust_domain: wanted };
+            let change = Change { actor: None, request_id: None, plan: Box::new(|_| Ok(vec![opened])) };
+            return self.change(change).map(drop).map_err(|error| OpenError::Store(error.to_string()));
+        }
+        let found = self.shared.facts().trust_domain().cloned();
+        let found = found.ok_or_else(|| OpenError::Damaged("the entry that opened it cannot be read".to_owned()))?;
+        if found == wanted { Ok(()) } else { Err(OpenError::TrustDomain { found, wanted }) }
+    }
+}
+
+impl Shared {
+    fn facts(&self) -> RwLockReadGuard<'_, Facts> {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn facts_mut(&self) -> RwLockWriteGuard<'_, Facts> {
+        self.facts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn living(&self) -> RwLockReadGuard<'_, Living> {
+        self.living.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn living_mut(&self) -> RwLockWriteGuard<'_, Living> {
+        self.living.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head(&self) -> Head {
+        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_head(&self, head: Head) {
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn facts(&self) -> RwLockReadGuard<'_, Facts> {
+        self.shared.facts()
+    }
+
+    fn head(&self) -> Head {
+        self.shared.head()
+    }
+
+    fn census(&self, whose: Whose, now: Timestamp) -> Census {
+        self.shared.living().census(whose, now)
+    }
+
+    fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>> {
+        Box::pin(async move {
+            let (answer, recorded) = oneshot::channel();
+            self.shared.queue.push_issuance(Issuance { grant, nonce, answer })?;
+            recorded.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
+    fn change(&self, change: Change) -> Answer<'_, Result<Committed, LedgerError>> {
+        Box::pin(async move {
+            let (answer, committed) = oneshot::channel();
+            self.shared.queue.push_change(Pending { change, answer })?;
+            committed.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
+    fn find(&self, position: Position) -> Answer<'_, Result<Option<Stored>, LedgerError>> {
+        if position == Position::ZERO || position > self.head().position {
+            return Box::pin(std::future::ready(Ok(None)));
+        }
+        self.read(move |shared| {
+            let bytes = shared.store.read(|connection| rows::find(connection, shared.store.segments, position))?;
+            Ok(bytes.map(|bytes| stored(position, bytes)))
+        })
+    }
+
+    fn entries(&self, from: Position, limit: usize) -> Answer<'_, Result<Vec<Stored>, LedgerError>> {
+        let range = (from.max(Position::BROKER), self.head().position);
+        self.read(move |shared| {
+            let mut found = Vec::new();
+            if limit > 0 {
+                shared.store.read(|connection| {
+                    rows::walk(connection, shared.store.segments, range, |position, bytes| {
+                        found.push(stored(position, bytes));
+                        found.len() < limit
+                    })
+                })?;
+            }
+            Ok(found)
+        })
+    }
+
+    fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>> {
+        self.read(move |shared| shared.store.read(|connection| current::closed_task(connection, number)))
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.shared.changed.subscribe()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.shared.queue.close();
+        let mut closed = self.shared.closed.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as `self`.
+            drop(closed.wait_for(|closed| *closed).await);
+        })
+    }
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(thread.map(JoinHandle::join));
+    }
+}
+
+fn stored(position: Position, bytes: Vec<u8>) -> Stored {
+    let entry = codec::decode(position, &bytes);
+    Stored { position, bytes, entry }
+}
+
+fn gone() -> LedgerError {
+    LedgerError::Unavailable("it was closed before the request was committed".to_owned())
+}

@@ -1,0 +1,168 @@
+//! What waits to be committed: two lanes, changes before issuances, both bounded.
+//!
+//! Requests that wait while a commit is under way form the next batch. Where a commit served many,
+//! the next waits a little for the same many to come again, at most [`Options::linger`]; a
+//! lone request never waits, and nothing waits once a change is there.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Options;
+use crate::ledger::{Change, Committed, LedgerError, Recorded};
+use crate::policy::Grant;
+
+/// How often an idle writer looks after what expires by itself.
+const TICK: Duration = Duration::from_secs(1);
+
+/// An issuance that waits.
+#[derive(Debug)]
+pub(super) struct Issuance {
+    pub(super) grant: Grant,
+    pub(super) nonce: [u8; 8],
+    pub(super) answer: oneshot::Sender<Result<Recorded, LedgerError>>,
+}
+
+/// A change that waits.
+pub(super) struct Pending {
+    pub(super) change: Change,
+    pub(super) answer: oneshot::Sender<Result<Committed, LedgerError>>,
+}
+
+/// What the writer does next.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) changes: Vec<Pending>,
+    pub(super) issuances: Vec<Issuance>,
+}
+
+/// The two lanes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    most_changes: usize,
+    most_issuances: usize,
+    most_batch: usize,
+    linger: Duration,
+}
+
+struct Waiting {
+    changes: VecDeque<Pending>,
+    issuances: VecDeque<Issuance>,
+    /// How many issuances are worth a wake-up; the writer is awake if it is none.
+    worth: Option<usize>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting { changes: VecDeque::new(), issuances: VecDeque::new(), worth: None, closed: false }),
+            wake: Condvar::new(),
+            most_changes: options.most_changes,
+            most_issuances: options.most_issuances,
+            most_batch: options.most_batch.max(1),
+            linger: options.linger,
+        }
+    }
+
+    pub(super) fn push_issuance(&self, issuance: Issuance) -> Result<(), LedgerError> {
+        let mut waiting = self.open()?;
+        if waiting.issuances.len() >= self.most_issuances {
+            return Err(LedgerError::Overloaded);
+        }
+        waiting.issuances.push_back(issuance);
+        let enough = waiting.worth.is_some_and(|worth| waiting.issuances.len() >= worth);
+        self.wake_if(waiting, enough);
+        Ok(())
+    }
+
+    pub(super) fn push_change(&self, change: Pending) -> Result<(), LedgerError> {
+        let mut waiting = self.open()?;
+        if waiting.changes.len() >= self.most_changes {
+            return Err(LedgerError::Overloaded);
+        }
+        waiting.changes.push_back(change);
+        let asleep = waiting.worth.is_some();
+        self.wake_if(waiting, asleep);
+        Ok(())
+    }
+
+    /// Takes nothing more; what waits is still committed.
+    pub(super) fn close(&self) {
+        let mut waiting = self.locked();
+        waiting.closed = true;
+        self.wake_if(waiting, true);
+    }
+
+    /// Drops what waits, unanswered: nobody will commit it.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.locked();
+        waiting.closed = true;
+        waiting.changes.clear();
+        waiting.issuances.clear();
+    }
+
+    /// How many issuances wait.
+    pub(super) fn len(&self) -> usize {
+        self.locked().issuances.len()
+    }
+
+    /// Waits for work; none once the queue is closed and empty. `last` is how many issuances the
+    /// last batch had.
+    pub(super) fn next(&self, last: usize) -> Option<Work> {
+        let waiting = self.locked();
+        // As many as came again or came anew while the last batch was committed.
+        let expected = (last + waiting.issuances.len()).min(self.most_batch);
+        let mut waiting = if expected > 1 { self.wait(waiting, expected, self.linger) } else { waiting };
+        if waiting.is_empty() {
+            waiting = self.wait(waiting, 1, TICK);
+        }
+        if waiting.closed && waiting.is_empty() {
+            return None;
+        }
+        let batch = waiting.issuances.len().min(self.most_batch);
+        Some(Work { changes: waiting.changes.drain(..).collect(), issuances: waiting.issuances.drain(..batch).collect() })
+    }
+
+    /// Waits until `worth` issuances are there, or a change, or the time is over.
+    fn wait<'a>(&self, mut waiting: MutexGuard<'a, Waiting>, worth: usize, most: Duration) -> MutexGuard<'a, Waiting> {
+        let short = |waiting: &mut Waiting| waiting.issuances.len() < worth && waiting.changes.is_empty() && !waiting.closed;
+        waiting.worth = Some(worth);
+        let (mut waiting, _) = self.wake.wait_timeout_while(waiting, most, short).unwrap_or_else(PoisonError::into_inner);
+        waiting.worth = None;
+        waiting
+    }
+
+    fn wake_if(&self, mut waiting: MutexGuard<'_, Waiting>, wake: bool) {
+        if wake {
+            waiting.worth = None;
+            drop(waiting);
+            self.wake.notify_one();
+        }
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Waiting>, LedgerError> {
+        let waiting = self.locked();
+        if waiting.closed { Err(LedgerError::Unavailable("it is closed".to_owned())) } else { Ok(waiting) }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.issuances.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Waiting({} changes, {} issuances)", self.changes.len(), self.issuances.len())
+    }
+}

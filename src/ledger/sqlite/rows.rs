@@ -1,0 +1,193 @@
+//! Entries and head as rows. Entries lie in segments, tables of a fixed number of positions that
+//! refuse update, delete and replacement; the only key is the position, so that appending is all that a
+//! commit does.
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
+
+use crate::ledger::tip::Tip;
+use crate::ledger::tree::Tree;
+use crate::model::{Position, Timestamp};
+
+/// Where positions lie: segment `n` holds those from `n` times the size on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ledger) struct Segments {
+    size: u64,
+}
+
+/// The head as it is stored.
+#[derive(Debug)]
+pub(in crate::ledger) struct StoredHead {
+    pub(in crate::ledger) position: Position,
+    pub(in crate::ledger) time: Timestamp,
+    pub(in crate::ledger) changed: Position,
+    pub(in crate::ledger) latest_expiry: Timestamp,
+    pub(in crate::ledger) root: Vec<u8>,
+    pub(in crate::ledger) frontier: Vec<u8>,
+    pub(in crate::ledger) segments: Segments,
+}
+
+impl StoredHead {
+    /// The tip that it describes, or what is wrong with it.
+    pub(in crate::ledger) fn tip(&self) -> std::result::Result<Tip, &'static str> {
+        let tree = Tree::restore(self.position.get(), &self.frontier).ok_or("the frontier is not one of a tree of that size")?;
+        if tree.root().as_slice() != self.root {
+            return Err("the root is not that of the frontier");
+        }
+        Ok(Tip { time: self.time, changed: self.changed, latest_expiry: self.latest_expiry, tree })
+    }
+}
+
+impl Segments {
+    /// Segments of `size` positions.
+    pub(super) fn of(size: u64) -> Self {
+        Self { size: size.max(1) }
+    }
+
+    const fn number(self, position: Position) -> u64 {
+        position.get() / self.size
+    }
+
+    /// The segment that holds `position`, with its first and last.
+    pub(in crate::ledger) const fn around(self, position: Position) -> (u64, Position, Position) {
+        let number = self.number(position);
+        let first = number * self.size;
+        (number, Position::new(first), Position::new(first + (self.size - 1)))
+    }
+}
+
+/// Makes the table of a segment. Nothing in it can be changed but by taking the triggers away, which
+/// `ledger verify` reports.
+fn create(connection: &Connection, segments: Segments, position: Position) -> Result<()> {
+    let (number, first, last) = segments.around(position);
+    connection.execute_batch(&format!(
+        "CREATE TABLE entries_{number} (
+             position INTEGER PRIMARY KEY CHECK (position BETWEEN {first} AND {last}),
+             bytes BLOB NOT NULL
+         ) STRICT;
+         CREATE TRIGGER entries_{number}_update BEFORE UPDATE ON entries_{number}
+         BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
+         CREATE TRIGGER entries_{number}_delete BEFORE DELETE ON entries_{number}
+         BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
+         CREATE TRIGGER entries_{number}_replace BEFORE INSERT ON entries_{number}
+         WHEN NEW.position <= (SELECT max(position) FROM entries_{number})
+         BEGIN SELECT RAISE(ABORT, 'entries are never replaced'); END;"
+    ))
+}
+
+/// Whether the table of the segment that holds `position` is there with all its triggers.
+pub(in crate::ledger) fn is_guarded(connection: &Connection, segments: Segments, position: Position) -> Result<bool> {
+    let (number, ..) = segments.around(position);
+    let count: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE tbl_name = ?1
+         AND (type = 'table' AND name = ?1 OR type = 'trigger' AND name IN (?1 || '_update', ?1 || '_delete', ?1 || '_replace'))",
+        [format!("entries_{number}")],
+        |row| row.get(0),
+    )?;
+    Ok(count == 4)
+}
+
+/// Appends rows from `first` on.
+pub(super) fn append(connection: &Connection, segments: Segments, first: Position, rows: &[Vec<u8>]) -> Result<()> {
+    let mut rows = rows.iter();
+    let mut position = first;
+    while rows.len() > 0 {
+        let (number, start, last) = segments.around(position);
+        if position == start.max(Position::new(1)) {
+            create(connection, segments, position)?;
+        }
+        let mut insert = connection.prepare_cached(&format!("INSERT INTO entries_{number} (position, bytes) VALUES (?1, ?2)"))?;
+        while position <= last
+            && let Some(bytes) = rows.next()
+        {
+            insert.execute(params![int(position.get()), bytes])?;
+            position = position.next();
+        }
+    }
+    Ok(())
+}
+
+/// The bytes at a position.
+pub(super) fn find(connection: &Connection, segments: Segments, position: Position) -> Result<Option<Vec<u8>>> {
+    let number = segments.number(position);
+    connection
+        .prepare_cached(&format!("SELECT bytes FROM entries_{number} WHERE position = ?1"))?
+        .query_row([int(position.get())], |row| row.get(0))
+        .optional()
+}
+
+/// Gives each row from `from` to `to`, in order, until `each` says no.
+pub(in crate::ledger) fn walk(
+    connection: &Connection,
+    segments: Segments,
+    (from, to): (Position, Position),
+    mut each: impl FnMut(Position, Vec<u8>) -> bool,
+) -> Result<()> {
+    let mut from = from;
+    while from <= to {
+        let (number, _, last) = segments.around(from);
+        let mut select = connection
+            .prepare_cached(&format!("SELECT position, bytes FROM entries_{number} WHERE position BETWEEN ?1 AND ?2 ORDER BY position"))?;
+        let mut rows = select.query([int(from.get()), int(to.min(last).get())])?;
+        while let Some(row) = rows.next()? {
+            if !each(Position::new(uint(row.get(0)?)), row.get(1)?) {
+                return Ok(());
+            }
+        }
+        from = last.next();
+    }
+    Ok(())
+}
+
+/// The last row in the segment that holds `position`.
+pub(in crate::ledger) fn last(connection: &Connection, segments: Segments, position: Position) -> Result<Option<Position>> {
+    let number = segments.number(position);
+    let last: Option<i64> = connection.query_row(&format!("SELECT max(position) FROM entries_{number}"), [], |row| row.get(0))?;
+    Ok(last.map(|last| Position::new(uint(last))))
+}
+
+/// The head; none in a new store.
+pub(in crate::ledger) fn head(connection: &Connection) -> Result<Option<StoredHead>> {
+    let sql = "SELECT position, time_ms, changed, latest_expiry_ms, root, frontier, segment_size FROM head";
+    connection.prepare_cached(sql)?.query_row([], stored_head).optional()
+}
+
+fn stored_head(row: &Row<'_>) -> Result<StoredHead> {
+    let number = |column: &str| row.get(column).map(uint);
+    Ok(StoredHead {
+        position: Position::new(number("position")?),
+        time: Timestamp::from_millis(number("time_ms")?),
+        changed: Position::new(number("changed")?),
+        latest_expiry: Timestamp::from_millis(number("latest_expiry_ms")?),
+        root: row.get("root")?,
+        frontier: row.get("frontier")?,
+        segments: Segments::of(number("segment_size")?),
+    })
+}
+
+/// Moves the head.
+pub(super) fn set_head(connection: &Connection, segments: Segments, tip: &Tip) -> Result<()> {
+    let sql = "INSERT INTO head (only, position, time_ms, changed, latest_expiry_ms, root, frontier, segment_size)
+         VALUES (1, :position, :time, :changed, :latest_expiry, :root, :frontier, :segment_size)
+         ON CONFLICT (only) DO UPDATE SET position = :position, time_ms = :time, changed = :changed,
+             latest_expiry_ms = :latest_expiry, root = :root, frontier = :frontier";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":position": int(tip.position().get()),
+        ":time": int(tip.time.millis()),
+        ":changed": int(tip.changed.get()),
+        ":latest_expiry": int(tip.latest_expiry.millis()),
+        ":root": tip.tree.root(),
+        ":frontier": tip.tree.frontier(),
+        ":segment_size": int(segments.size),
+    })?;
+    Ok(())
+}
+
+/// SQLite's integers have a sign.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What [`int`] made of a number; what it cannot have made is 0.
+pub(super) fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

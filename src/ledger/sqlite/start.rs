@@ -1,0 +1,133 @@
+//! The start: from the compact tables to what is held in memory. Its time does not grow with the
+//! number of entries.
+
+use rusqlite::Connection;
+
+use super::rows::{self, Segments};
+use super::{OpenError, counters_row, current};
+use crate::ledger::tip::Tip;
+use crate::ledger::{Unreadable, codec, compact, counters};
+use crate::model::{Entry, Event, Facts, Living, Position, Timestamp};
+
+/// How many entries are replayed at most where the kept counters are lost. The counters are then
+/// low until what is older has expired; nothing but counts and previews depends on them.
+const MOST_REPLAYED: u64 = 1 << 20;
+
+/// What is held in memory.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) facts: Facts,
+    pub(super) living: Living,
+    /// The counters are kept as of this position.
+    pub(super) counted: Position,
+    pub(super) tip: Tip,
+    pub(super) unreadable: Vec<Unreadable>,
+}
+
+impl State {
+    /// Reads it; that of an empty ledger if there is none yet.
+    pub(super) fn load(connection: &Connection, segments: Segments, now: Timestamp) -> Result<Self, OpenError> {
+        let mut state = Self { tip: tip(connection, segments)?, ..Self::default() };
+        if state.tip.position() == Position::ZERO {
+            return Ok(state);
+        }
+        let now = now.max(state.tip.time);
+        let kept = facts(connection, segments, &state.tip)?;
+        state.facts = kept.facts;
+        state.unreadable = kept.unreadable;
+        state.facts.expire(now);
+        state.count(connection, segments, now)?;
+        Ok(state)
+    }
+
+    /// Reads the kept counters, and counts what came after them.
+    fn count(&mut self, connection: &Connection, segments: Segments, now: Timestamp) -> Result<(), OpenError> {
+        let head = self.tip.position();
+        match counters_row::get(connection)? {
+            Some((position, bytes)) if position <= head => match counters::decode(&bytes) {
+                Ok(living) => (self.living, self.counted) = (living, position),
+                Err(problem) => self.unreadable.push(Unreadable { position, problem: format!("the counters kept there: {problem}") }),
+            },
+            Some((position, _)) => {
+                self.unreadable.push(Unreadable { position, problem: "counters of a position that the ledger has not reached".to_owned() });
+            }
+            None => {}
+        }
+        let from = self.counted.next().max(Position::new(head.get().saturating_sub(MOST_REPLAYED)));
+        let mut bad = Vec::new();
+        let facts = &self.facts;
+        let living = &mut self.living;
+        rows::walk(connection, segments, (from, head), |position, bytes| {
+            match codec::decode(position, &bytes) {
+                Ok(entry) => replay(living, &entry, facts, connection, segments),
+                Err(unreadable) => bad.push(unreadable),
+            }
+            true
+        })?;
+        self.unreadable.append(&mut bad);
+        self.living.expire(now);
+        Ok(())
+    }
+}
+
+fn replay(living: &mut Living, entry: &Entry, facts: &Facts, connection: &Connection, segments: Segments) {
+    if let Event::CredentialIssued(issued) = &entry.event {
+        living.add(issued);
+    }
+    if let Event::Cut(cut) = &entry.event {
+        let find = |position| find_entry(connection, segments, position);
+        counters::ended(cut, entry.position, entry.time, facts, find).iter().for_each(|ended| ended.apply(living));
+    }
+}
+
+/// What stands at a position, if it can be read.
+pub(in crate::ledger) fn find_entry(connection: &Connection, segments: Segments, position: Position) -> Option<Entry> {
+    let bytes = rows::find(connection, segments, position).ok().flatten()?;
+    codec::decode(position, &bytes).ok()
+}
+
+/// Where the ledger ends, if head, frontier and entries agree on it.
+fn tip(connection: &Connection, segments: Segments) -> Result<Tip, OpenError> {
+    let Some(head) = rows::head(connection)? else { return Ok(Tip::default()) };
+    let tip = head.tip().map_err(|problem| OpenError::Damaged(format!("the head of the ledger cannot be right: {problem}")))?;
+    let last = rows::last(connection, segments, head.position)?;
+    if last == Some(head.position) {
+        return Ok(tip);
+    }
+    let last = last.unwrap_or_default();
+    Err(OpenError::Damaged(format!("the head is at {} and the last entry near it is {last}", head.position)))
+}
+
+/// Facts made of the entries that are kept, and which of these could not be read.
+#[derive(Debug, Default)]
+pub(in crate::ledger) struct FromKept {
+    pub(in crate::ledger) facts: Facts,
+    pub(in crate::ledger) unreadable: Vec<Unreadable>,
+}
+
+/// Applies what is kept, in order. Where a kept copy cannot be read, the entry itself is taken; where
+/// that cannot be read either, the worst is assumed.
+pub(in crate::ledger) fn facts(connection: &Connection, segments: Segments, tip: &Tip) -> rusqlite::Result<FromKept> {
+    let mut made = FromKept::default();
+    let mut applied = Position::ZERO;
+    for kept in current::all(connection)? {
+        if kept.position == applied {
+            continue;
+        }
+        match codec::decode(kept.position, &kept.bytes) {
+            Ok(entry) => {
+                made.facts.apply(&entry);
+                applied = kept.position;
+            }
+            Err(unreadable) => {
+                let instead = find_entry(connection, segments, kept.position);
+                let instead = instead.or_else(|| compact::assumed(kept.slot?, kept.position, tip.latest_expiry));
+                instead.into_iter().for_each(|entry| made.facts.apply(&entry));
+                if made.unreadable.last() != Some(&unreadable) {
+                    made.unreadable.push(unreadable);
+                }
+            }
+        }
+    }
+    Ok(made)
+}

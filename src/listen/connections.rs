@@ -1,0 +1,90 @@
+//! The connections that are open, so that those of a peer who is no longer welcome can be closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
+
+/// The open connections of one listener. Clones share them.
+#[derive(Debug)]
+pub(crate) struct Connections<P>(Arc<Table<P>>);
+
+#[derive(Debug)]
+struct Table<P> {
+    open: DashMap<u64, (P, CancellationToken)>,
+    next: AtomicU64,
+}
+
+/// One open connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Open<P> {
+    table: Arc<Table<P>>,
+    id: u64,
+    close: CancellationToken,
+}
+
+impl<P> Connections<P> {
+    /// Enters a connection.
+    pub(super) fn open(&self, peer: P) -> Open<P> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let close = CancellationToken::new();
+        self.0.open.insert(id, (peer, close.clone()));
+        Open { table: Arc::clone(&self.0), id, close }
+    }
+
+    /// Asks the connections of such peers to end, and says how many there are.
+    ///
+    /// A connection that is made later is not affected: whatever decides here decides on every
+    /// call as well.
+    pub(crate) fn close_where(&self, mut unwelcome: impl FnMut(&P) -> bool) -> usize {
+        let closed = self.0.open.iter().filter(|open| unwelcome(&open.value().0));
+        closed.map(|open| open.value().1.cancel()).count()
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.0.open.len()
+    }
+}
+
+impl<P> Open<P> {
+    /// Returns when the peer is no longer welcome.
+    pub(super) async fn unwelcome(&self) {
+        self.close.cancelled().await;
+    }
+}
+
+impl<P> Drop for Open<P> {
+    fn drop(&mut self) {
+        self.table.open.remove(&self.id);
+    }
+}
+
+impl<P> Clone for Connections<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P> Default for Connections<P> {
+    fn default() -> Self {
+        Self(Arc::new(Table { open: DashMap::new(), next: AtomicU64::new(0) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn exactly_the_connections_of_such_peers_are_asked_to_end() {
+        let connections = Connections::default();
+        let (one, other) = (connections.open("one"), connections.open("other"));
+        assert_eq!(connections.close_where(|peer| *peer == "one"), 1);
+        one.unwelcome().await;
+        assert!(!other.close.is_cancelled());
+        drop(one);
+        assert_eq!((connections.len(), connections.close_where(|_| true)), (1, 1));
+    }
+}

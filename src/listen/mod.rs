@@ -1,0 +1,215 @@
+//! The accept loop that every listener runs: bounds on handshakes, connections and streams, the
+//! peer of each connection at each of its requests, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::ambient::Clock;
+
+mod connections;
+mod meters;
+#[cfg(test)]
+pub(crate) mod pki;
+mod tls;
+
+pub(crate) use connections::Connections;
+pub(crate) use meters::Meters;
+pub(crate) use tls::{Alpn, Identity, Tls, TlsError, server_config};
+
+/// How long calls under way may take to finish on a connection whose peer is no longer welcome.
+/// Each new call is refused by itself, so this only lets an answer out.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How long to wait after `accept` failed, as it does when no file descriptor is left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What one listener bears. What comes beyond it waits in the backlog of the operating system.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Handshakes under way; 1,024 by default.
+    pub(crate) handshakes: usize,
+    /// How long one handshake may take; 10 s by default.
+    pub(crate) handshake: Duration,
+    /// Connections; 16,384 by default.
+    pub(crate) connections: usize,
+    /// Requests under way on one HTTP/2 connection; 256 by default.
+    pub(crate) streams: u32,
+    /// Bytes of the headers of one request, as HTTP/2 counts them; 16 KiB by default.
+    pub(crate) header_list: u32,
+    /// Streams reset by the peer before they were accepted (CVE-2023-44487), and streams reset
+    /// here for errors of the peer (CVE-2025-8671), until a connection is closed; 64 by default.
+    pub(crate) resets: usize,
+    /// When a connection is asked to end, though it be in use; never by default.
+    pub(crate) longest_connection: Option<Duration>,
+    /// How long requests under way may take to finish at shutdown; 30 s by default.
+    pub(crate) drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes: 1024,
+            handshake: Duration::from_secs(10),
+            connections: 16_384,
+            streams: 256,
+            header_list: 16 << 10,
+            resets: 64,
+            longest_connection: None,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a listener comes from a TCP connection to a stream of requests and a known peer.
+pub(crate) trait Admit: Send + Sync + 'static {
+    /// What requests are read from.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Who is at the other end; every request carries it as an extension.
+    type Peer: Clone + Send + Sync + 'static;
+
+    /// Does the handshake. An error ends the connection.
+    fn admit(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
+}
+
+/// What a listener serves, to whom, and within which limits.
+pub(crate) struct Server<A: Admit> {
+    /// The handshake.
+    pub(crate) admit: A,
+    /// What answers requests.
+    pub(crate) router: Router,
+    /// The limits.
+    pub(crate) limits: Limits,
+    /// The open connections; shared with whoever may close them.
+    pub(crate) connections: Connections<A::Peer>,
+    /// What is counted.
+    pub(crate) meters: Meters,
+    /// By which connections grow old.
+    pub(crate) clock: Clock,
+}
+
+/// Serves connections until `shutdown`, then lets requests under way finish, and returns when the
+/// last connection is closed.
+pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, shutdown: CancellationToken) {
+    let server = Arc::new(server);
+    let handshakes = Arc::new(Semaphore::new(server.limits.handshakes));
+    let connections = Arc::new(Semaphore::new(server.limits.connections));
+    let tasks = TaskTracker::new();
+    loop {
+        let next = async {
+            let permits = (Arc::clone(&connections).acquire_owned().await, Arc::clone(&handshakes).acquire_owned().await);
+            (permits, listener.accept().await)
+        };
+        let ((connection, handshake), accepted) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((tcp, _)) => {
+                let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+                tasks.spawn(async move {
+                    let _connection = connection;
+                    let admitted = tokio::select! {
+                        () = shutdown.cancelled() => None,
+                        admitted = server.admit(tcp) => admitted,
+                    };
+                    drop(handshake);
+                    if let Some((stream, peer)) = admitted {
+                        server.converse(stream, peer, shutdown).await;
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                let again = server.clock.now().plus(ACCEPT_AGAIN);
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = server.clock.sleep_until(again) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+impl<A: Admit> Server<A> {
+    async fn admit(&self, tcp: TcpStream) -> Option<(A::Stream, A::Peer)> {
+        let from = tcp.peer_addr().ok();
+        // Without it small answers wait for an acknowledgement.
+        let handshake = async {
+            tcp.set_nodelay(true)?;
+            self.admit.admit(tcp).await
+        };
+        let error = match timeout(self.limits.handshake, handshake).await {
+            Ok(Ok(admitted)) => return Some(admitted),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"),
+        };
+        self.meters.refused.inc();
+        tracing::info!(?from, %error, "a connection was refused");
+        None
+    }
+
+    /// Answers the requests of one connection until it ends or is to end.
+    async fn converse(&self, stream: A::Stream, peer: A::Peer, shutdown: CancellationToken) {
+        let open = self.connections.open(peer.clone());
+        self.meters.accepted.inc();
+        let router = self.router.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            router.clone().call(request)
+        });
+        let builder = self.builder();
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let aged = async {
+            match self.limits.longest_connection {
+                Some(age) => self.clock.sleep_until(self.clock.now().plus(age)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let patience = tokio::select! {
+            // How it ended is the peer's affair; each request was answered by itself.
+            _ended = connection.as_mut() => return,
+            () = open.unwelcome() => CLOSING,
+            () = shutdown.cancelled() => self.limits.drain,
+            () = aged => self.limits.drain,
+        };
+        connection.as_mut().graceful_shutdown();
+        let _ended_or_dropped = timeout(patience, connection).await;
+    }
+
+    fn builder(&self) -> Builder<TokioExecutor> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.handshake).max_buf_size(64 << 10);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(self.limits.header_list)
+            .max_pending_accept_reset_streams(self.limits.resets)
+            .max_local_error_reset_streams(self.limits.resets);
+        builder
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! What is done, and to what, in the words of the policies.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{CredentialId, CredentialKind, Downstream, Issued, KnownTask, Position, Subjects, Task};
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $action:ident),+ $(,)?) => {
+        /// What a call does. Each is an action of the schema.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action { $($(#[$doc])* $action),+ }
+
+        impl Action {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$action),+];
+
+            /// The name of the action in policies and in entries.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$action => stringify!($action)),+ }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Get an access token or a JWT-SVID.
+    IssueToken,
+    /// Get a certificate.
+    IssueCertificate,
+    /// Open a task.
+    OpenTask,
+    /// Close a task.
+    CloseTask,
+    /// Look at a task, at those of an owner, or at all.
+    ReadTask,
+    /// Look at one credential.
+    ReadCredential,
+    /// Look at one owner, or at all.
+    ReadOwner,
+    /// Count what a revocation of an owner would end.
+    PreviewRevocation,
+    /// End everything of an owner.
+    RevokeOwner,
+    /// Open an owner to issuing again.
+    ReinstateOwner,
+    /// End everything of a workload.
+    RevokeWorkload,
+    /// Open a workload to issuing again.
+    ReinstateWorkload,
+    /// End everything in an environment.
+    RevokeEnvironment,
+    /// Open an environment to issuing again.
+    ReinstateEnvironment,
+    /// End everything of a task, with a reason.
+    RevokeTask,
+    /// End one credential, and what was obtained through it.
+    RevokeCredential,
+    /// Follow the signed list.
+    ReadList,
+    /// Export or compare the registry.
+    ReadRegistry,
+    /// Change the registry.
+    ApplyRegistry,
+    /// Read entries of the ledger.
+    ReadLedger,
+    /// Validate a policy text.
+    CheckPolicy,
+    /// Change the policy text.
+    ApplyPolicy,
+}
+
+impl Action {
+    /// Whether a workload must be open to do it. Following the list needs an identity, not a
+    /// standing: who is cut off from it would go on trusting what is dead.
+    pub(super) const fn needs_standing(self) -> bool {
+        !matches!(self, Self::ReadList)
+    }
+}
+
+impl Action {
+    /// Whether it only looks.
+    pub const fn is_read(self) -> bool {
+        matches!(
+            self,
+            Self::ReadTask | Self::ReadCredential | Self::ReadOwner | Self::PreviewRevocation | Self::ReadRegistry | Self::ReadLedger
+        )
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What it is done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A service that a token is for.
+    Downstream(Arc<Downstream>),
+    /// An environment, by number.
+    Environment(Position),
+    /// An owner, by number.
+    Owner(Position),
+    /// A workload, by number.
+    Workload(Position),
+    /// A task.
+    Task {
+        /// Its number; absent if it is about to be opened.
+        number: Option<Position>,
+        /// How it was or would be opened.
+        record: Arc<Task>,
+    },
+    /// A credential.
+    Credential {
+        /// Its id.
+        id: CredentialId,
+        /// What it is.
+        kind: CredentialKind,
+        /// What it stands on.
+        subjects: Subjects,
+    },
+    /// The broker as a whole.
+    System,
+}
+
+impl Resource {
+    /// A task that would be opened.
+    pub fn new_task(record: Task) -> Self {
+        Self::Task { number: None, record: Arc::new(record) }
+    }
+
+    /// The credential issued at `position`.
+    pub fn credential(position: Position, issued: &Issued) -> Self {
+        Self::Credential { id: CredentialId::new(position, issued.nonce), kind: issued.kind, subjects: issued.subjects }
+    }
+}
+
+impl Resource {
+    /// The number of the subject, if it is one that has a number in the ledger.
+    pub fn number(&self) -> Option<Position> {
+        match self {
+            Self::Environment(number) | Self::Owner(number) | Self::Workload(number) => Some(*number),
+            Self::Task { number, .. } => *number,
+            Self::Credential { id, .. } => Some(id.position()),
+            Self::Downstream(_) | Self::System => None,
+        }
+    }
+}
+
+impl From<&KnownTask> for Resource {
+    fn from(task: &KnownTask) -> Self {
+        Self::Task { number: Some(task.number), record: Arc::clone(&task.record) }
+    }
+}

@@ -1,0 +1,48 @@
+//! Who the caller is to the broker.
+
+use std::collections::BTreeSet;
+
+use super::Caller;
+use crate::model::{Facts, Position, SpiffeId};
+
+/// What an identity counts as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The configuration lists it.
+    Administrator(SpiffeId),
+    /// A workload by its number, registered or once registered.
+    Workload(Position),
+    /// A downstream names it as its verifier.
+    Verifier(SpiffeId),
+    /// In no record.
+    Unknown,
+}
+
+impl Role {
+    /// The role of a caller: the first that fits, in the order of the variants.
+    ///
+    /// A workload that is closed is still that workload, so that it is refused with the right reason.
+    pub fn of(caller: &Caller, administrators: &BTreeSet<SpiffeId>, facts: &Facts) -> Self {
+        let id = &caller.spiffe_id;
+        if administrators.contains(id) {
+            return Self::Administrator(id.clone());
+        }
+        if let Some(workload) = facts.workload(id) {
+            return Self::Workload(workload.number);
+        }
+        if facts.downstreams().any(|downstream| downstream.record.verifier.as_ref() == Some(id)) {
+            return Self::Verifier(id.clone());
+        }
+        Self::Unknown
+    }
+
+    /// The word for it, stable.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Administrator(_) => "administrator",
+            Self::Workload(_) => "workload",
+            Self::Verifier(_) => "verifier",
+            Self::Unknown => "unknown",
+        }
+    }
+}
