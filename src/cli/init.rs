@@ -206,8 +206,7 @@ mod tests {
     #[test]
     fn every_default_policy_is_in_the_program() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        let names: BTreeSet<String> =
-            files::read_policies(&folder).expect("there").into_iter().map(|(name, _)| name.to_string()).collect();
+        let names: BTreeSet<String> = files::read_policies(&folder).expect("there").into_iter().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, DEFAULT_PACK.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 }
