@@ -12,6 +12,7 @@ use crate::app::config::{files, keys_dir};
 use crate::keys::Material;
 use crate::keys::identity::IdentityCa;
 use crate::model::{SpiffeId, Timestamp, TrustDomain};
+use crate::policy::DEFAULT_PACK;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
