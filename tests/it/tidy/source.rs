@@ -36,7 +36,7 @@ impl Source {
             return 1;
         }
         let lines: Vec<&str> = self.code.lines().map(str::trim).collect();
-        let begins = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{');
+        let begins = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].contains('{');
         lines.windows(2).position(begins).unwrap_or(lines.len()) + 1
     }
 }
