@@ -12,12 +12,11 @@ use tokio::sync::watch;
 use crate::ambient::Clock;
 use crate::formats::checkpoint::Checkpoint;
 use crate::formats::jwk::Ed25519;
+use crate::formats::keyset::Keys;
 use crate::formats::list::List;
 use crate::keys::Keyring;
 use crate::ledger::Ledger;
 use crate::model::{Cut, Position, Timestamp};
-
-mod keys;
 
 /// How many published points a delta can start from.
 const POINTS: usize = 1024;
@@ -178,6 +177,27 @@ impl Publisher {
         let key = &self.keyring.checkpoint;
         let public = Ed25519::from_spki(key.public_key()).ok_or_else(|| PublishError::Sign("not an Ed25519 key".to_owned()))?;
         checkpoint.encode(&public, |text| key.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
+    }
+
+    /// The keys to verify with: those that are active, and neither cut nor ended.
+    ///
+    /// # Errors
+    /// If the ledger is not open.
+    pub fn keys(&self) -> Result<Keys, PublishError> {
+        let now = self.clock.now();
+        let facts = self.ledger.facts();
+        let trust_domain = facts.trust_domain().ok_or(PublishError::NoEpoch)?.clone();
+        let ended = |not_after: Option<Timestamp>| not_after.is_some_and(|end| end < now);
+        let good = facts.keys().filter(|(number, key)| facts.cuts().get(*number).is_none() && !ended(key.not_after));
+        let keys = good.map(|(number, key)| (number, key.as_ref().clone())).collect();
+        Ok(Keys { trust_domain, issuer: self.settings.issuer.clone(), keys })
+    }
+
+    /// The last entry that changed which keys there are: never goes back.
+    pub fn keys_changed(&self) -> Position {
+        let facts = self.ledger.facts();
+        let touched = facts.keys().map(|(number, _)| facts.cuts().get(number).map_or(number, |cut| cut.position.max(number)));
+        touched.max().unwrap_or(Position::ZERO)
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.
