@@ -1,7 +1,10 @@
 //! The application: configuration, log lines, and the composition of a broker.
 
 pub mod config;
+mod metrics;
 mod serve;
+mod server_identity;
 pub mod telemetry;
+mod upkeep;
 
 pub use serve::{Addresses, ServeError, serve};

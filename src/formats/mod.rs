@@ -10,3 +10,6 @@ pub mod jws;
 pub mod keyset;
 pub mod list;
 pub mod svid;
+
+#[cfg(test)]
+mod golden;

@@ -13,8 +13,11 @@ use tokio::sync::watch;
 use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
 use crate::policy::Grant;
 
+mod audit;
 mod codec;
 mod compact;
+#[cfg(test)]
+mod contract;
 mod counters;
 mod recorded;
 #[cfg(test)]
@@ -22,9 +25,12 @@ mod samples;
 mod sqlite;
 mod tip;
 mod tree;
+mod verify;
 
+pub use audit::Problem;
 pub use recorded::Recorded;
 pub use sqlite::{OpenError, Options, Place, SqliteLedger, Stats};
+pub use verify::{Offline, Report};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

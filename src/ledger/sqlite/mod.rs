@@ -25,6 +25,8 @@ pub(super) mod rows;
 pub(super) mod start;
 mod stats;
 pub(super) mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use stats::Stats;

@@ -81,7 +81,7 @@ fn replay(living: &mut Living, entry: &Entry, facts: &Facts, connection: &Connec
 }
 
 /// What stands at a position, if it can be read.
-pub(super) fn find_entry(connection: &Connection, segments: Segments, position: Position) -> Option<Entry> {
+pub(in crate::ledger) fn find_entry(connection: &Connection, segments: Segments, position: Position) -> Option<Entry> {
     let bytes = rows::find(connection, segments, position).ok().flatten()?;
     codec::decode(position, &bytes).ok()
 }

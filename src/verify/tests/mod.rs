@@ -14,6 +14,7 @@ use crate::formats::list::List;
 use crate::model::{CredentialId, Cut, Cuts, Epoch, KeyPurpose, PublicKey, Reason, Subjects};
 
 mod certificate;
+mod golden;
 mod lists;
 mod token;
 
