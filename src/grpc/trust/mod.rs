@@ -111,11 +111,6 @@ impl TrustBundles {
         self.0.entry(domain.clone()).or_default().push(authority);
         Ok(())
     }
-
-    /// The domains that somebody vouches for.
-    pub(crate) fn domains(&self) -> impl Iterator<Item = &TrustDomain> {
-        self.0.keys()
-    }
 }
 
 /// An issuing key of this broker.
