@@ -96,7 +96,7 @@ pub struct Server {
 
 impl Server {
     /// Starts it.
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
