@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use curfew::client::{Config, api};
 
 use crate::floor::signing_request_der;
-use crate::harness::{AUDIENCE, Broker};
-use crate::load::{Call, Target};
+use crate::harness::Broker;
+use crate::load::{Call, Target, token_request};
 use crate::process::Process;
 
 /// A running broker and who calls it.
@@ -16,17 +16,6 @@ pub struct Subject {
     process: Process,
     caller: Config,
     signing_request: Vec<u8>,
-}
-
-/// The token that is asked for.
-pub fn token_request() -> api::IssueTokenRequest {
-    api::IssueTokenRequest {
-        kind: api::CredentialKind::AccessToken.into(),
-        environment: "production".to_owned(),
-        audience: AUDIENCE.to_owned(),
-        scopes: vec!["entries:read".to_owned()],
-        ..api::IssueTokenRequest::default()
-    }
 }
 
 impl Subject {
