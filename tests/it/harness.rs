@@ -270,6 +270,7 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 
 /// Looks again until `seen` answers something, for at most `patience`.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "another process is waited for, and it has its own clock")]
 pub(crate) fn eventually<T>(patience: Duration, mut seen: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -277,7 +278,7 @@ pub(crate) fn eventually<T>(patience: Duration, mut seen: impl FnMut() -> Option
             return answer;
         }
         assert!(began.elapsed() < patience, "not seen within {patience:?}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 
