@@ -161,6 +161,11 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// Whether `path` is a folder.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
 /// Makes a folder, for its owner alone (mode 0700), with those above it; an existing one stays as it is.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::ledger::{Offline, Report};
 use crate::model::{Facts, KeyPurpose};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// The ledger's file.
     file: PathBuf,
     /// A signed checkpoint from before or from elsewhere, that the ledger has to agree with.
