@@ -70,7 +70,9 @@ def lint(certificate):
     """The codes of pkilint's findings, warnings and worse."""
     program = Path(sys.executable).parent / "lint_pkix_cert"
     command = [program, "lint", "--severity", "WARNING", "--format", "JSON", certificate]
-    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
+    assert printed, f"pkilint cannot read {certificate.name}"
+    found = json.loads(printed)
     codes = {finding["code"] for result in found["results"] for finding in result["finding_descriptions"]}
     print(f"pkilint on {certificate.name}: {sorted(codes) or 'nothing'}")
     return codes

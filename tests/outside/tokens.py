@@ -25,7 +25,7 @@ def main():
         key = keys[header["kid"]]
 
         def check(token=token, key=key, **options):
-            required = {"require": ["iss", "sub", "aud", "iat", "exp", "jti"]}
+            required = {"require": ["iss", "sub", "aud", "iat", "exp", "jti"], "verify_iat": "leeway" not in options}
             given = {"algorithms": ["ES256"], "audience": AUDIENCE, "issuer": bundle.issuer, "options": required, **options}
             return jwt.decode(token, key, **given)
 

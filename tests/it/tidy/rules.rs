@@ -137,7 +137,7 @@ pub(super) fn takes_time_and_chance_as_arguments(source: &Source) -> Breaches {
 
 const ENVIRONMENT_AND_FILES: Allowed = &[
     ("src/app/config", "the one reader of configuration"),
-    ("src/ledger/sqlite/", "the file of the ledger"),
+    ("src/ledger/", "the file of the ledger, and its lock"),
     ("build.rs", "cargo says where to write by the environment"),
     ("tests/", "tests/run says by the environment where its tools are"),
     ("benches/", "they make their own folders"),
