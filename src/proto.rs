@@ -3,12 +3,19 @@
 
 /// The API, package `curfew.v1`.
 pub mod api {
-    #![expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     tonic::include_proto!("curfew.v1");
 }
 
 /// The bytes of the ledger, package `curfew.ledger.v1`.
 pub mod entry {
+    #![expect(clippy::module_inception, reason = "generated")]
     tonic::include_proto!("curfew.ledger.v1");
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
 
 use crate::ambient::Clock;
 use crate::formats::checkpoint::Checkpoint;
@@ -75,24 +74,17 @@ pub struct Publisher {
     clock: Clock,
     snapshot: ArcSwapOption<Publication>,
     current: Mutex<Current>,
-    published: watch::Sender<Position>,
 }
 
 impl Publisher {
     /// A publisher of what the ledger says; nothing is published yet.
     pub fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
-        let (published, _) = watch::channel(Position::ZERO);
-        Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default(), published }
+        Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default() }
     }
 
     /// The whole list, as last published.
     pub fn current(&self) -> Option<Arc<Publication>> {
         self.snapshot.load_full()
-    }
-
-    /// The position that the last published list covers, and each next one.
-    pub fn watch(&self) -> watch::Receiver<Position> {
-        self.published.subscribe()
     }
 
     /// What came after `since`, if that is a point at which a list was published not long ago; else
@@ -155,8 +147,6 @@ impl Publisher {
             current.points.pop_front();
         }
         self.snapshot.store(Some(Arc::clone(&snapshot)));
-        drop(current);
-        self.published.send_replace(head.position);
         Ok(snapshot)
     }
 

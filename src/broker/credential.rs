@@ -113,20 +113,16 @@ impl Broker {
     async fn first_of(&self, lineage: Position) -> Result<(Position, Issued), Error> {
         let not_found = || Error::from(Refusal::not_found("certificate at position", lineage));
         let stored = self.ledger.find(lineage).await?.ok_or_else(not_found)?;
-        match stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?.event {
-            Event::CredentialIssued(issued) => Ok((lineage, *issued)),
-            _ => Err(not_found()),
-        }
+        let entry = stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?;
+        entry.event.issued().map(|issued| (lineage, issued)).ok_or_else(not_found)
     }
 
     /// The issuance with exactly this id: a position alone opens nothing.
     async fn issued(&self, id: CredentialId) -> Result<Issued, Error> {
         let not_found = || Error::from(Refusal::not_found("credential", id));
         let stored = self.ledger.find(id.position()).await?.ok_or_else(not_found)?;
-        match stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?.event {
-            Event::CredentialIssued(issued) if issued.nonce == id.nonce() => Ok(*issued),
-            _ => Err(not_found()),
-        }
+        let entry = stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?;
+        entry.event.issued().filter(|issued| issued.nonce == id.nonce()).ok_or_else(not_found)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading the ledger.
 
 use super::{Broker, Error, describe};
-use crate::ledger::{Head, Stored};
+use crate::ledger::Stored;
 use crate::model::{Entry, Position};
 use crate::policy::{Action, Caller, Resource};
 
@@ -32,15 +32,6 @@ impl Broker {
             Err(unreadable) => LedgerRow { position, bytes, summary: unreadable.to_string(), entry: None },
         };
         Ok(stored.into_iter().map(row).collect())
-    }
-
-    /// The committed end of the ledger.
-    ///
-    /// # Errors
-    /// `Denied` by policy.
-    pub async fn head(&self, caller: &Caller) -> Result<Head, Error> {
-        self.authorise(caller, Action::ReadList, |_, _| Ok(Resource::System)).await?;
-        Ok(self.ledger.head())
     }
 
     /// Whether the caller may have the revocation list.

@@ -31,17 +31,15 @@ mod task;
 mod whoami;
 
 pub use census::NamedCensus;
-pub use credential::{CredentialStory, Death};
+pub use credential::CredentialStory;
 pub use error::Error;
 pub use inspect::LedgerRow;
 pub use issue::{CertificateRequest, Issuance, TokenRequest};
-pub use open::OpenError;
 pub use owner::OwnerStory;
-pub use policy::PolicyInForce;
 pub use registry::{ClosedRecord, Exported};
-pub use revoke::{Limits, Reinstated, Revoked, Target, Withdrawal};
+pub use revoke::{Limits, Revoked, Target, Withdrawal};
 pub use task::{Opening, TaskStory};
-pub use whoami::{Allowance, WhoAmI};
+pub use whoami::Allowance;
 
 /// The broker.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! Before the first call: keys and policy are entries, and the broker has a certificate of its own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Broker, Error, Issuance};
@@ -72,10 +71,5 @@ impl Broker {
         let grant = Grant::own_certificate(ask, &self.ledger.facts(), self.clock.now())?;
         let recorded = self.ledger.record(grant, self.entropy.bytes()?).await?;
         Ok((self.minter.server_certificate(&recorded, request, names)?, Issuance::of(&recorded)))
-    }
-
-    /// The keys that this broker signs with.
-    pub fn keyring(&self) -> &Arc<crate::keys::Keyring> {
-        &self.keyring
     }
 }

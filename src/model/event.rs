@@ -162,6 +162,11 @@ impl CutMade {
 }
 
 impl Event {
+    /// What was issued, if it is an issuance.
+    pub fn issued(self) -> Option<Issued> {
+        if let Self::CredentialIssued(issued) = self { Some(*issued) } else { None }
+    }
+
     /// The word for it in listings, stable.
     pub const fn name(&self) -> &'static str {
         match self {

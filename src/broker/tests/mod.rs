@@ -7,7 +7,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
-use crate::directory::Document;
 use crate::formats::binding;
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
@@ -115,7 +114,7 @@ impl World {
             request_id: None,
         };
         let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
-        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring().issuer.key.number };
+        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring.issuer.key.number };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
 
