@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{START, World, administrator, caller, denied};
+use crate::broker::TokenRequest;
 use crate::model::{Bound, DenialCode, Event, Timestamp};
 use crate::policy::Caller;
 
@@ -15,6 +16,15 @@ async fn every_credential_has_its_row_before_it_exists() {
     assert_eq!(issued.nonce, token.id.nonce());
     assert!(!issued.policies.is_empty(), "it names the policies that allowed it");
     assert_eq!(issued.policy_hash, world.broker.ledger().facts().policy().unwrap().1.hash, "and their version");
+}
+
+#[tokio::test]
+async fn what_the_caller_calls_the_request_stands_in_its_row() {
+    let world = World::new().await;
+    let ask = TokenRequest { request_id: Some("build 17".to_owned()), ..World::ask("production", None) };
+    let (_, issuance) = world.broker.issue_token(&caller("/payments/api"), ask).await.unwrap();
+    let stored = world.broker.ledger().find(issuance.position).await.unwrap().expect("a row");
+    assert_eq!(stored.entry.unwrap().request_id.as_deref(), Some("build 17"));
 }
 
 #[tokio::test]

@@ -82,7 +82,13 @@ impl World {
 
     /// A token for the ledger service.
     pub(super) async fn token_in(&self, caller: &Caller, environment: &str, task: Option<Position>) -> Result<Issuance, Error> {
-        let ask = TokenRequest {
+        let ask = Self::ask(environment, task);
+        self.broker.issue_token(caller, ask).await.map(|(_, issuance)| issuance)
+    }
+
+    /// How a token is asked for.
+    pub(super) fn ask(environment: &str, task: Option<Position>) -> TokenRequest {
+        TokenRequest {
             kind: CredentialKind::AccessToken,
             environment: environment.parse().unwrap(),
             audience: "https://ledger.example.org".parse().unwrap(),
@@ -92,8 +98,7 @@ impl World {
             bearer: false,
             purpose: None,
             request_id: None,
-        };
-        self.broker.issue_token(caller, ask).await.map(|(_, issuance)| issuance)
+        }
     }
 
     /// A certificate, and the caller that uses it.

@@ -8,7 +8,8 @@
 use prost::Message;
 
 use super::Unreadable;
-use crate::model::{Entry, Issued, Position, Timestamp};
+use crate::model::{Entry, Position, Timestamp};
+use crate::policy::Grant;
 use crate::proto::entry as wire;
 
 mod decode;
@@ -31,10 +32,16 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
 
 /// The bytes of an issuance: what [`encode`] makes of its entry, without the copy that an
 /// [`Entry`] would need.
-pub(super) fn encode_issuance(position: Position, time: Timestamp, issued: &Issued, nonce: [u8; 8]) -> Vec<u8> {
-    let issued = wire::CredentialIssued { nonce: nonce.to_vec(), ..encode::issued(issued) };
-    let event = Some(wire::entry::Event::CredentialIssued(issued));
-    wire::Entry { position: position.get(), time_ms: time.millis(), event, ..wire::Entry::default() }.encode_to_vec()
+pub(super) fn encode_issuance(position: Position, time: Timestamp, grant: &Grant, nonce: [u8; 8]) -> Vec<u8> {
+    let issued = wire::CredentialIssued { nonce: nonce.to_vec(), ..encode::issued(grant.issued()) };
+    let entry = wire::Entry {
+        position: position.get(),
+        time_ms: time.millis(),
+        actor: String::new(),
+        request_id: grant.request_id().unwrap_or_default().to_owned(),
+        event: Some(wire::entry::Event::CredentialIssued(issued)),
+    };
+    entry.encode_to_vec()
 }
 
 /// What the bytes at `position` say.

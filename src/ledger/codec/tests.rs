@@ -9,8 +9,8 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event};
 use crate::model::{
-    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, KeyPurpose, Note, Owner, OwnerKind,
-    PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, Issued, KeyPurpose, Note, Owner,
+    OwnerKind, PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -52,8 +52,11 @@ fn an_issuance_has_the_same_bytes_on_its_short_way() {
     };
     let event = Event::CredentialIssued(issued.clone());
     let entry = Entry { position: at(300), time: NOW, actor: None, request_id: None, event };
+    let nonce = issued.nonce;
     let other_nonce = Issued { nonce: [0; 8], ..*issued };
-    assert_eq!(encode_issuance(at(300), NOW, &other_nonce, issued.nonce), encode(&entry));
+    let workload = "spiffe://example.org/payments/api".parse().expect("an ID");
+    let grant = Grant::for_test(other_nonce, workload, "production".parse().expect("a name"), at(299));
+    assert_eq!(encode_issuance(at(300), NOW, &grant, nonce), encode(&entry));
 }
 
 fn unreadable(bytes: &[u8]) -> String {

@@ -114,7 +114,7 @@ impl Writer {
         let mut rows = Vec::with_capacity(issuances.len());
         for issuance in &issuances {
             let issued = issuance.grant.issued();
-            let bytes = codec::encode_issuance(tip.position().next(), time, issued, issuance.nonce);
+            let bytes = codec::encode_issuance(tip.position().next(), time, &issuance.grant, issuance.nonce);
             tip.append_issuance(time, issued.expires_at, &bytes);
             rows.push(bytes);
         }
