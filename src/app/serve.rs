@@ -1,8 +1,30 @@
 //! The composition: a configuration becomes a running broker.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::config::{Config, ConfigError};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+
+use super::config::Config;
+use super::error::ServeError;
+use super::server_identity::{Making, ServerIdentity};
+use super::upkeep::Upkeep;
+use super::{metrics, upkeep};
+use crate::ambient::{Clock, Entropy};
+use crate::broker::{self, Broker};
+use crate::formats::checkpoint;
+use crate::grpc::{self, CallMeters, ClientVerifier, Issuer, MutualTls, Peer, Trust};
+use crate::http::{self, Admin, Https, Plain};
+use crate::keys::{Keyring, Material};
+use crate::ledger::{Ledger, Options, Place, SqliteLedger};
+use crate::listen::{self, Connections, Limits, Meters, Server};
+use crate::model::Epoch;
+use crate::publish::{self, Publisher};
 
 /// Where a broker listens, as bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +37,154 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Why a broker did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The configuration, or a file that it names.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Anything else that is the operator's to mend, in words.
-    #[error("{0}")]
-    Start(String),
+/// A broker that is open, and what goes with it.
+struct Opened {
+    ledger: Arc<SqliteLedger>,
+    broker: Arc<Broker>,
+    publisher: Arc<Publisher>,
+    keyring: Arc<Keyring>,
+}
+
+/// The listeners, bound.
+struct Doors {
+    grpc: TcpListener,
+    public: TcpListener,
+    admin: TcpListener,
 }
 
 /// Runs a broker until it is told to stop (SIGTERM or SIGINT), then drains and closes it. `ready`
 /// is called once, when all listeners are bound and the ledger can commit.
 ///
 /// # Errors
-/// If it cannot start, or the ledger cannot be closed.
+/// If it cannot start.
 pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(), ServeError> {
-    let (_, _) = (config, ready);
-    std::future::ready(Err(ServeError::Start("this build has no broker".to_owned()))).await
+    let mut signals = upkeep::Signals::install().map_err(ServeError::start)?;
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let doors = Doors::bind(&config).await?;
+    let addresses = doors.addresses()?;
+    let opened = open(&config, &clock, &entropy).await?;
+    // Before anybody is let in: what was cut before the start is published.
+    opened.publisher.publish().map_err(ServeError::start)?;
+
+    let issuer = Issuer { number: opened.keyring.issuer.key.number, certificate: opened.keyring.issuer.certificate.clone() };
+    let trust = Trust::new(config.trust_domain().clone(), &[issuer], upkeep::bundles(&config)?).map_err(ServeError::start)?;
+    let trust = Arc::new(trust);
+    let making = Making {
+        config: config.clone(),
+        broker: Arc::clone(&opened.broker),
+        clock: clock.clone(),
+        clients: Arc::new(ClientVerifier(Arc::clone(&trust))),
+    };
+    let identity = ServerIdentity::obtain(making).await?;
+
+    let stop = CancellationToken::new();
+    let mut registry = Registry::with_prefix("curfew");
+    let calls = CallMeters::default();
+    calls.register(registry.sub_registry_with_prefix("grpc"));
+    let parts = grpc::Parts {
+        broker: Arc::clone(&opened.broker),
+        publisher: Arc::clone(&opened.publisher),
+        entropy: entropy.clone(),
+        meters: calls,
+    };
+    let (router, health) = grpc::router(parts).map_err(ServeError::start)?;
+    let connections: Connections<Peer> = Connections::default();
+    let meters = Meters::default();
+    meters.register(&connections, registry.sub_registry_with_prefix("grpc"));
+    let listeners = TaskTracker::new();
+    let mutual_tls = MutualTls { tls: identity.mutual.clone(), trust: Arc::clone(&trust) };
+    let server =
+        Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
+    listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));
+
+    let public = server_of(Https(identity.plain.clone()), http::public(Arc::clone(&opened.publisher)), &clock);
+    public.meters.register(&public.connections, registry.sub_registry_with_prefix("public"));
+    listeners.spawn(listen::serve(doors.public, public, stop.clone()));
+
+    let faults = metrics::register(&mut registry, &opened.ledger, &opened.broker, &opened.publisher);
+    let admin = Admin { ledger: Arc::clone(&opened.ledger) as Arc<dyn Ledger>, publisher: Arc::clone(&opened.publisher), registry };
+    // The admin listener goes last, so that it can say how the others end.
+    let stop_admin = CancellationToken::new();
+    let admin_task = tokio::spawn(listen::serve(doors.admin, server_of(Plain, http::admin(admin), &clock), stop_admin.clone()));
+
+    let upkeep = Upkeep { config, broker: opened.broker, publisher: opened.publisher, trust, connections, clock, faults };
+    let upkeep = Arc::new(upkeep);
+    let mut chores = upkeep.start(identity);
+    ready(&addresses);
+    tracing::info!(grpc = %addresses.grpc, public = %addresses.public, admin = %addresses.admin, "ready");
+
+    signals.until_stop(|| Arc::clone(&upkeep).reload()).await;
+    tracing::info!("stopping: no new connections, requests under way may finish");
+    health.set_service_status("", ServingStatus::NotServing).await;
+    stop.cancel();
+    listeners.close();
+    listeners.wait().await;
+    opened.ledger.close().await;
+    stop_admin.cancel();
+    let _ended = admin_task.await;
+    chores.abort_all();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the ledger, puts the policies of the configuration in force, and activates its keys.
+async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opened, ServeError> {
+    let engine = upkeep::compile(config)?;
+    let material = Material::from_pem(config.trust_domain(), &config.keys()?, entropy).map_err(ServeError::start)?;
+    let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
+    let options = Options { min_free_disk: config.min_free_disk, ..Options::new(config.trust_domain().clone(), epoch) };
+    let ledger = open_ledger(config.ledger_file()?, options, clock.clone()).await?;
+    let shared: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    Broker::put_in_force(&*shared, &engine).await.map_err(ServeError::start)?;
+    let keyring = Arc::new(Broker::activate_keys(&*shared, material).await.map_err(ServeError::start)?);
+    let settings = publish::Settings {
+        issuer: config.public_url.clone(),
+        origin: checkpoint::origin(config.trust_domain()),
+        max_staleness: config.max_staleness,
+        heartbeat: config.heartbeat,
+    };
+    let publisher = Arc::new(Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, clock.clone()));
+    let broker = Arc::new(Broker::new(broker::Parts {
+        ledger: shared,
+        engine,
+        keyring: Arc::clone(&keyring),
+        issuer: config.public_url.clone(),
+        administrators: config.administrators.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    }));
+    Ok(Opened { ledger, broker, publisher, keyring })
+}
+
+async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {
+    let opening = tokio::task::spawn_blocking(move || SqliteLedger::open(&Place::File(file), options, clock));
+    opening.await.map_err(ServeError::start)?.map_err(ServeError::start)
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        handshakes: config.limits.handshakes,
+        connections: config.limits.connections,
+        streams: config.limits.streams,
+        drain: config.limits.drain,
+        ..Limits::default()
+    }
+}
+
+/// A listener for strangers.
+fn server_of<A: listen::Admit>(admit: A, router: axum::Router, clock: &Clock) -> Server<A> {
+    Server { admit, router, limits: http::limits(), connections: Connections::default(), meters: Meters::default(), clock: clock.clone() }
+}
+
+impl Doors {
+    async fn bind(config: &Config) -> Result<Self, ServeError> {
+        let bind = async |address| TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error });
+        let listen = &config.listen;
+        Ok(Self { grpc: bind(listen.grpc).await?, public: bind(listen.public).await?, admin: bind(listen.admin).await? })
+    }
+
+    fn addresses(&self) -> Result<Addresses, ServeError> {
+        let address = |door: &TcpListener| door.local_addr().map_err(ServeError::start);
+        Ok(Addresses { grpc: address(&self.grpc)?, public: address(&self.public)?, admin: address(&self.admin)? })
+    }
 }

@@ -12,7 +12,7 @@ use crate::ambient::{Clock, Entropy};
 use crate::keys::Keyring;
 use crate::ledger::{Change, Committed, Ledger, Present};
 use crate::mint::Minter;
-use crate::model::{Denial, DenialCode, Event, Facts, Note, Refusal, SpiffeId, Timestamp};
+use crate::model::{Denial, DenialCode, Event, Facts, Note, Position, Refusal, SpiffeId, Timestamp};
 use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
 
 mod census;
@@ -112,6 +112,19 @@ impl Broker {
     /// The reason.
     pub fn admit(&self, caller: &Caller) -> Result<(), Denial> {
         admit(caller, &self.ledger.facts(), self.clock.now())
+    }
+
+    /// Whether connections of the caller are to be closed: its certificate is dead, or its workload
+    /// or owner was closed after `since`. Who comes again after that may: following the list needs
+    /// an identity, not a standing.
+    pub fn dismisses(&self, caller: &Caller, since: Position) -> bool {
+        let facts = self.ledger.facts();
+        let closed = facts.workload(&caller.spiffe_id).is_some_and(|workload| {
+            let owner = facts.owner_numbered(workload.record.owner);
+            let closings = [workload.closed, workload.absent, owner.and_then(|owner| owner.closed), owner.and_then(|owner| owner.absent)];
+            closings.into_iter().flatten().any(|closed| closed.at > since)
+        });
+        closed || admit(caller, &facts, self.clock.now()).is_err()
     }
 
     /// Runs `decide` on the facts and the engine of the policy that they name.

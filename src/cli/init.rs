@@ -49,7 +49,7 @@ pub(super) struct Made {
 
 impl Args {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let made = make(&self.dir, &self.trust_domain, CONFIG, session.clock.now(), &session.entropy)?;
+        let made = make(&files::absolute(&self.dir)?, &self.trust_domain, CONFIG, session.clock.now(), &session.entropy)?;
         if session.global.format == Format::Table && session.global.field.is_none() {
             return output::write(&made.what_next());
         }
@@ -207,8 +207,7 @@ mod tests {
     #[test]
     fn every_default_policy_is_in_the_program() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        let names: BTreeSet<String> =
-            files::read_policies(&folder).expect("there").into_iter().map(|(name, _)| name.to_string()).collect();
+        let names: BTreeSet<String> = files::read_policies(&folder).expect("there").into_iter().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, DEFAULT_PACK.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 }

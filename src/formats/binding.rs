@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EnvironmentName, Position, Subjects};
 
-/// The extension's OID, 2.25.359751318890451660: provisional, until there is an enterprise number.
-pub const EXTENSION_OID: &[u64] = &[2, 25, 359_751_318_890_451_660];
+/// The extension's OID, 2.25.199204945: provisional, until there is an enterprise number.
+///
+/// The last arc is below 2^28, because widespread X.509 readers refuse a whole certificate for a
+/// larger one, even in an extension that is not critical.
+pub const EXTENSION_OID: &[u64] = &[2, 25, 199_204_945];
 
 /// The OID's content octets (X.690, section 8.19), as they stand in a certificate.
-pub const EXTENSION_OID_DER: &[u8] = &[0x69, 0x84, 0xff, 0x85, 0xfd, 0xb2, 0x8f, 0xc6, 0xa5, 0x4c];
+pub const EXTENSION_OID_DER: &[u8] = &[0x69, 0xde, 0xfe, 0xc0, 0x51];
 
 /// What a credential says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,6 +261,7 @@ pub(super) mod tests {
     #[test]
     fn the_oid_octets_are_those_of_its_arcs() {
         let [2, 25, last] = *EXTENSION_OID else { panic!("three arcs under 2.25") };
+        assert!(last < 1 << 28, "stock readers go no further");
         let mut groups: Vec<u8> = (0..9).map(|group| u8::try_from(last >> (7 * group) & 0x7f).expect("seven bits")).collect();
         groups.reverse();
         let first = groups.iter().position(|group| *group != 0).expect("not zero");

@@ -139,7 +139,8 @@ fn certificates() {
     assert_eq!((own.id, &own.binding), (access_token().id, &access_token().binding));
     assert_eq!(svid.spiffe_id, access_token().subject);
     let value = own.binding.to_der();
-    let extension = [&[0x06, 0x0a], EXTENSION_OID_DER, &[0x04, u8::try_from(value.len()).expect("short")], &value].concat();
+    let short = |bytes: &[u8]| u8::try_from(bytes.len()).expect("short");
+    let extension = [&[0x06, short(EXTENSION_OID_DER)], EXTENSION_OID_DER, &[0x04, short(&value)], &value].concat();
     assert!(der.windows(extension.len()).any(|window| window == extension), "not critical, so the value follows the OID");
 }
 

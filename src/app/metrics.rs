@@ -1,0 +1,99 @@
+//! What the admin listener shows beside the counts of calls and connections.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::broker::Broker;
+use crate::ledger::{Ledger as _, SqliteLedger};
+use crate::publish::Publisher;
+
+/// What went wrong beside the calls. Each was logged as an error.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    pub(super) trust_bundles: Counter,
+    pub(super) policies: Counter,
+    pub(super) server_certificate: Counter,
+    pub(super) deadlines: Counter,
+}
+
+/// Shows ledger, policy and list in the registry, and counts faults.
+pub(super) fn register(registry: &mut Registry, ledger: &Arc<SqliteLedger>, broker: &Arc<Broker>, publisher: &Arc<Publisher>) -> Faults {
+    let faults = Faults::default();
+    let counters = [
+        ("trust_bundle_errors", "Trust bundles that could not be used; the last good ones stayed", &faults.trust_bundles),
+        ("policy_reload_errors", "Policy sets that could not be used; the last good one stayed", &faults.policies),
+        ("server_certificate_errors", "Server certificates that could not be made or read", &faults.server_certificate),
+        ("deadline_errors", "Times that tasks could not be closed at their deadlines", &faults.deadlines),
+    ];
+    for (name, help, counter) in counters {
+        registry.register(name, help, counter.clone());
+    }
+    registry.register_collector(Box::new(Observed {
+        ledger: Arc::clone(ledger),
+        broker: Arc::clone(broker),
+        publisher: Arc::clone(publisher),
+    }));
+    faults
+}
+
+/// Read when it is asked for.
+#[derive(Debug)]
+struct Observed {
+    ledger: Arc<SqliteLedger>,
+    broker: Arc<Broker>,
+    publisher: Arc<Publisher>,
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = self.ledger.stats();
+        let head = self.ledger.head();
+        let now = self.broker.clock().now();
+        let (cuts, tasks) = {
+            let facts = self.ledger.facts();
+            (facts.cuts().len(), facts.tasks().filter(|task| task.closed.is_none()).count())
+        };
+        let published = self.publisher.current();
+        let age = published.as_ref().map_or(f64::INFINITY, |list| now.since(list.issued_at).as_secs_f64());
+        let mut counter = |name, help, unit: Option<&Unit>, value: f64| {
+            ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Counter)?)
+        };
+        counter("ledger_commits", "Transactions that committed", None, as_f64(stats.commits))?;
+        counter("ledger_commit_errors", "Transactions that failed", None, as_f64(stats.failures))?;
+        counter("ledger_entries", "Entries committed since the start", None, as_f64(stats.entries))?;
+        counter("ledger_stale", "Issuances that were decided again because something had changed", None, as_f64(stats.stale))?;
+        counter("ledger_commit_time", "Time spent in transactions", Some(&Unit::Seconds), stats.commit_time.as_secs_f64())?;
+        counter(
+            "policy_errors",
+            "Policies that could not be evaluated; each time was a refusal",
+            None,
+            as_f64(self.broker.policy_errors()),
+        )?;
+        let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+        };
+        gauge("ledger_position", "Last position of the ledger", None, as_f64(head.position.get()))?;
+        gauge("ledger_waiting", "Issuances that wait to be committed", None, count(stats.waiting))?;
+        gauge("ledger_unreadable", "Entries that could not be read at the start", None, count(self.ledger.unreadable().len()))?;
+        gauge("cuts_active", "Cuts in the revocation list", None, count(cuts))?;
+        gauge("tasks_open", "Tasks that are open", None, count(tasks))?;
+        gauge("list_position", "Position that the published list covers", None, published.map_or(0.0, |list| as_f64(list.position.get())))?;
+        gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)
+    }
+}
+
+/// Metrics are floating-point numbers; beyond 2^53 the last digits are lost, which no one reads.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+fn count(count: usize) -> f64 {
+    u64::try_from(count).map_or(f64::MAX, as_f64)
+}

@@ -1,0 +1,145 @@
+//! The server certificate: issued by the broker to itself and renewed at two thirds of its life, or
+//! an operator's files, read again when they change.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::danger::ClientCertVerifier;
+use zeroize::Zeroizing;
+
+use super::config::{Config, Server};
+use super::error::ServeError;
+use super::metrics::Faults;
+use crate::ambient::Clock;
+use crate::broker::Broker;
+use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};
+use crate::mint::{ServerNames, SigningRequest};
+use crate::model::{EnvironmentName, SpiffeId, Timestamp};
+
+/// How soon files are looked at again, and how soon a renewal that failed is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The path of the broker's own SPIFFE ID.
+const OWN_PATH: &str = "/curfew/broker";
+
+/// What the server certificate is made of, and with.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    pub(super) config: Config,
+    pub(super) broker: Arc<Broker>,
+    pub(super) clock: Clock,
+    pub(super) clients: Arc<dyn ClientCertVerifier>,
+}
+
+/// The server certificate in force, on both listeners that speak TLS.
+#[derive(Debug)]
+pub(super) struct ServerIdentity {
+    making: Making,
+    current: Current,
+    /// For gRPC: with client certificates.
+    pub(super) mutual: Tls,
+    /// For what is public: without.
+    pub(super) plain: Tls,
+}
+
+/// A certificate with its private key, and when to look for the next one.
+#[derive(Debug)]
+struct Current {
+    chain: Chain,
+    key: Zeroizing<Vec<u8>>,
+    again: Timestamp,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Chain {
+    Issued(Vec<Vec<u8>>),
+    File(String),
+}
+
+impl ServerIdentity {
+    /// Obtains the first certificate.
+    ///
+    /// # Errors
+    /// If it cannot be issued or read, or cannot be used.
+    pub(super) async fn obtain(making: Making) -> Result<Self, ServeError> {
+        let current = making.current().await?;
+        let (mutual, plain) = making.configurations(&current).map_err(ServeError::start)?;
+        Ok(Self { making, current, mutual: Tls::new(mutual), plain: Tls::new(plain) })
+    }
+
+    /// Keeps the certificate fresh for ever. One that is not better than the last never replaces it.
+    pub(super) async fn keep(mut self, faults: Faults) {
+        loop {
+            self.making.clock.sleep_until(self.current.again).await;
+            if let Err(error) = self.renew().await {
+                tracing::error!(%error, "the server certificate was not renewed; the last one stays in force");
+                faults.server_certificate.inc();
+                self.current.again = self.making.clock.now().plus(LOOK_AGAIN);
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), ServeError> {
+        let next = self.making.current().await?;
+        if next.chain != self.current.chain || next.key != self.current.key {
+            let (mutual, plain) = self.making.configurations(&next).map_err(ServeError::start)?;
+            self.mutual.replace(mutual);
+            self.plain.replace(plain);
+            tracing::info!("the server certificate was renewed");
+        }
+        self.current = next;
+        Ok(())
+    }
+}
+
+impl Making {
+    async fn current(&self) -> Result<Current, ServeError> {
+        match &self.config.server {
+            Server::Issued { names } => self.issue(names).await,
+            Server::Files { .. } => {
+                let files = self.config.server_certificate()?;
+                let (chain, key) = files.ok_or_else(|| ServeError::start("no server certificate is configured"))?;
+                let key = Zeroizing::new(key.as_bytes().to_vec());
+                Ok(Current { chain: Chain::File(chain), key, again: self.clock.now().plus(LOOK_AGAIN) })
+            }
+        }
+    }
+
+    async fn issue(&self, names: &[String]) -> Result<Current, ServeError> {
+        let key = rcgen::KeyPair::generate().map_err(ServeError::start)?;
+        let request = rcgen::CertificateParams::default().serialize_request(&key).map_err(ServeError::start)?;
+        let request = SigningRequest::from_der(request.der()).map_err(ServeError::start)?;
+        let id: SpiffeId = self.config.trust_domain().id(OWN_PATH).map_err(ServeError::start)?;
+        let environment: EnvironmentName = "curfew".parse().map_err(ServeError::start)?;
+        let now = self.clock.now();
+        let (chain, issuance) =
+            self.broker.own_certificate(&id, &environment, &request, &server_names(names)).await.map_err(ServeError::start)?;
+        let again = now.plus(issuance.expires_at.since(now) * 2 / 3);
+        Ok(Current { chain: Chain::Issued(chain), key: Zeroizing::new(key.serialize_der()), again })
+    }
+
+    /// The configuration of the gRPC listener, and of the public one.
+    fn configurations(&self, current: &Current) -> Result<(rustls::ServerConfig, rustls::ServerConfig), TlsError> {
+        let mutual = server_config(current.identity()?, Some(Arc::clone(&self.clients)), Alpn::Http2, self.clock.clone())?;
+        Ok((mutual, server_config(current.identity()?, None, Alpn::Http, self.clock.clone())?))
+    }
+}
+
+impl Current {
+    fn identity(&self) -> Result<Identity, TlsError> {
+        match &self.chain {
+            Chain::Issued(chain) => Ok(Identity::from_der(chain.clone(), self.key.to_vec())),
+            Chain::File(chain) => Identity::from_pem(chain.as_bytes(), &self.key),
+        }
+    }
+}
+
+/// Addresses are what reads as one; the rest are host names.
+fn server_names(names: &[String]) -> ServerNames {
+    let address = |name: &String| name.parse::<IpAddr>().ok();
+    ServerNames {
+        dns: names.iter().filter(|name| address(name).is_none()).cloned().collect(),
+        addresses: names.iter().filter_map(address).collect(),
+    }
+}
