@@ -2,7 +2,7 @@ use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::identity::IdentityCa;
-use super::signer::MemoryP256;
+use super::signer::{MemoryP256, Signer as _};
 use super::*;
 use crate::ambient::Entropy;
 use crate::formats::checkpoint::{self, Checkpoint};
