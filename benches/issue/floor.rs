@@ -12,7 +12,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use tonic::transport::{Certificate, Identity, Server as Tonic, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-use crate::load::{Call, Target};
+use crate::load::{Call, Target, token_request};
 use crate::process::{Process, own_cpu_seconds};
 
 /// The argument that makes this program the server of empty calls.
@@ -96,14 +96,15 @@ pub struct Server {
 
 impl Server {
     /// Starts it.
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, authority_key).expect("an authority");
         let leaf = || {
             let key = KeyPair::generate().expect("a key");
-            let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name").signed_by(&key, &authority).expect("a certificate");
+            let leaf =
+                CertificateParams::new(vec!["localhost".to_owned()]).expect("a name").signed_by(&key, &authority).expect("a certificate");
             (leaf.pem(), key.serialize_pem())
         };
         let (server, client) = (leaf(), leaf());
@@ -134,7 +135,7 @@ impl Server {
 
     /// The empty call.
     pub fn target(&self) -> Target {
-        Target { server: self.config.clone(), call: Call::Token(crate::broker::token_request()) }
+        Target { server: self.config.clone(), call: Call::Token(token_request()) }
     }
 }
 
@@ -154,9 +155,7 @@ impl Credentials for Empty {
         Ok(Response::new(api::IssueTokenResponse { token: self.0.clone(), issuance: None }))
     }
 
-    async fn issue_certificate(
-        &self, _: Request<api::IssueCertificateRequest>,
-    ) -> Result<Response<api::IssueCertificateResponse>, Status> {
+    async fn issue_certificate(&self, _: Request<api::IssueCertificateRequest>) -> Result<Response<api::IssueCertificateResponse>, Status> {
         Err(Status::unimplemented("empty calls only"))
     }
 
@@ -168,9 +167,8 @@ impl Credentials for Empty {
 /// Serves empty calls until it is killed, and prints where.
 pub fn serve(arguments: &[String]) {
     let read = |name: &str| std::fs::read(std::path::Path::new(&arguments[0]).join(name)).expect("a file");
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(read("cert"), read("key")))
-        .client_ca_root(Certificate::from_pem(read("ca")));
+    let tls =
+        ServerTlsConfig::new().identity(Identity::from_pem(read("cert"), read("key"))).client_ca_root(Certificate::from_pem(read("ca")));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

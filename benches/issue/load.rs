@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use curfew::client::{Client, Config, api};
 
+use crate::harness::AUDIENCE;
 use crate::process::Process;
 
 /// How hard and how long.
@@ -35,6 +36,17 @@ pub enum Call {
     Token(api::IssueTokenRequest),
     /// A certificate.
     Certificate(api::IssueCertificateRequest),
+}
+
+/// The token that is asked for.
+pub fn token_request() -> api::IssueTokenRequest {
+    api::IssueTokenRequest {
+        kind: api::CredentialKind::AccessToken.into(),
+        environment: "production".to_owned(),
+        audience: AUDIENCE.to_owned(),
+        scopes: vec!["entries:read".to_owned()],
+        ..api::IssueTokenRequest::default()
+    }
 }
 
 /// What was measured.

@@ -8,9 +8,22 @@
 //! `cargo bench --bench issue` prints a table, then one line of JSON. `-- --quick` measures
 //! shorter, to see that it works.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends; it measures time and prints figures"
+)]
+
 use std::time::Duration;
 
 #[path = "../../tests/it/harness.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 
 mod broker;
@@ -19,13 +32,13 @@ mod load;
 mod process;
 mod report;
 
-use load::{Load, Sample};
+use load::Load;
 
 /// How often each measurement is made, interleaved with the others; the median counts.
 const ROUNDS: usize = 3;
 
 /// In flight, on so many connections.
-const SHAPES: [(usize, usize); 2] = [(64, 4), (256, 8)];
+const SHAPES: [(usize, usize); 3] = [(1, 1), (64, 4), (256, 8)];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -45,24 +58,17 @@ fn main() {
 /// Measures everything in rounds, so that a machine that drifts drifts for all.
 async fn measure(length: Duration, rounds: usize) -> report::Report {
     let mut report = report::Report::new(floor::signature(length), floor::signing_request(length), floor::row(length));
-    let empty = floor::Server::start().await;
-    let broker = broker::Subject::start().await;
+    let empty = floor::Server::start();
+    let broker = broker::Subject::start();
     for _ in 0..rounds {
         for (in_flight, connections) in SHAPES {
             let load = Load { in_flight, connections, length };
-            report.add("empty call", load, run(load, &empty.target(), empty.process()).await);
-            report.add("token", load, run(load, &broker.tokens(), broker.process()).await);
-            report.add("certificate", load, run(load, &broker.certificates(), broker.process()).await);
+            report.add("empty call", load, load.run(&empty.target(), empty.process()).await);
+            report.add("token", load, load.run(&broker.tokens(), broker.process()).await);
+            report.add("certificate", load, load.run(&broker.certificates(), broker.process()).await);
         }
-        let alone = Load { in_flight: 1, connections: 1, length };
-        report.add("empty call", alone, run(alone, &empty.target(), empty.process()).await);
-        report.add("token", alone, run(alone, &broker.tokens(), broker.process()).await);
-        report.add("certificate", alone, run(alone, &broker.certificates(), broker.process()).await);
     }
     report.resident_bytes = broker.process().resident_bytes();
+    report.mean_batch = broker.mean_batch();
     report
-}
-
-async fn run(load: Load, target: &load::Target, process: &process::Process) -> Sample {
-    load.run(target, process).await
 }

@@ -67,7 +67,10 @@ impl Report {
             "floor, µs of CPU: signature {:.1}, signing request {:.1}, row at 64 {:.1}",
             self.signature, self.signing_request, self.row
         ));
-        line(format!("{:<12} {:>9} {:>9} {:>9} {:>7} {:>9} {:>8} {:>8}", "", "in flight", "CPU µs", "floor µs", "ratio", "calls/s", "p50 ms", "p99 ms"));
+        line(format!(
+            "{:<12} {:>9} {:>9} {:>9} {:>7} {:>9} {:>8} {:>8}",
+            "", "in flight", "CPU µs", "floor µs", "ratio", "calls/s", "p50 ms", "p99 ms"
+        ));
         for what in ["empty call", "token", "certificate"] {
             for in_flight in [1, 64, 256] {
                 let (floor, ratio) = match what {

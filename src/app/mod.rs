@@ -1,10 +1,12 @@
 //! The application: configuration, log lines, and the composition of a broker.
 
 pub mod config;
+mod error;
 mod metrics;
 mod serve;
 mod server_identity;
 pub mod telemetry;
 mod upkeep;
 
-pub use serve::{Addresses, ServeError, serve};
+pub use error::ServeError;
+pub use serve::{Addresses, serve};

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 
-use super::config::files::FileError;
-use super::config::{Config, ConfigError};
+use super::config::Config;
+use super::error::ServeError;
 use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
 use super::{metrics, upkeep};
@@ -24,7 +24,6 @@ use crate::keys::{Keyring, Material};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
 use crate::model::Epoch;
-use crate::policy::{Engine, Problem};
 use crate::publish::{self, Publisher};
 
 /// Where a broker listens, as bound.
@@ -36,38 +35,6 @@ pub struct Addresses {
     pub public: SocketAddr,
     /// Health and metrics, plain HTTP.
     pub admin: SocketAddr,
-}
-
-/// Why a broker did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The configuration, or a file that it names.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A file that the configuration names.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; choose another address in [listen]")]
-    Listen {
-        /// The address in the configuration.
-        address: SocketAddr,
-        /// What the operating system said.
-        error: std::io::Error,
-    },
-    /// The policies of the configuration are not valid.
-    #[error("the policies are not valid:\n  {0}")]
-    Policy(String),
-    /// Anything else that is the operator's to mend, in words.
-    #[error("{0}")]
-    Start(String),
-}
-
-impl ServeError {
-    /// A start that failed for `error`.
-    pub(super) fn start(error: impl std::fmt::Display) -> Self {
-        Self::Start(error.to_string())
-    }
 }
 
 /// A broker that is open, and what goes with it.
@@ -162,7 +129,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
 
 /// Opens the ledger, puts the policies of the configuration in force, and activates its keys.
 async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opened, ServeError> {
-    let engine = compile(config)?;
+    let engine = upkeep::compile(config)?;
     let material = Material::from_pem(config.trust_domain(), &config.keys()?, entropy).map_err(ServeError::start)?;
     let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
     let options = Options { min_free_disk: config.min_free_disk, ..Options::new(config.trust_domain().clone(), epoch) };
@@ -192,12 +159,6 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
 async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {
     let opening = tokio::task::spawn_blocking(move || SqliteLedger::open(&Place::File(file), options, clock));
     opening.await.map_err(ServeError::start)?.map_err(ServeError::start)
-}
-
-/// The policies of the configuration, validated.
-pub(super) fn compile(config: &Config) -> Result<Engine, ServeError> {
-    let words = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
-    Engine::compile(config.policies()?).map_err(|problems| ServeError::Policy(words(problems)))
 }
 
 fn limits(config: &Config) -> Limits {

@@ -9,8 +9,8 @@ use rustls::server::danger::ClientCertVerifier;
 use zeroize::Zeroizing;
 
 use super::config::{Config, Server};
+use super::error::ServeError;
 use super::metrics::Faults;
-use super::serve::ServeError;
 use crate::ambient::Clock;
 use crate::broker::Broker;
 use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};

@@ -11,14 +11,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::config::Config;
+use super::error::ServeError;
 use super::metrics::Faults;
-use super::serve::{ServeError, compile};
+
 use super::server_identity::ServerIdentity;
 use crate::ambient::Clock;
 use crate::broker::Broker;
 use crate::grpc::{Peer, Trust, TrustBundles};
 use crate::listen::Connections;
 use crate::model::TrustDomain;
+use crate::policy::{Engine, Problem};
 use crate::publish::Publisher;
 
 /// How soon trust bundles are looked at again, and how soon a chore that failed is tried again.
@@ -63,6 +65,12 @@ impl Signals {
             }
         }
     }
+}
+
+/// The policies of the configuration, validated.
+pub(super) fn compile(config: &Config) -> Result<Engine, ServeError> {
+    let words = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
+    Engine::compile(config.policies()?).map_err(|problems| ServeError::Policy(words(problems)))
 }
 
 /// The trust bundles as their files are now.

@@ -15,7 +15,10 @@ pub(super) enum Command {
     /// List the downstreams of the registry.
     List,
     /// Show a downstream.
-    Show { name: String },
+    Show {
+        /// Its name, exact.
+        name: String,
+    },
 }
 
 #[derive(Debug, Serialize)]

@@ -8,18 +8,21 @@ use crate::client::api;
 pub(super) enum Command {
     /// End everything that was issued for an environment, and close it to issuing.
     Revoke {
+        /// Its name, exact.
         environment: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// The same, expected back. What was issued before stays dead.
     Suspend {
+        /// Its name, exact.
         environment: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// Open an environment to issuing again. Revives nothing.
     Reinstate {
+        /// Its name, exact.
         environment: String,
         /// Why.
         #[arg(long, value_name = "TEXT")]

@@ -45,3 +45,18 @@ fn trusting(ca: &[u8]) -> anyhow::Result<rustls::ClientConfig> {
     let builder = rustls::ClientConfig::builder_with_provider(provider.into()).with_protocol_versions(&[&rustls::version::TLS13])?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_fetched_without_tls_or_without_knowing_whom_to_trust() {
+        for (url, reason) in
+            [("http://localhost:1", "is not an https:// URL"), ("https://localhost:1", "holds no certificate"), ("a b", "is not a URL")]
+        {
+            let error = get(url, "/v1/keys", b"", 10).await.expect_err("refused");
+            assert!(format!("{error:#}").contains(reason), "{error:#}");
+        }
+    }
+}

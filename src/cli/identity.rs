@@ -107,3 +107,60 @@ pub(super) fn create(dir: &Path, ca: &IdentityCa) -> anyhow::Result<()> {
 pub(super) fn for_a_year(ca: &IdentityCa, id: &SpiffeId, now: Timestamp, entropy: &Entropy) -> anyhow::Result<Identity> {
     Ok(ca.issue(id, now, now.plus(days_long(365)), entropy)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use clap::Parser as _;
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::*;
+    use crate::cli::init;
+    use crate::formats::svid::Svid;
+
+    fn session() -> Session {
+        Session::new(crate::cli::Arguments::try_parse_from(["curfew", "--field", "expires_at", "whoami"]).expect("a command line").global)
+    }
+
+    /// What `curfew identity new` does in a fresh folder.
+    fn new(folder: &Path, id: &str, days: u64) -> anyhow::Result<()> {
+        let (session, dir) = (session(), folder.join("made"));
+        if !files::exists(&dir) {
+            init::make(&dir, &"corp.example".parse()?, init::CONFIG, session.clock.now(), &session.entropy)?;
+        }
+        Command::New(Args { spiffe_id: id.parse()?, dir, out: Some(folder.join("new")), days }).run(&session)
+    }
+
+    #[test]
+    fn an_identity_names_its_workload_and_ends_when_it_was_told_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let before = session().clock.now();
+        new(folder.path(), "spiffe://corp.example/payments/api", 2).expect("made");
+        let pem = files::read_bytes(&folder.path().join("new.pem")).expect("there");
+        let svid = Svid::from_der(&CertificateDer::from_pem_slice(&pem).expect("PEM")).expect("an SVID");
+        assert_eq!(svid.spiffe_id.as_str(), "spiffe://corp.example/payments/api");
+        let life = svid.expires_at.since(before);
+        assert!(life <= days_long(2) + Duration::from_secs(60) && life >= days_long(2) - Duration::from_secs(2), "{life:?}");
+        let key = std::fs::metadata(folder.path().join("new.key")).expect("there");
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_identity_of_another_domain_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = new(folder.path(), "spiffe://other.example/payments/api", 2).expect_err("another domain").to_string();
+        assert!(error.contains("corp.example only"), "{error}");
+        assert!(!files::exists(&folder.path().join("new.key")));
+    }
+
+    #[test]
+    fn an_identity_never_overwrites_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        new(folder.path(), "spiffe://corp.example/payments/api", 2).expect("made");
+        let key = files::read_bytes(&folder.path().join("new.key")).expect("there");
+        assert!(new(folder.path(), "spiffe://corp.example/payments/api", 2).is_err());
+        assert_eq!(files::read_bytes(&folder.path().join("new.key")).expect("there"), key);
+    }
+}

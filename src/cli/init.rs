@@ -49,7 +49,7 @@ pub(super) struct Made {
 
 impl Args {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let made = make(&self.dir, &self.trust_domain, CONFIG, session.clock.now(), &session.entropy)?;
+        let made = make(&files::absolute(&self.dir)?, &self.trust_domain, CONFIG, session.clock.now(), &session.entropy)?;
         if session.global.format == Format::Table && session.global.field.is_none() {
             return output::write(&made.what_next());
         }

@@ -100,7 +100,7 @@ fn alone(result: &Value, field: &str, layout: Layout) -> anyhow::Result<String> 
         match value {
             Value::String(value) => writeln!(text, "{value}")?,
             Value::Null => writeln!(text)?,
-            value => writeln!(text, "{value}")?,
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => writeln!(text, "{value}")?,
         }
     }
     Ok(text)

@@ -14,23 +14,32 @@ pub(super) enum Command {
     /// List all owners.
     List,
     /// Show an owner, its workloads, and what is alive under it.
-    Show { owner: String },
+    Show {
+        /// Its id, exact.
+        owner: String,
+    },
     /// Count what a revocation would end. Changes nothing.
-    Preview { owner: String },
+    Preview {
+        /// Its id, exact.
+        owner: String,
+    },
     /// End everything that was issued under an owner, and close it to issuing.
     Revoke {
+        /// Its id, exact.
         owner: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// The same, expected back. What was issued before stays dead.
     Suspend {
+        /// Its id, exact.
         owner: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// Open an owner to issuing again. Revives nothing.
     Reinstate {
+        /// Its id, exact.
         owner: String,
         /// Why.
         #[arg(long, value_name = "TEXT")]

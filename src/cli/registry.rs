@@ -87,7 +87,7 @@ impl Files {
     fn read(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
         let mut texts = Vec::new();
         for path in &self.paths {
-            if path.is_dir() {
+            if files::is_folder(path) {
                 texts.extend(files::read_folder(path, &["yaml", "yml"])?);
             } else {
                 texts.push((path.clone(), files::read_text(path)?));

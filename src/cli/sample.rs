@@ -136,6 +136,13 @@ impl Broker {
     }
 }
 
+/// The sample configuration, for a broker beside which others may run.
+fn on_any_ports(config: &str) -> String {
+    ["7443", "7480", "7490"]
+        .iter()
+        .fold(config.to_owned(), |config, port| config.replace(&format!("\"127.0.0.1:{port}\""), "\"127.0.0.1:0\""))
+}
+
 fn log_file(made: &Made) -> PathBuf {
     made.dir.join("broker.log")
 }
@@ -145,4 +152,17 @@ fn last_words(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(8);
     format!("the broker's log ends with:\n{}\n", lines.get(from..).unwrap_or_default().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_takes_whatever_ports_are_free() {
+        let config = on_any_ports(init::CONFIG);
+        let listen = config.split_once("[listen]").and_then(|(_, rest)| rest.split_once("[server]")).expect("both tables").0;
+        assert_eq!(listen.matches("= \"127.0.0.1:0\"").count(), 3, "{listen}");
+        assert_eq!(listen.matches("= ").count(), 3, "{listen}");
+    }
 }

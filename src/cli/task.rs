@@ -16,6 +16,7 @@ pub(super) enum Command {
     Open(OpenArgs),
     /// Close a task for good: everything issued under it is dead.
     Close {
+        /// Its number.
         task: Position,
         /// Why, for people; to the ledger only.
         #[arg(long, value_name = "TEXT")]
@@ -28,11 +29,13 @@ pub(super) enum Command {
         owner: Option<String>,
     },
     /// Show a task.
-    Show { task: Position },
+    Show {
+        /// Its number.
+        task: Position,
+    },
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "end", required = true, multiple = false, args = ["within", "deadline"])]
 pub(super) struct OpenArgs {
     /// The environment in which it runs.
     #[arg(long, value_name = "NAME")]
@@ -41,7 +44,7 @@ pub(super) struct OpenArgs {
     #[arg(long, value_name = "TEXT")]
     purpose: String,
     /// It ends by itself after this time, such as 30m; at most 24h.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", required_unless_present = "deadline", conflicts_with = "deadline")]
     within: Option<Span>,
     /// It ends by itself at this instant, RFC 3339.
     #[arg(long, value_name = "INSTANT")]

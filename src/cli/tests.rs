@@ -17,7 +17,7 @@ fn the_command_line_is_sound() {
 fn every_command_and_option_says_what_it_is_for() {
     fn check(command: &clap::Command) {
         assert!(command.get_about().is_some(), "{}", command.get_name());
-        for argument in command.get_arguments().filter(|argument| !argument.is_positional()) {
+        for argument in command.get_arguments() {
             assert!(argument.get_help().is_some(), "{} of {}", argument.get_id(), command.get_name());
         }
         command.get_subcommands().for_each(check);

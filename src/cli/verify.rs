@@ -17,7 +17,7 @@ use crate::formats::binding::Binding;
 use crate::formats::keyset::MAX_KEYS;
 use crate::formats::list::MAX_LIST;
 use crate::formats::svid::Svid;
-use crate::model::{Audience, EnvironmentName, Position, Scope};
+use crate::model::{Audience, CredentialId, EnvironmentName, Position, Scope, SpiffeId, Timestamp};
 use crate::verify::{AcceptedCertificate, AcceptedToken, KeySet, Presented, Rejected, Settings, Verifier};
 
 #[derive(Debug, clap::Subcommand)]
@@ -162,7 +162,7 @@ impl By {
 }
 
 impl Valid {
-    fn new(id: impl ToString, spiffe_id: impl ToString, binding: &Binding, expires_at: impl ToString) -> Self {
+    fn new(id: CredentialId, spiffe_id: &SpiffeId, binding: &Binding, expires_at: Timestamp) -> Self {
         Self {
             valid: true,
             credential_id: id.to_string(),

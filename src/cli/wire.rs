@@ -140,7 +140,8 @@ mod tests {
         fn known<W: ToString>(all: &[W], word: fn(i32) -> Option<String>) {
             let mut sent: Vec<String> = (0..16).filter_map(word).filter(|word| !word.starts_with("unknown-")).collect();
             let mut all: Vec<String> = all.iter().map(ToString::to_string).collect();
-            (sent.sort(), all.sort());
+            sent.sort();
+            all.sort();
             assert_eq!(sent, all);
         }
         known(CredentialKind::ALL, kind);

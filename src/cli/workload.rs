@@ -20,21 +20,27 @@ pub(super) enum Command {
         owner: Option<String>,
     },
     /// Show a workload.
-    Show { spiffe_id: String },
+    Show {
+        /// Its SPIFFE ID.
+        spiffe_id: String,
+    },
     /// End everything that was issued to a workload, and close it to issuing.
     Revoke {
+        /// Its SPIFFE ID.
         spiffe_id: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// The same, expected back. What was issued before stays dead.
     Suspend {
+        /// Its SPIFFE ID.
         spiffe_id: String,
         #[command(flatten)]
         args: revoking::Args,
     },
     /// Open a workload to issuing again. Revives nothing.
     Reinstate {
+        /// Its SPIFFE ID.
         spiffe_id: String,
         /// Why.
         #[arg(long, value_name = "TEXT")]

@@ -127,3 +127,50 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn answered(code: Code, reason: &str) -> Failure {
+        let mut details = ErrorDetails::with_error_info(reason, "curfew", [("field".to_owned(), "owner".to_owned())]);
+        details.set_retry_info(Some(Duration::from_millis(100)));
+        Status::with_error_details(code, "what happened; what to do", details).into()
+    }
+
+    #[test]
+    fn what_the_broker_says_is_kept() {
+        let failure = answered(Code::FailedPrecondition, "OWNER_NOT_ACTIVE");
+        assert_eq!(failure.to_string(), "what happened; what to do");
+        assert_eq!((failure.reason.as_deref(), failure.outcome), (Some("OWNER_NOT_ACTIVE"), Outcome::Refused));
+        assert_eq!(failure.retry_after, Some(Duration::from_millis(100)));
+        assert_eq!(failure.metadata.get("field").map(String::as_str), Some("owner"));
+    }
+
+    #[test]
+    fn what_may_have_been_stored_is_not_called_refused() {
+        assert_eq!(answered(Code::Unavailable, "LEDGER_UNAVAILABLE").outcome, Outcome::Unknown);
+        assert_eq!(answered(Code::Internal, "INTERNAL").outcome, Outcome::Unknown);
+        assert_eq!(Failure::from(Status::out_of_range("the answer is too long")).outcome, Outcome::Unknown);
+        assert_eq!(answered(Code::ResourceExhausted, "THROTTLED").outcome, Outcome::Refused);
+    }
+
+    #[test]
+    fn a_connection_that_never_was_carried_nothing() {
+        let status = Status::from_error(Box::new(ConnectError("connection refused".into())));
+        assert_eq!(Failure::from(status).outcome, Outcome::NotSent);
+    }
+
+    #[test]
+    fn a_refused_certificate_is_told_apart_from_a_lost_connection() {
+        let lost = |text: &str| Failure::from(Status::from_error(std::io::Error::other(text.to_owned()).into()));
+        let refused = lost("received fatal alert: UnknownCA");
+        assert_eq!((refused.code, refused.outcome), (Code::Unauthenticated, Outcome::NotSent));
+        assert!(refused.message.starts_with("the broker does not accept the client certificate"), "{refused}");
+        let reset = lost("connection reset by peer");
+        assert_eq!((reset.outcome, reset.reason.as_deref()), (Outcome::Unknown, None));
+        assert!(reset.message.ends_with("connection reset by peer"), "{reset}");
+    }
+}

@@ -141,3 +141,24 @@ services! {
     /// Keys to verify with, and who the caller is.
     trust: TrustClient;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(address: &str) -> Config {
+        Config::new(address, b"ca".to_vec(), b"certificate".to_vec(), b"a private key".to_vec())
+    }
+
+    #[test]
+    fn the_private_key_is_never_shown() {
+        assert!(!format!("{:?}", config("broker:7443")).contains("private"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_tls_is_refused_before_anything_is_sent() {
+        let failure = Client::connect(config("http://broker:7443")).await.expect_err("not https");
+        assert_eq!(failure.outcome, Outcome::NotSent);
+        assert!(failure.message.contains("write https"), "{failure}");
+    }
+}

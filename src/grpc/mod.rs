@@ -8,13 +8,12 @@ mod fields;
 mod peer;
 mod services;
 mod status;
-mod svid;
 mod time;
 mod trust;
 
 pub(crate) use calls::{CallMeters, Parts};
 pub(crate) use peer::{ClientVerifier, MutualTls, Peer};
-pub(crate) use trust::{Issuer, Trust, TrustBundles, TrustError};
+pub(crate) use trust::{Issuer, Trust, TrustBundles};
 
 /// Every service with health and reflection, and what sets the health.
 ///

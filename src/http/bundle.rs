@@ -37,3 +37,28 @@ pub(super) fn encode(keys: &Keys, sequence: Position) -> Result<String, KeysErro
     bundle = json!({ "spiffe_sequence": sequence.get(), "spiffe_refresh_hint": REFRESH_HINT, "keys": entries });
     Ok(bundle.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Entropy;
+    use crate::keys::Material;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn it_holds_the_issuer_and_the_token_key_and_no_other() {
+        let trust_domain = "a.example".parse().expect("a domain");
+        let material = Material::generate(&trust_domain, &Entropy::system(), Timestamp::from_seconds(1_780_272_000)).expect("keys");
+        let keys = material.public_keys().into_iter().zip(2..).map(|(key, number)| (Position::new(number), key)).collect();
+        let keys = Keys { trust_domain, issuer: "https://curfew.a.example".to_owned(), keys };
+        let bundle: Value = serde_json::from_str(&encode(&keys, Position::new(5)).expect("encoded")).expect("JSON");
+        assert_eq!((&bundle["spiffe_sequence"], &bundle["spiffe_refresh_hint"]), (&json!(5), &json!(60)));
+        let members =
+            |of: &str| bundle["keys"].as_array().expect("a list").iter().filter(|key| key["use"] == of).cloned().collect::<Vec<_>>();
+        let [x509] = &*members("x509-svid") else { panic!("one issuer: {bundle}") };
+        let [jwt] = &*members("jwt-svid") else { panic!("one token key: {bundle}") };
+        assert_eq!(bundle["keys"].as_array().map(Vec::len), Some(2));
+        assert_eq!((x509["x5c"].as_array().map(Vec::len), x509.get("kid")), (Some(1), None));
+        assert_eq!((jwt["alg"].as_str(), jwt["kid"].is_string()), (Some("ES256"), true));
+    }
+}

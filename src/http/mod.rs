@@ -72,3 +72,6 @@ async fn in_time(request: Request, next: Next) -> Response {
         Err(_elapsed) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it took too long; try again").into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

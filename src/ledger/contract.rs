@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::samples::{NOW, World, again, appending, at, cut, cutting, deciding, first, grant, issued, key, owner, policy, populate};
-use super::{Change, Ledger, LedgerError, Recorded, codec};
+use super::samples::{NOW, World, again, appending, at, cut, cutting, deciding, first, grant, granted, key, owner, policy, populate};
+use super::{Ledger, LedgerError, Recorded, codec};
 use crate::ambient::ManualClock;
 use crate::model::{Closing, CredentialId, CredentialKind, Denial, DenialCode, Event, Issued, Position, Refusal, Subjects, Whose};
 
@@ -87,10 +87,10 @@ pub(super) async fn a_grant_is_stale_once_a_subject_of_it_is_cut(rig: &Rig) {
     let ledger = &*rig.ledger;
     let world = populate(ledger).await;
     let certificate = Issued { kind: CredentialKind::Certificate, audience: None, ..world.issued(world.subjects()) };
-    let root = ledger.record(grant(certificate.clone(), ledger.facts().changed()), [2; 8]).await.expect("recorded").id();
+    let root = ledger.record(granted(ledger, certificate.clone()), [2; 8]).await.expect("recorded").id();
     let inherited = world.subjects().inherited(root.position());
     let renewed = Issued { parent: Some(root), subjects: inherited, ..certificate };
-    let renewed_id = ledger.record(grant(renewed, ledger.facts().changed()), [3; 8]).await.expect("recorded").id();
+    let renewed_id = ledger.record(granted(ledger, renewed), [3; 8]).await.expect("recorded").id();
     let token = |subjects: Subjects, parent: Option<CredentialId>| Issued { parent, ..world.issued(subjects) };
     let in_task = Subjects { task: Some(world.task), ..world.subjects() };
 
@@ -106,7 +106,7 @@ pub(super) async fn a_grant_is_stale_once_a_subject_of_it_is_cut(rig: &Rig) {
         (root.position(), Closing::Nothing, token(inherited, Some(renewed_id))),
     ];
     for (number, closing, issued) in cases {
-        let decided = grant(issued, ledger.facts().changed());
+        let decided = granted(ledger, issued);
         ledger.change(cutting(number, closing)).await.expect("cut");
         let head = ledger.head();
         assert_eq!(ledger.record(decided, [0; 8]).await, Err(LedgerError::Stale), "{closing} of {number}");
@@ -252,7 +252,7 @@ pub(super) async fn a_cut_credential_leaves_the_others_counted(rig: &Rig) {
     let ledger = &*rig.ledger;
     let world = populate(ledger).await;
     let certificate = Issued { kind: CredentialKind::Certificate, audience: None, ..world.issued(world.subjects()) };
-    let root = ledger.record(grant(certificate, ledger.facts().changed()), [2; 8]).await.expect("recorded");
+    let root = ledger.record(granted(ledger, certificate), [2; 8]).await.expect("recorded");
     for _ in 0..2 {
         record(ledger, &world, world.subjects()).await;
         record(ledger, &world, world.subjects().inherited(root.position())).await;

@@ -191,12 +191,18 @@ impl World {
 
     /// What policy would grant now.
     pub(super) fn grant(&self, ledger: &dyn Ledger, subjects: Subjects) -> Grant {
-        grant(self.issued(subjects), ledger.facts().changed())
+        granted(ledger, self.issued(subjects))
     }
 }
 
 pub(super) fn grant(issued: Issued, fence: Position) -> Grant {
     Grant::for_test(issued, spiffe_id("payments/api"), "production".parse().expect("an environment name"), fence)
+}
+
+/// A grant that is decided now.
+pub(super) fn granted(ledger: &dyn Ledger, issued: Issued) -> Grant {
+    let fence = ledger.facts().changed();
+    grant(issued, fence)
 }
 
 /// A change that appends `events` whatever it finds.

@@ -106,10 +106,12 @@ pub struct Closed {
 impl Closed {
     /// Where a subject that was closed in this way stands at `now`.
     pub fn standing(self, now: Timestamp) -> Standing {
-        match self.by {
-            Closing::Suspend => Standing::Suspended,
-            _ if self.settled <= now => Standing::Offboarded,
-            _ => Standing::Offboarding,
+        if self.by == Closing::Suspend {
+            Standing::Suspended
+        } else if self.settled <= now {
+            Standing::Offboarded
+        } else {
+            Standing::Offboarding
         }
     }
 }

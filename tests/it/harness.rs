@@ -112,8 +112,8 @@ impl Broker {
 
     /// SIGTERM: the process drains, closes, and says how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("it is not being served");
-        let terminated = Command::new("sh").args(["-c", &format!("kill -TERM {}", process.id())]).status().unwrap();
+        let terminated = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.process_id())]).status().unwrap();
+        let mut process = self.process.take().expect("it is being served");
         assert!(terminated.success());
         let (ended, status) = mpsc::channel();
         std::thread::spawn(move || ended.send(process.wait().unwrap()));
@@ -196,9 +196,18 @@ impl Broker {
 
     /// The typed client, as `caller`.
     pub(crate) async fn client(&self, caller: &Identity) -> Client {
+        Client::connect(self.client_config(caller)).await.unwrap()
+    }
+
+    /// How `caller` reaches this broker.
+    pub(crate) fn client_config(&self, caller: &Identity) -> Config {
         let read = |path: &Path| fs::read(path).unwrap();
-        let config = Config::new(&self.addresses.grpc, read(&self.ca()), read(&caller.certificate), read(&caller.key));
-        Client::connect(config).await.unwrap()
+        Config::new(&self.addresses.grpc, read(&self.ca()), read(&caller.certificate), read(&caller.key))
+    }
+
+    /// The process that serves.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("it is not being served").id()
     }
 }
 
@@ -270,6 +279,7 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 
 /// Looks again until `seen` answers something, for at most `patience`.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "another process is waited for, and it has its own clock")]
 pub(crate) fn eventually<T>(patience: Duration, mut seen: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -277,7 +287,7 @@ pub(crate) fn eventually<T>(patience: Duration, mut seen: impl FnMut() -> Option
             return answer;
         }
         assert!(began.elapsed() < patience, "not seen within {patience:?}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 

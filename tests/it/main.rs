@@ -3,8 +3,13 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on ends; clippy spares test functions only, not what they call"
 )]
 
+mod harness;
+mod identities;
+mod outside;
+mod process;
 mod tidy;

@@ -17,14 +17,14 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The operating system refused.
-    #[error("cannot {verb} {}: {source}", path.display())]
+    #[error("cannot {verb} {}: {reason}", path.display())]
     Io {
         /// What was tried.
         verb: &'static str,
         /// Where.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A secret lies open.
     #[error("{} holds a secret and others may read it (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
@@ -50,7 +50,7 @@ pub enum FileError {
 
 impl FileError {
     fn io<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
-        move |source| Self::Io { verb, path: path.to_owned(), source }
+        move |reason| Self::Io { verb, path: path.to_owned(), reason }
     }
 }
 
@@ -161,6 +161,11 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// Whether `path` is a folder.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
 /// Makes a folder, for its owner alone (mode 0700), with those above it; an existing one stays as it is.
 ///
 /// # Errors
@@ -211,6 +216,14 @@ impl Drop for Scratch {
         // Nobody is left to tell; the operating system clears its temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The path from the root of the file system, for whoever works in another folder.
+///
+/// # Errors
+/// If the working folder is not known.
+pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
+    std::path::absolute(path).map_err(FileError::io("find", path))
 }
 
 /// The file of the running program.

@@ -115,8 +115,7 @@ impl Config {
     /// If it cannot be read, is not understood, or contradicts itself.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read_text(path)?;
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self::parse(&text, &path)
+        Self::parse(&text, &files::absolute(path)?)
     }
 
     /// Understands the text of the configuration file at `path`.

@@ -72,12 +72,25 @@ impl Telling {
 impl Step {
     fn aloud(&self, took: Duration) -> String {
         let mut text = format!("{:>2}. {:<76} {:>9}\n", self.step, self.title, short(took));
-        for line in &self.what {
+        for line in self.what.iter().flat_map(|line| folded(line)) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "    {line}");
         }
         text
     }
+}
+
+/// A text in lines that fit under a title.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + word.chars().count() < 86 => *line = format!("{line} {word}"),
+            _ => lines.push(format!("  {word}")),
+        }
+    }
+    lines
 }
 
 /// A length of time with two or three digits.
@@ -98,6 +111,14 @@ mod tests {
         for (micros, text) in [(0, "0 µs"), (999, "999 µs"), (1000, "1.0 ms"), (9_950, "9.9 ms"), (143_700, "143 ms")] {
             assert_eq!(short(Duration::from_micros(micros)), text);
         }
+    }
+
+    #[test]
+    fn a_long_text_is_folded_between_words_and_nothing_is_lost() {
+        let text = "one two three four five six seven eight nine ten ".repeat(5);
+        let lines = folded(text.trim_end());
+        assert!(lines.len() > 2 && lines.iter().all(|line| line.chars().count() <= 86), "{lines:?}");
+        assert_eq!(lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "), text.trim_end());
     }
 
     #[tokio::test]

@@ -32,7 +32,10 @@ type Told<T> = anyhow::Result<(T, Vec<String>)>;
 
 /// A credential in somebody's hands.
 struct Held {
-    whose: &'static str,
+    /// What it is, and of which workload.
+    name: &'static str,
+    /// Whether it dies with the owner.
+    dies: bool,
     what: What,
 }
 
@@ -57,9 +60,16 @@ async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> a
 
     telling.step("The administrator records who and what there is", register(sample, &administrator)).await?;
     let held = [
-        telling.step("payments/api gets a token", get_token(sample, &api, API)).await?,
-        telling.step("payments/settlement, of the same owner, gets a certificate", get_certificate(sample, &worker, WORKER)).await?,
-        telling.step("acme/reporting, of another owner, gets a token", get_token(sample, &other, OTHER)).await?,
+        telling.step("payments/api gets a token", get_token(sample, &api, "the token of payments/api", true)).await?,
+        telling
+            .step(
+                "payments/settlement, of the same owner, gets a certificate",
+                get_certificate(sample, &worker, "the certificate of payments/settlement", true),
+            )
+            .await?,
+        telling
+            .step("acme/reporting, of another owner, gets a token", get_token(sample, &other, "the token of acme/reporting", false))
+            .await?,
     ];
     let service = telling.step("A service checks all three offline, and accepts them", accept(session, sample, &held)).await?;
     telling.step("What would end with payments?", preview(&administrator)).await?;
@@ -98,18 +108,18 @@ fn issued(issuance: &api::Issuance) -> String {
     format!("recorded at position {}, then signed; good until {expires} ({bound})", issuance.position)
 }
 
-async fn get_token(sample: &Sample, identity: &Identity, whose: &'static str) -> Told<Held> {
+async fn get_token(sample: &Sample, identity: &Identity, name: &'static str, dies: bool) -> Told<Held> {
     let answer = token::issue(&sample.connect(identity).await?, request()).await?;
     let what = issued(&answer.issuance.unwrap_or_default());
     let presented = verify::presented_by(&CertificateDer::from_pem_slice(identity.certificate.as_bytes())?)?;
-    Ok((Held { whose, what: What::Token { text: answer.token, presented } }, vec![what]))
+    Ok((Held { name, dies, what: What::Token { text: answer.token, presented } }, vec![what]))
 }
 
-async fn get_certificate(sample: &Sample, identity: &Identity, whose: &'static str) -> Told<Held> {
+async fn get_certificate(sample: &Sample, identity: &Identity, name: &'static str, dies: bool) -> Told<Held> {
     let args = cert::Args { environment: ENVIRONMENT.to_owned(), ..cert::Args::default() };
     let answer = cert::issue(&sample.connect(identity).await?, args).await?;
     let leaf = CertificateDer::from_pem_slice(answer.chain.as_bytes())?;
-    Ok((Held { whose, what: What::Certificate { leaf } }, vec![issued(&answer.issuance)]))
+    Ok((Held { name, dies, what: What::Certificate { leaf } }, vec![issued(&answer.issuance)]))
 }
 
 impl Service {
@@ -132,7 +142,7 @@ async fn accept(session: &Session, sample: &Sample, held: &[Held]) -> Told<Servi
     let service = Service::open(session, sample).await?;
     let watch = Stopwatch::start();
     for one in held {
-        service.check(session, one).with_context(|| one.whose)?;
+        service.check(session, one).with_context(|| one.name)?;
     }
     let each = watch.elapsed().as_micros() / u128::try_from(held.len().max(1))?;
     Ok((service, vec![format!("keys and list fetched once; a check takes {each} µs and asks nobody")]))
@@ -174,12 +184,11 @@ async fn reject(session: &Session, sample: &Sample, service: &Service, held: &[H
     }
     let mut what = Vec::new();
     for one in held {
-        let of_owner = one.whose != OTHER;
         match service.check(session, one) {
-            Err(rejected @ Rejected::Revoked { .. }) if of_owner => what.push(format!("{}: rejected, {rejected}", one.whose)),
-            Ok(()) if !of_owner => what.push(format!("{}: accepted, as before", one.whose)),
-            Ok(()) => bail!("{} is still accepted", one.whose),
-            Err(rejected) => bail!("{}: {rejected}", one.whose),
+            Err(rejected @ Rejected::Revoked { .. }) if one.dies => what.push(format!("{}: rejected, {rejected}", one.name)),
+            Ok(()) if !one.dies => what.push(format!("{}: accepted, as before", one.name)),
+            Ok(()) => bail!("{} is still accepted", one.name),
+            Err(rejected) => bail!("{}: {rejected}", one.name),
         }
     }
     Ok(((), what))

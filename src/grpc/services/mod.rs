@@ -61,3 +61,6 @@ pub(super) fn routes(parts: Parts) -> Result<(Routes, HealthReporter), tonic_ref
         .add_service(api::trust_server::TrustServer::new(api).max_decoding_message_size(LONGEST_REQUEST));
     Ok((routes, reporter))
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ fn document(wire: Option<api::RegistryDocument>) -> Result<Document, Invalid> {
     let wire = wire.ok_or_else(|| Invalid::new("document", "there is none"))?;
     let draft = draft(wire)?;
     draft.check().map_err(|findings| {
-        let told: Vec<_> = findings.iter().map(|finding| format!("`{}`: {}", finding.at, finding.message)).collect();
+        let told: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
         Invalid::new("document", told.join("; "))
     })
 }

@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{KeyUsage, anchor_from_trusted_cert};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::svid::{NotAnSvid, Svid};
+use crate::formats::svid::{OwnPart, Svid, SvidError};
 use crate::model::{Position, TrustDomain};
 use crate::policy::{Caller, OwnCertificate};
 
@@ -111,11 +111,6 @@ impl TrustBundles {
         self.0.entry(domain.clone()).or_default().push(authority);
         Ok(())
     }
-
-    /// The domains that somebody vouches for.
-    pub(crate) fn domains(&self) -> impl Iterator<Item = &TrustDomain> {
-        self.0.keys()
-    }
 }
 
 /// An issuing key of this broker.
@@ -132,7 +127,10 @@ pub(crate) struct Issuer {
 pub(crate) enum Refused {
     /// It proves no identity.
     #[error(transparent)]
-    NotAnSvid(#[from] NotAnSvid),
+    NotAnSvid(#[from] SvidError),
+    /// It has this broker's issuer and does not say what it stands on.
+    #[error("it names this broker as its issuer, and is none of its certificates")]
+    NotOurs,
     /// Nobody may vouch for the domain of its name.
     #[error("no authority is trusted for {0}")]
     TrustDomain(TrustDomain),
@@ -150,9 +148,25 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Trust {
     domain: TrustDomain,
-    issuers: Vec<(Position, TrustAnchor<'static>)>,
+    issuers: Vec<OwnIssuer>,
     bundles: ArcSwap<TrustBundles>,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+struct OwnIssuer {
+    number: Position,
+    /// DER, as certificates name it.
+    name: Vec<u8>,
+    anchor: TrustAnchor<'static>,
+}
+
+impl OwnIssuer {
+    fn read(issuer: &Issuer) -> Result<Self, &'static str> {
+        let anchor = authority(&CertificateDer::from(issuer.certificate.as_slice()))?;
+        let (_, certificate) = X509Certificate::from_der(&issuer.certificate).map_err(|_unreadable| "not a certificate")?;
+        Ok(Self { number: issuer.number, name: certificate.subject().as_raw().to_vec(), anchor })
+    }
 }
 
 impl Trust {
@@ -161,11 +175,8 @@ impl Trust {
     /// # Errors
     /// If an issuer's certificate cannot be used, or a bundle contradicts it.
     pub(crate) fn new(domain: TrustDomain, issuers: &[Issuer], bundles: TrustBundles) -> Result<Self, TrustError> {
-        let read = |issuer: &Issuer| {
-            let authority = authority(&CertificateDer::from(issuer.certificate.as_slice()));
-            authority.map(|authority| (issuer.number, authority)).map_err(|problem| TrustError::Issuer { problem })
-        };
-        let issuers = issuers.iter().map(read).collect::<Result<_, _>>()?;
+        let issuers = issuers.iter().map(OwnIssuer::read).collect::<Result<_, _>>();
+        let issuers = issuers.map_err(|problem| TrustError::Issuer { problem })?;
         let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
         let trust = Self { domain, issuers, bundles: ArcSwap::default(), algorithms };
         trust.replace(bundles)?;
@@ -180,7 +191,7 @@ impl Trust {
         for (domain, authorities) in &bundles.0 {
             for (authority, number) in authorities.iter().zip(1..) {
                 let claims = |issuer: &TrustAnchor<'_>| issuer.subject == authority.subject || same_key(issuer, authority);
-                if self.issuers.iter().any(|(_, issuer)| claims(issuer)) {
+                if self.issuers.iter().any(|issuer| claims(&issuer.anchor)) {
                     let problem = "it has the name or the key of this broker's issuer, which is trusted without it";
                     return Err(TrustError::Certificate { domain: domain.clone(), number, problem });
                 }
@@ -190,43 +201,48 @@ impl Trust {
         Ok(())
     }
 
-    /// Who the holder of a certificate is, which [`Trust::verify`] has accepted.
-    pub(super) fn caller(&self, leaf: &CertificateDer<'_>) -> Result<Caller, NotAnSvid> {
-        let svid = Svid::read(leaf)?;
-        let issued_here = match self.issuer(&svid) {
-            None => None,
-            Some((key, _)) => {
-                let (id, binding) = svid.binding()?;
-                Some(OwnCertificate { id, subjects: binding.subjects, key: *key })
-            }
-        };
-        Ok(Caller { spiffe_id: svid.spiffe_id, fingerprint: svid.fingerprint, expires_at: svid.not_after, issued_here })
-    }
-
     /// Who the holder of a certificate is, if an authority that may vouch for its name does.
     pub(super) fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Refused> {
-        let svid = Svid::read(leaf)?;
+        let svid = Svid::from_der(leaf)?;
         let domain = svid.spiffe_id.trust_domain();
         let bundles = self.bundles.load();
         // Who has our issuer's name answers to our issuer's key, and to no other authority: what
         // the certificate says of its subjects is then what the ledger says.
         let (anchors, intermediates) = match self.issuer(&svid) {
-            Some((_, issuer)) if domain == self.domain => (std::slice::from_ref(issuer), [].as_slice()),
+            Some(issuer) if domain == self.domain => (std::slice::from_ref(&issuer.anchor), [].as_slice()),
             Some(_) => return Err(Refused::TrustDomain(domain)),
             None => {
                 let authorities = bundles.0.get(&domain).ok_or_else(|| Refused::TrustDomain(domain.clone()))?;
                 (authorities.as_slice(), intermediates)
             }
         };
-        svid.end_entity
-            .verify_for_usage(self.algorithms.all, anchors, intermediates, now, KeyUsage::client_auth(), None, None)
-            .map_err(|problem| Refused::Path { domain, problem })?;
-        Ok(self.caller(leaf)?)
+        let path = |problem| Refused::Path { domain: domain.clone(), problem };
+        EndEntityCert::try_from(leaf)
+            .and_then(|leaf| {
+                leaf.verify_for_usage(self.algorithms.all, anchors, intermediates, now, KeyUsage::client_auth(), None, None).map(drop)
+            })
+            .map_err(path)?;
+        self.caller(svid)
+    }
+
+    /// Who the holder of a certificate is, which [`Trust::verify`] has accepted.
+    pub(super) fn accepted(&self, leaf: &CertificateDer<'_>) -> Result<Caller, Refused> {
+        self.caller(Svid::from_der(leaf)?)
+    }
+
+    fn caller(&self, svid: Svid) -> Result<Caller, Refused> {
+        let issued_here = match (self.issuer(&svid), svid.own) {
+            (Some(issuer), Some(OwnPart { id, binding })) => Some(OwnCertificate { id, subjects: binding.subjects, key: issuer.number }),
+            (Some(_), None) => return Err(Refused::NotOurs),
+            // Anybody can write our extension into a certificate that is not ours.
+            (None, _) => None,
+        };
+        Ok(Caller { spiffe_id: svid.spiffe_id, fingerprint: svid.fingerprint, expires_at: svid.expires_at, issued_here })
     }
 
     /// The issuer of ours that a certificate names as its own.
-    fn issuer(&self, svid: &Svid<'_>) -> Option<&(Position, TrustAnchor<'static>)> {
-        self.issuers.iter().find(|(_, issuer)| *issuer.subject == *svid.end_entity.issuer())
+    fn issuer(&self, svid: &Svid) -> Option<&OwnIssuer> {
+        self.issuers.iter().find(|issuer| issuer.name == svid.issuer)
     }
 
     /// The signature algorithms of certificates and handshakes.

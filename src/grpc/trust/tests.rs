@@ -102,21 +102,23 @@ fn what_breaks_a_rule_of_spiffe_is_refused_by_name() {
     let world = World::new();
     let usages = |usages: &[KeyUsagePurpose]| changed(|params| params.key_usages = usages.to_vec());
     for (params, expected) in [
-        (changed(|params| params.subject_alt_names.clear()), NotAnSvid::UriNames(0)),
-        (changed(|params| params.subject_alt_names.push(uri("spiffe://a.example/other"))), NotAnSvid::UriNames(2)),
-        (changed(|params| params.subject_alt_names.push(uri("https://a.example/"))), NotAnSvid::UriNames(2)),
+        (changed(|params| params.subject_alt_names.clear()), SvidError::Names(0)),
+        (changed(|params| params.subject_alt_names.push(uri("spiffe://a.example/other"))), SvidError::Names(2)),
+        (changed(|params| params.subject_alt_names.push(uri("https://a.example/"))), SvidError::Names(2)),
         (svid("https://a.example/billing"), SpiffeIdError::Scheme.into()),
         (svid("spiffe://a.example"), SpiffeIdError::NoPath.into()),
         (svid("spiffe://a.example/billing/"), SpiffeIdError::Path.into()),
-        (changed(|params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained)), NotAnSvid::Authority),
-        (usages(&[]), NotAnSvid::KeyUsage),
-        (usages(&[KeyUsagePurpose::KeyAgreement]), NotAnSvid::KeyUsage),
-        (usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign]), NotAnSvid::KeyUsage),
-        (usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign]), NotAnSvid::KeyUsage),
-        (changed(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), NotAnSvid::ExtendedKeyUsage),
+        (changed(|params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained)), SvidError::Authority),
+        (usages(&[]), SvidError::KeyUsage),
+        (usages(&[KeyUsagePurpose::KeyAgreement]), SvidError::KeyUsage),
+        (usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign]), SvidError::KeyUsage),
+        (usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign]), SvidError::KeyUsage),
     ] {
         assert_eq!(world.verify(&world.a.sign(&params)), Err(Refused::NotAnSvid(expected)));
     }
+    let server_only =
+        world.verify(&world.a.sign(&changed(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])));
+    assert!(matches!(server_only, Err(Refused::Path { problem: webpki::Error::RequiredEkuNotFoundContext(_), .. })), "{server_only:?}");
     let with_dns = changed(|params| params.subject_alt_names.push(rcgen::SanType::DnsName("a.example".try_into().expect("a name"))));
     world.verify(&world.a.sign(&with_dns)).expect("other names may stand beside the one URI");
     world.verify(&world.a.sign(&changed(|params| params.extended_key_usages.clear()))).expect("no extended key usage is no limit");
@@ -130,7 +132,7 @@ fn bytes_that_are_no_certificate_are_refused() {
     trailing.push(0);
     for bytes in [Vec::new(), b"nonsense".to_vec(), trailing] {
         leaf.chain[0] = bytes.into();
-        assert_eq!(world.verify(&leaf), Err(Refused::NotAnSvid(NotAnSvid::Unreadable)));
+        assert_eq!(world.verify(&leaf), Err(Refused::NotAnSvid(SvidError::Der)));
     }
 }
 
@@ -150,11 +152,11 @@ fn the_broker_vouches_for_its_own_domain_and_with_its_own_key_only() {
     assert_eq!(world.verify(&foreign), Err(Refused::TrustDomain(domain("b.example"))));
 
     let plain = world.issuer.sign(&svid(ID));
-    assert!(matches!(world.verify(&plain), Err(Refused::NotAnSvid(NotAnSvid::Binding(_)))), "it must say what it stands on");
+    assert_eq!(world.verify(&plain), Err(Refused::NotOurs), "it must say what it stands on");
 
     let mut renumbered = of_ours(ID, 21);
     renumbered.serial_number = of_ours(ID, 22).serial_number;
-    assert!(matches!(world.verify(&world.issuer.sign(&renumbered)), Err(Refused::NotAnSvid(NotAnSvid::Binding(_)))));
+    assert_eq!(world.verify(&world.issuer.sign(&renumbered)), Err(SvidError::Serial.into()));
 
     // An intermediate that takes the issuer's name cannot pass its holders off as ours, nor may
     // an authority add to what our issuer says of an outside identity.
@@ -193,7 +195,7 @@ fn a_bad_bundle_is_refused_by_domain_and_certificate() {
     let shared = error(&[("a.example", a.pem()), ("b.example", a.pem())]);
     assert_eq!(shared, "trust bundle of b.example, certificate 1: the same key vouches for a.example; trust domains do not mix");
     let two = bundles(&[("a.example", a.pem()), ("a.example", Authority::new("A 2").pem())]).expect("two texts of one domain");
-    assert_eq!(two.domains().count(), 1);
+    assert_eq!(two.0.len(), 1);
 }
 
 fn base64(der: &[u8]) -> String {

@@ -21,6 +21,10 @@ fn checkout() -> Vec<Source> {
     for folder in ["src", "tests", "benches", "examples"] {
         walk(root, &root.join(folder), &mut found);
     }
+    let for_tests: Vec<String> = found.iter().flat_map(Source::test_modules).collect();
+    for source in &mut found {
+        source.is_test |= for_tests.contains(&source.path);
+    }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }

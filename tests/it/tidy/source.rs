@@ -10,26 +10,34 @@ pub(super) struct Source {
     pub(super) code: String,
     /// The text with everything but the contents of strings blanked.
     pub(super) strings: String,
+    /// Whether it is test code as a whole, by its place or since its parent says so.
+    pub(super) is_test: bool,
 }
 
 impl Source {
     pub(super) fn new(path: &str, text: &str) -> Self {
         let (code, strings) = split(text);
-        Self { path: path.to_owned(), text: text.to_owned(), code, strings }
+        let is_test = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
+        Self { path: path.to_owned(), text: text.to_owned(), code, strings, is_test }
     }
 
-    /// Whether the file is test code as a whole.
-    pub(super) fn is_test_file(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    /// The files that are there for the tests alone: `#[cfg(test)] mod samples;`.
+    pub(super) fn test_modules(&self) -> Vec<String> {
+        let lines: Vec<&str> = self.code.lines().map(str::trim).collect();
+        let gated = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]").map(|pair| pair[1]);
+        let names = gated.filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
+        let folder = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        names.map(|name| format!("{folder}/{name}.rs")).collect()
     }
 
     /// The first line of test code, counted from 1; past the end if there is none.
     pub(super) fn tests_from(&self) -> usize {
-        if self.is_test_file() {
+        if self.is_test {
             return 1;
         }
-        let lines = self.code.lines().count();
-        self.code.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(lines) + 1
+        let lines: Vec<&str> = self.code.lines().map(str::trim).collect();
+        let begins = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].contains('{');
+        lines.windows(2).position(begins).unwrap_or(lines.len()) + 1
     }
 }
 
@@ -150,5 +158,9 @@ fn the_tests_of_a_file_begin_at_their_attribute() {
     let begins = |path, text| Source::new(path, text).tests_from();
     assert_eq!(begins("src/a.rs", "//! a\nfn a() {}\n#[cfg(test)]\nmod tests {}\n"), 3);
     assert_eq!(begins("src/a.rs", "//! a\nfn a() {}\n"), 3);
+    assert_eq!(begins("src/a.rs", "//! a\n#[cfg(test)]\nmod tests;\nfn a() {}\n"), 5);
     assert_eq!(begins("src/a/tests.rs", "//! a\n"), 1);
+    let source = |path| Source::new(path, "#[cfg(test)]\npub(crate) mod samples;\nmod b;\n#[cfg(test)]\nmod tests {}\n");
+    assert_eq!(source("src/a.rs").test_modules(), ["src/a/samples.rs"]);
+    assert_eq!(source("src/a/mod.rs").test_modules(), ["src/a/samples.rs"]);
 }

@@ -19,6 +19,11 @@ use crate::policy::Caller;
 pub(crate) struct Peer(Arc<Caller>);
 
 impl Peer {
+    /// The holder of a certificate that was accepted.
+    pub(super) fn new(caller: Caller) -> Self {
+        Self(Arc::new(caller))
+    }
+
     /// The caller, as its certificate proves it.
     pub(crate) fn caller(&self) -> &Caller {
         &self.0
@@ -42,8 +47,8 @@ impl Admit for MutualTls {
         let stream = self.tls.handshake(tcp).await?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let leaf = leaf.ok_or_else(|| io::Error::other("no client certificate"))?;
-        let caller = self.trust.caller(leaf).map_err(io::Error::other)?;
-        Ok((stream, Peer(Arc::new(caller))))
+        let peer = Peer::new(self.trust.accepted(leaf).map_err(io::Error::other)?);
+        Ok((stream, peer))
     }
 }
 
@@ -104,3 +109,6 @@ fn alert(refused: &Refused) -> Error {
     }
     .into()
 }
+
+#[cfg(test)]
+mod tests;

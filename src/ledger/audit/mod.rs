@@ -6,6 +6,9 @@ use super::tip::Tip;
 use super::{Unreadable, codec};
 use crate::model::{CredentialId, CredentialKind, Entry, Event, Facts, Issued, Known, Position, Subjects};
 
+#[cfg(test)]
+mod tests;
+
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -1,11 +1,13 @@
 //! `curfew ledger`: the record of everything that happened.
 
+mod verify;
+
 use serde::Serialize;
 
-use super::call::answer;
-use super::output::{self, Format, Layout};
-use super::session::Session;
-use super::wire;
+use crate::cli::call::answer;
+use crate::cli::output::{self, Format, Layout};
+use crate::cli::session::Session;
+use crate::cli::wire;
 use crate::client::api;
 
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +21,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 100, value_name = "NUMBER")]
         limit: usize,
     },
+    /// Check a backup, or the file of a stopped broker. Exits with 5 if it is not sound.
+    Verify(verify::Args),
     /// Print the signed checkpoint of the head.
     Checkpoint,
 }
@@ -53,6 +57,7 @@ impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::List { from, limit } => session.print(&list(session, from, limit).await?, ENTRIES),
+            Self::Verify(args) => args.run(session),
             Self::Checkpoint => {
                 let found = answer(session.connect().await?.ledger().get_checkpoint(api::GetCheckpointRequest {})).await?;
                 // A signed note is text already, and is verified byte for byte.

@@ -1,0 +1,251 @@
+//! The door of the API, over an in-memory broker: what is refused before the broker is asked, and
+//! what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use super::api::owners_server::Owners;
+use super::api::policy_server::Policy;
+use super::api::registry_server::Registry;
+use super::api::revocations_server::Revocations;
+use super::api::tasks_server::Tasks;
+use super::api::trust_server::Trust;
+use super::{Api, Parts, api};
+use crate::ambient::{Clock, Entropy};
+use crate::broker::{self, Broker};
+use crate::grpc::calls::CallMeters;
+use crate::grpc::peer::Peer;
+use crate::keys::Material;
+use crate::ledger::{Ledger, Options, Place, SqliteLedger};
+use crate::model::{Epoch, Timestamp, TrustDomain};
+use crate::policy::{Caller, DEFAULT_PACK, Engine};
+use crate::publish::{Publisher, Settings};
+
+const ADMINISTRATOR: &str = "spiffe://example.org/administrator";
+const START: Timestamp = Timestamp::from_seconds(1_780_272_000);
+
+/// Every service over an in-memory broker with an empty registry.
+async fn api() -> Api {
+    let (clock, _hand) = Clock::manual(START);
+    let entropy = Entropy::system();
+    let domain: TrustDomain = "example.org".parse().expect("a domain");
+    let options = Options::new(domain.clone(), Epoch([7; 16]));
+    let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).expect("opened");
+    let files = DEFAULT_PACK.iter().map(|(name, text)| (name.parse().expect("a name"), (*text).to_owned())).collect();
+    let engine = Engine::compile(files).expect("the default pack is valid");
+    Broker::put_in_force(&*ledger, &engine).await.expect("in force");
+    let keyring = Material::generate(&domain, &entropy, START).expect("keys");
+    let keyring = Arc::new(Broker::activate_keys(&*ledger, keyring).await.expect("activated"));
+    let issuer = "https://curfew.example.org".to_owned();
+    let settings = Settings {
+        issuer: issuer.clone(),
+        origin: "example.org/curfew".to_owned(),
+        max_staleness: Duration::from_secs(30),
+        heartbeat: Duration::from_secs(2),
+    };
+    let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
+    let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
+    let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, clock, entropy: entropy.clone() });
+    Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() }))
+}
+
+/// A request as it comes from the listener.
+fn by<T>(id: &str, message: T) -> Request<T> {
+    let spiffe_id = id.parse().expect("an ID");
+    let caller = Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(3600)), issued_here: None };
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Peer::new(caller));
+    request
+}
+
+fn admin<T>(message: T) -> Request<T> {
+    by(ADMINISTRATOR, message)
+}
+
+/// Code, reason and field of a refusal.
+fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String, String) {
+    let status = answer.expect_err("refused");
+    let info = status.get_details_error_info().expect("every error says why");
+    (status.code(), info.reason, info.metadata.get("field").cloned().unwrap_or_default())
+}
+
+fn invalid(field: &str) -> (Code, String, String) {
+    (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), field.to_owned())
+}
+
+fn document() -> api::RegistryDocument {
+    api::RegistryDocument {
+        owners: vec![api::OwnerRecord {
+            id: "acme".to_owned(),
+            kind: "vendor".to_owned(),
+            business_owner: "pat@example.org".to_owned(),
+            technical_owner: "tea@example.org".to_owned(),
+            contract_end: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+        }],
+        environments: vec![api::EnvironmentRecord { name: "production".to_owned() }],
+        workloads: vec![api::WorkloadRecord {
+            spiffe_id: "spiffe://example.org/acme/sync".to_owned(),
+            owner: "acme".to_owned(),
+            purpose: "copies orders".to_owned(),
+            environments: vec!["production".to_owned()],
+            valid_until: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+        }],
+        downstreams: vec![api::DownstreamRecord {
+            name: "ledger".to_owned(),
+            accepts: vec!["tokens".to_owned(), "certificates".to_owned()],
+            audiences: vec!["https://ledger.example.org".to_owned()],
+            environments: vec!["production".to_owned()],
+            verifier_kind: "follower".to_owned(),
+            verifier: "spiffe://example.org/ledger".to_owned(),
+        }],
+    }
+}
+
+fn apply(document: Option<api::RegistryDocument>) -> api::RegistryApplyRequest {
+    api::RegistryApplyRequest { document, allow_end: 0 }
+}
+
+#[tokio::test]
+async fn a_registry_is_exported_as_it_was_applied() {
+    let api = api().await;
+    let applied = api.apply_registry(document()).await;
+    assert_eq!(applied.changes.len(), 4);
+    let exported = api.export(admin(api::RegistryExportRequest {})).await.expect("exported").into_inner();
+    assert_eq!(exported.document, Some(document()));
+    assert_eq!(api.apply_registry(document()).await.position, 0, "nothing differs");
+}
+
+impl Api {
+    async fn apply_registry(&self, document: api::RegistryDocument) -> api::RegistryApplyResponse {
+        Registry::apply(self, admin(apply(Some(document)))).await.expect("applied").into_inner()
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_document_does_not_end_everything() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    let ask = api::RegistryApplyRequest { document: None, allow_end: u32::MAX };
+    assert_eq!(refusal(Registry::apply(&api, admin(ask)).await), invalid("document"));
+}
+
+#[tokio::test]
+async fn a_bad_document_is_refused_with_everything_that_is_wrong() {
+    let mut bad = document();
+    bad.owners[0].contract_end = None;
+    bad.workloads[0].spiffe_id = "spiffe://example.org/".to_owned();
+    let status = Registry::apply(&api().await, admin(apply(Some(bad)))).await.expect_err("refused");
+    assert!(
+        status.message().contains("contract_end: missing") && status.message().contains("spiffe_id: a path segment"),
+        "{}",
+        status.message()
+    );
+}
+
+#[tokio::test]
+async fn names_are_matched_exactly_and_an_unknown_one_is_an_error() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    let reason = api::RevocationReason::CessationOfOperation.into();
+    let revoke = |owner: &str| admin(api::RevokeByOwnerRequest { owner: owner.to_owned(), reason, ..Default::default() });
+    for owner in ["", " acme", "acme ", "Acme", "acme\n"] {
+        assert_eq!(refusal(api.revoke_by_owner(revoke(owner)).await), invalid("owner"), "{owner:?}");
+    }
+    assert_eq!(refusal(api.revoke_by_owner(revoke("acm")).await).0, Code::NotFound);
+    let revoked = api.revoke_by_owner(revoke("acme")).await.expect("revoked").into_inner();
+    assert_eq!((revoked.repeated, revoked.standing()), (false, api::Standing::Offboarded));
+    let again = api.revoke_by_owner(revoke("acme")).await.expect("repeated").into_inner();
+    assert_eq!((again.position, again.repeated), (revoked.position, true));
+}
+
+#[tokio::test]
+async fn nothing_is_revoked_without_a_reason_or_a_subject() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    for reason in [0, 2, 6, 99] {
+        let ask = api::RevokeByOwnerRequest { owner: "acme".to_owned(), reason, ..Default::default() };
+        assert_eq!(refusal(api.revoke_by_owner(admin(ask)).await), invalid("reason"), "{reason}");
+    }
+    let ask = |subject, suspend| {
+        let reason = api::RevocationReason::KeyCompromise.into();
+        admin(api::RevokeRequest { subject, reason, suspend, ..Default::default() })
+    };
+    assert_eq!(refusal(api.revoke(ask(None, false)).await), invalid("subject"));
+    use api::revoke_request::Subject;
+    assert_eq!(refusal(api.revoke(ask(Some(Subject::Workload(String::new())), false)).await), invalid("workload"));
+    assert_eq!(refusal(api.revoke(ask(Some(Subject::Task(0)), false)).await), invalid("task"));
+    assert_eq!(refusal(api.revoke(ask(Some(Subject::Task(7)), true)).await), invalid("suspend"));
+    assert_eq!(refusal(api.revoke(ask(Some(Subject::CredentialId("x".to_owned())), false)).await), invalid("credential_id"));
+}
+
+#[tokio::test]
+async fn a_task_needs_a_deadline_a_purpose_and_a_number() {
+    let api = api().await;
+    let open = api::TasksOpenRequest { environment: "production".to_owned(), purpose: "a job".to_owned(), ..Default::default() };
+    assert_eq!(refusal(api.open(admin(open.clone())).await), invalid("deadline"));
+    let ended = api::TasksOpenRequest { deadline: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }), ..open };
+    assert_eq!(refusal(api.open(admin(ended)).await), invalid("deadline"));
+    assert_eq!(refusal(api.close(admin(api::TasksCloseRequest::default())).await), invalid("task"));
+}
+
+#[tokio::test]
+async fn an_identity_in_no_record_learns_nothing() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    for owner in ["acme", "unknown"] {
+        let ask = by("spiffe://example.org/stranger", api::OwnersGetRequest { owner: owner.to_owned() });
+        assert_eq!(refusal(Owners::get(&api, ask).await).1, "IDENTITY_UNKNOWN");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_peer_is_a_fault_and_never_anonymous() {
+    let (code, reason, _) = refusal(api().await.who_am_i(Request::new(api::WhoAmIRequest {})).await);
+    assert_eq!((code, reason.as_str()), (Code::Internal, "INTERNAL"));
+}
+
+#[tokio::test]
+async fn the_list_is_there_once_it_is_published() {
+    let api = api().await;
+    let ask = |since| admin(api::GetListRequest { since });
+    assert_eq!(refusal(api.get_list(ask(0)).await).1, "LEDGER_UNAVAILABLE");
+    let published = api.0.publisher.publish().expect("published");
+    assert_eq!(api.get_list(ask(0)).await.expect("a list").into_inner().list, published.jws);
+}
+
+#[tokio::test]
+async fn the_bundle_is_for_everybody_with_an_identity() {
+    let ask = by("spiffe://example.org/stranger", api::GetBundleRequest {});
+    let bundle = api().await.get_bundle(ask).await.expect("a bundle").into_inner();
+    assert_eq!((bundle.trust_domain.as_str(), bundle.issuer.as_str()), ("example.org", "https://curfew.example.org"));
+    assert_eq!(bundle.issuers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_policy_is_told_by_check_and_refused_by_apply() {
+    let api = api().await;
+    let files = vec![api::PolicyFile { name: "x.cedar".to_owned(), text: "permit (".to_owned() }];
+    let checked = api.check(admin(api::PolicyCheckRequest { files: files.clone() })).await.expect("checked").into_inner();
+    assert!(checked.hash.is_empty() && checked.problems[0].starts_with("x.cedar"), "{checked:?}");
+    assert_eq!(refusal(Policy::apply(&api, admin(api::PolicyApplyRequest { files })).await), invalid("policy"));
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_their_outcome() {
+    let api = api().await;
+    let _ = api.who_am_i(admin(api::WhoAmIRequest {})).await;
+    let _ = Owners::get(&api, admin(api::OwnersGetRequest { owner: "unknown".to_owned() })).await;
+    let mut registry = prometheus_client::registry::Registry::with_prefix("test");
+    api.0.meters.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+    for line in [
+        r#"test_calls_total{service="Trust",method="who_am_i",code="OK"} 1"#,
+        r#"test_calls_total{service="Owners",method="get",code="NOT_FOUND"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+}

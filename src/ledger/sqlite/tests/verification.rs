@@ -1,0 +1,79 @@
+//! What offline verification finds in a file, and that it leaves no trace.
+
+use std::path::Path;
+
+use super::*;
+
+#[tokio::test]
+async fn verification_finds_what_was_tampered_with() {
+    let edit = "DROP TRIGGER entries_1_update; DROP TRIGGER entries_1_delete;";
+    for (sql, found) in [
+        ("UPDATE entries_1 SET bytes = substr(bytes, 1, length(bytes) - 1) WHERE position = 12", "the root in the head"),
+        ("DELETE FROM entries_1 WHERE position = 12", "entry 13: stands where entry 12 must stand"),
+        ("DELETE FROM entries_1", "entry 8: the segment is missing"),
+        ("UPDATE entries_1 SET bytes = (SELECT bytes FROM entries_1 WHERE position = 13) WHERE position = 12", "entry 12: is unreadable"),
+        ("UPDATE head SET root = zeroblob(32)", "the root in the head is not that of the entries"),
+        ("UPDATE head SET time_ms = time_ms + 1", "the time in the head"),
+        ("UPDATE head SET changed = 1", "the head does not name the last change"),
+        ("UPDATE head SET latest_expiry_ms = 1", "the latest expiry in the head"),
+        ("DELETE FROM current WHERE aspect IN (5, 6)", "the compact table does not say what the entries say"),
+        ("DELETE FROM closed_tasks", "closed a task that the table of closed tasks does not have"),
+        ("DROP TABLE entries_2", "entry 16: the segment is missing"),
+    ] {
+        let disk = Disk::new();
+        let ledger = disk.open();
+        lively(&ledger).await;
+        drop(ledger);
+        assert_eq!(disk.problems(), [""; 0]);
+        disk.tamper(&format!("{edit}{sql}")).expect(sql);
+        let problems = disk.problems();
+        assert!(problems.iter().any(|problem| problem.contains(found)), "{sql}: {problems:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_root_of_any_earlier_size_can_be_had() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    let mut heads = vec![ledger.head()];
+    for _ in 0..9 {
+        record(&ledger, &world, world.subjects()).await.expect("recorded");
+        heads.push(ledger.head());
+    }
+    drop(ledger);
+    let offline = Offline::open(&disk.path()).expect("a ledger");
+    for head in &heads {
+        assert_eq!(offline.root_at(head.position).expect("readable"), Some(head.root));
+    }
+    assert_eq!(offline.root_at(offline.size().next()).expect("readable"), None);
+    let mut told = Vec::new();
+    let report = offline.verify(|position| told.push(position)).expect("readable");
+    assert_eq!((Some(&report.head), report.entries), (heads.last(), told.len() as u64));
+    assert_eq!(report.facts.trust_domain().map(ToString::to_string).as_deref(), Some("example.org"));
+}
+
+#[tokio::test]
+async fn a_backup_without_lock_or_log_is_verified_without_a_trace() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    lively(&ledger).await;
+    drop(ledger);
+    let backup = Disk::new();
+    std::fs::copy(disk.path(), backup.path()).expect("copied");
+    assert_eq!(backup.problems(), [""; 0]);
+    let left: Vec<_> = std::fs::read_dir(backup.0.path()).expect("a folder").map(|file| file.expect("a file").path()).collect();
+    assert_eq!(left.iter().map(PathBuf::as_path).collect::<Vec<&Path>>(), [backup.path()]);
+}
+
+/// A decision that should not have been made, and that the fence cannot see: it was made later.
+#[tokio::test]
+async fn an_issuance_under_a_cut_owner_is_found() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    ledger.change(cutting(world.owner, Closing::Suspend)).await.expect("cut");
+    let wrong = record(&ledger, &world, world.subjects()).await.expect("recorded").position();
+    drop(ledger);
+    assert_eq!(disk.problems(), [format!("entry {wrong}: was issued under owner 2, which was closed")]);
+}

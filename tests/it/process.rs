@@ -1,0 +1,64 @@
+//! The process: how it starts, ends, and comes back.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::harness::{AUDIENCE, Broker};
+
+/// The status line and body of a document of the admin listener.
+fn get(broker: &Broker, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(&broker.addresses().admin).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn it_is_ready_once_it_says_where_it_listens() {
+    let broker = Broker::start_empty();
+    assert_eq!(get(&broker, "/livez").0, "HTTP/1.1 200 OK");
+    assert_eq!(get(&broker, "/readyz").0, "HTTP/1.1 200 OK");
+    let (status, metrics) = get(&broker, "/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(metrics.contains("# TYPE curfew_") && metrics.contains("# EOF"), "{metrics}");
+}
+
+#[test]
+fn it_closes_in_order_when_it_is_told_to() {
+    let mut broker = Broker::start();
+    let issued = broker.curfew(&broker.identity("payments/api"), ["token", "issue", "--environment", "production", "--audience", AUDIENCE]);
+    issued.done();
+    let ended = broker.stop();
+    assert!(ended.success(), "{ended}\n{}", broker.log());
+    let ledger = broker.dir().join("data");
+    let left: Vec<_> = std::fs::read_dir(&ledger).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with("-wal")), "the journal was not folded in: {left:?}");
+}
+
+#[test]
+fn what_it_issued_is_known_after_it_was_killed() {
+    let mut broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--format", "json"];
+    let issued = broker.curfew(&workload, issue).json();
+    broker.restart();
+    let id = issued["credential_id"].as_str().unwrap();
+    let shown = broker.curfew(&broker.administrator(), ["cred", "show", id, "--format", "json"]).json();
+    assert_eq!(shown["position"], issued["position"]);
+    let next = broker.curfew(&workload, issue).json();
+    assert!(next["position"].as_u64() > issued["position"].as_u64(), "{next}");
+}
+
+#[test]
+fn no_secret_is_logged() {
+    let mut broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let issued =
+        broker.curfew(&workload, ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"]).done();
+    broker.stop();
+    let signature = issued.trim().rsplit('.').next().unwrap();
+    assert!(!signature.is_empty() && !broker.log().contains(signature));
+    assert!(!broker.log().contains("PRIVATE KEY"));
+}
