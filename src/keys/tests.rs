@@ -1,3 +1,5 @@
+//! Keys as files, in a keyring and in the keys document; what authorities and identities look like.
+
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 

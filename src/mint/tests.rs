@@ -1,3 +1,5 @@
+//! What is signed is what is recorded, and of a signing request only the key.
+
 use std::time::Duration;
 
 use x509_parser::certificate::X509Certificate;
