@@ -173,6 +173,14 @@ impl SqliteLedger {
         self.shared.counts.stats(self.shared.queue.len())
     }
 
+    /// Writes a copy of the ledger, as of one moment, to a new file, while it is in use.
+    ///
+    /// # Errors
+    /// If the file is there, or cannot be written.
+    pub fn backup(&self, to: PathBuf) -> Answer<'_, Result<(), LedgerError>> {
+        self.read(move |shared| shared.store.copy(&to))
+    }
+
     /// Reads in the store, off the async threads.
     fn read<T: Send + 'static>(
         &self,
@@ -304,7 +312,9 @@ impl Drop for SqliteLedger {
     fn drop(&mut self) {
         self.shared.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(thread.map(JoinHandle::join));
+        // The last handle may have been in a plan, and so in that thread.
+        let other = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
+        drop(other.map(JoinHandle::join));
     }
 }
 

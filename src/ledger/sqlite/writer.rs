@@ -166,9 +166,12 @@ impl Writer {
         match &stored {
             Ok(()) => self.shared.counts.committed(batch.rows.len(), watch.elapsed()),
             Err(error) => {
-                self.suspect = true;
+                tracing::error!(%error, first = %batch.first, entries = batch.rows.len(), "a commit failed; nothing was acknowledged");
                 self.shared.counts.failed();
-                tracing::error!(%error, first = %batch.first, entries = batch.rows.len(), "nothing was acknowledged: a commit failed");
+                self.suspect = true;
+                // A cut that was stored all the same counts at once. If the store cannot be read
+                // now, nothing is committed before it can.
+                drop(self.recover());
             }
         }
         stored
@@ -228,6 +231,7 @@ impl Writer {
 
     /// Between commits: forgets what expired, and keeps the counters from time to time.
     fn look_after(&mut self) {
+        drop(self.recover());
         self.forget(self.time());
         if self.tip.position().get() - self.counted.get() >= self.count_after {
             self.keep_counters();

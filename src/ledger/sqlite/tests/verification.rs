@@ -77,3 +77,18 @@ async fn an_issuance_under_a_cut_owner_is_found() {
     drop(ledger);
     assert_eq!(disk.problems(), [format!("entry {wrong}: was issued under owner 2, which was closed")]);
 }
+
+#[tokio::test]
+async fn a_copy_made_in_use_is_a_sound_ledger_and_overwrites_nothing() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = lively(&ledger).await;
+    let (copy, before) = (Disk::new(), shown(&ledger));
+    ledger.backup(copy.path()).await.expect("copied");
+    assert!(ledger.backup(copy.path()).await.is_err(), "it is there");
+    record(&ledger, &world, world.subjects()).await.expect("recorded");
+    assert_eq!(copy.problems(), [""; 0]);
+    assert_eq!(shown(&copy.open()), before);
+    let error = copy.tamper("DELETE FROM entries_1").expect_err("guarded").to_string();
+    assert!(error.contains("never deleted"), "{error}");
+}
