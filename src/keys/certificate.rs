@@ -10,31 +10,31 @@ use crate::ambient::Entropy;
 use crate::model::{Timestamp, TrustDomain};
 
 /// How long before its making a certificate is good already, for clocks that are behind.
-pub const BACKDATED: Duration = Duration::from_secs(30);
+pub(crate) const BACKDATED: Duration = Duration::from_secs(30);
 
 /// The last second that a certificate can name (RFC 5280, section 4.1.2.5).
 const END_OF_TIME: u64 = 253_402_300_799;
 
 /// Sets the validity: from [`BACKDATED`] before `made` to `ends`, both inclusive as RFC 5280,
 /// section 4.1.2.5, has it.
-pub fn set_validity(params: &mut CertificateParams, made: Timestamp, ends: Timestamp) {
+pub(crate) fn set_validity(params: &mut CertificateParams, made: Timestamp, ends: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(made.minus(BACKDATED).seconds().min(END_OF_TIME));
     params.not_after = epoch + Duration::from_secs(ends.seconds().min(END_OF_TIME));
 }
 
 /// A URI name.
-pub fn uri(text: &str) -> Result<SanType, rcgen::Error> {
+pub(crate) fn uri(text: &str) -> Result<SanType, rcgen::Error> {
     Ok(SanType::URI(text.try_into()?))
 }
 
 /// An authority of a trust domain.
 pub(super) struct Authority<'a> {
-    pub what: &'static str,
-    pub title: &'static str,
-    pub trust_domain: &'a TrustDomain,
-    pub made: Timestamp,
-    pub ends: Timestamp,
+    pub(crate) what: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) trust_domain: &'a TrustDomain,
+    pub(crate) made: Timestamp,
+    pub(crate) ends: Timestamp,
 }
 
 impl Authority<'_> {

@@ -20,18 +20,18 @@ const LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 const CA: &str = "identity CA";
 
 /// A CA that signs identities.
-pub struct IdentityCa {
+pub(crate) struct IdentityCa {
     pkcs8: Pkcs8,
     certificate: Vec<u8>,
     authority: rcgen::Issuer<'static, X509Signer>,
 }
 
 /// A certificate with its key, PEM.
-pub struct Identity {
+pub(crate) struct Identity {
     /// The certificate.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// The private key, PKCS#8.
-    pub key: Zeroizing<String>,
+    pub(crate) key: Zeroizing<String>,
 }
 
 impl fmt::Debug for Identity {
@@ -51,7 +51,7 @@ impl IdentityCa {
     ///
     /// # Errors
     /// If there are no random bytes.
-    pub fn generate(trust_domain: &TrustDomain, entropy: &Entropy, now: Timestamp) -> Result<Self, KeyError> {
+    pub(crate) fn generate(trust_domain: &TrustDomain, entropy: &Entropy, now: Timestamp) -> Result<Self, KeyError> {
         let pkcs8 = MemoryP256::generate(entropy)?;
         let authority = Authority { what: CA, title: "Curfew identities", trust_domain, made: now, ends: now.plus(LIFE) };
         let certificate = authority.certificate(&signer(&pkcs8, entropy)?, entropy)?;
@@ -62,7 +62,7 @@ impl IdentityCa {
     ///
     /// # Errors
     /// If they are not PEM of a certificate and its P-256 key.
-    pub fn from_pem(certificate: &str, key: &str, entropy: &Entropy) -> Result<Self, KeyError> {
+    pub(crate) fn from_pem(certificate: &str, key: &str, entropy: &Entropy) -> Result<Self, KeyError> {
         Self::open(pem::private_key(CA, key)?, pem::certificate(CA, certificate)?, entropy)
     }
 
@@ -77,12 +77,12 @@ impl IdentityCa {
     }
 
     /// Its certificate, PEM: the trust bundle.
-    pub fn certificate_pem(&self) -> String {
+    pub(crate) fn certificate_pem(&self) -> String {
         pem::write("CERTIFICATE", &self.certificate).to_string()
     }
 
     /// Its key, PEM.
-    pub fn key_pem(&self) -> Zeroizing<String> {
+    pub(crate) fn key_pem(&self) -> Zeroizing<String> {
         pem::write("PRIVATE KEY", &self.pkcs8)
     }
 
@@ -90,7 +90,7 @@ impl IdentityCa {
     ///
     /// # Errors
     /// If there are no random bytes.
-    pub fn issue(&self, id: &SpiffeId, now: Timestamp, ends: Timestamp, entropy: &Entropy) -> Result<Identity, KeyError> {
+    pub(crate) fn issue(&self, id: &SpiffeId, now: Timestamp, ends: Timestamp, entropy: &Entropy) -> Result<Identity, KeyError> {
         let refused = |error: rcgen::Error| KeyError::unusable(CA, error);
         let pkcs8 = MemoryP256::generate(entropy)?;
         let serial: [u8; 15] = entropy.bytes().map_err(|_no_entropy| KeyError::Generate("no random bytes"))?;

@@ -7,19 +7,19 @@ use crate::model::{Position, Timestamp};
 
 /// A key that signs one kind of thing.
 #[derive(Clone, Debug)]
-pub struct SigningKey {
+pub(crate) struct SigningKey {
     /// Its number: the position of its activation.
-    pub number: Position,
+    pub(crate) number: Position,
     /// Its name, as verifiers find it.
-    pub kid: String,
+    pub(crate) kid: String,
     /// The last instant at which something signed by it may be good.
-    pub not_after: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
     pub(super) signer: Arc<dyn Signer>,
 }
 
 impl SigningKey {
     /// Its `SubjectPublicKeyInfo`, DER.
-    pub fn public_key(&self) -> &[u8] {
+    pub(crate) fn public_key(&self) -> &[u8] {
         self.signer.public_key()
     }
 
@@ -27,31 +27,31 @@ impl SigningKey {
     ///
     /// # Errors
     /// If the key does not sign.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.signer.sign(message)
     }
 }
 
 /// The key that signs certificates, with its own certificate.
 #[derive(Debug)]
-pub struct Issuer {
+pub(crate) struct Issuer {
     /// The key.
-    pub key: SigningKey,
+    pub(crate) key: SigningKey,
     /// Its certificate, DER.
-    pub certificate: Vec<u8>,
+    pub(crate) certificate: Vec<u8>,
     /// The authority as rcgen takes it.
-    pub authority: rcgen::Issuer<'static, X509Signer>,
+    pub(crate) authority: rcgen::Issuer<'static, X509Signer>,
 }
 
 /// Every key in use: a key signs one kind of thing, and nothing else.
 #[derive(Debug)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     /// Signs access tokens and JWT-SVIDs: ES256.
-    pub token: SigningKey,
+    pub(crate) token: SigningKey,
     /// Signs certificates: ECDSA P-256.
-    pub issuer: Issuer,
+    pub(crate) issuer: Issuer,
     /// Signs revocation lists: ES256.
-    pub list: SigningKey,
+    pub(crate) list: SigningKey,
     /// Signs checkpoints: Ed25519.
-    pub checkpoint: SigningKey,
+    pub(crate) checkpoint: SigningKey,
 }

@@ -25,7 +25,7 @@ const LIST: &str = "list key";
 const CHECKPOINT: &str = "checkpoint key";
 
 /// The private halves of every key, and the issuer's certificate.
-pub struct Material {
+pub(crate) struct Material {
     trust_domain: TrustDomain,
     token: Held,
     issuer: Held,
@@ -57,17 +57,17 @@ impl Held {
 }
 
 /// The material as the text of five files. Keys are PKCS#8; `Debug` shows none of it.
-pub struct PemFiles {
+pub(crate) struct PemFiles {
     /// P-256: signs tokens.
-    pub token_key: Zeroizing<String>,
+    pub(crate) token_key: Zeroizing<String>,
     /// P-256: signs certificates.
-    pub issuer_key: Zeroizing<String>,
+    pub(crate) issuer_key: Zeroizing<String>,
     /// The issuer's own certificate.
-    pub issuer_certificate: Zeroizing<String>,
+    pub(crate) issuer_certificate: Zeroizing<String>,
     /// P-256: signs revocation lists.
-    pub list_key: Zeroizing<String>,
+    pub(crate) list_key: Zeroizing<String>,
     /// Ed25519: signs checkpoints.
-    pub checkpoint_key: Zeroizing<String>,
+    pub(crate) checkpoint_key: Zeroizing<String>,
 }
 
 impl fmt::Debug for PemFiles {
@@ -87,7 +87,7 @@ impl Material {
     ///
     /// # Errors
     /// If there are no random bytes.
-    pub fn generate(trust_domain: &TrustDomain, entropy: &Entropy, now: Timestamp) -> Result<Self, KeyError> {
+    pub(crate) fn generate(trust_domain: &TrustDomain, entropy: &Entropy, now: Timestamp) -> Result<Self, KeyError> {
         let p256 = |what| Held::p256(what, MemoryP256::generate(entropy)?, entropy);
         let issuer = p256(ISSUER)?;
         let ends = now.plus(ISSUER_LIFE).floor_to_second();
@@ -109,7 +109,7 @@ impl Material {
     /// # Errors
     /// If a file is not what it has to be, or the issuer's certificate is not the CA certificate of
     /// the issuer's key for this trust domain.
-    pub fn from_pem(trust_domain: &TrustDomain, files: &PemFiles, entropy: &Entropy) -> Result<Self, KeyError> {
+    pub(crate) fn from_pem(trust_domain: &TrustDomain, files: &PemFiles, entropy: &Entropy) -> Result<Self, KeyError> {
         let p256 = |what, text| Held::p256(what, pem::private_key(what, text)?, entropy);
         let issuer = p256(ISSUER, &files.issuer_key)?;
         let issuer_certificate = pem::certificate(ISSUER_CERTIFICATE, &files.issuer_certificate)?;
@@ -126,7 +126,7 @@ impl Material {
     }
 
     /// The text of the files, to be kept with mode 0600.
-    pub fn to_pem(&self) -> PemFiles {
+    pub(crate) fn to_pem(&self) -> PemFiles {
         let key = |held: &Held| pem::write("PRIVATE KEY", &held.pkcs8);
         PemFiles {
             token_key: key(&self.token),
@@ -138,7 +138,7 @@ impl Material {
     }
 
     /// The public halves, as their activations are recorded.
-    pub fn public_keys(&self) -> Vec<PublicKey> {
+    pub(crate) fn public_keys(&self) -> Vec<PublicKey> {
         let key = |purpose, held: &Held| PublicKey {
             purpose,
             kid: held.thumbprint(),
@@ -163,7 +163,7 @@ impl Material {
     ///
     /// # Errors
     /// If one of them was never activated in this ledger.
-    pub fn into_keyring(self, facts: &Facts) -> Result<Keyring, KeyError> {
+    pub(crate) fn into_keyring(self, facts: &Facts) -> Result<Keyring, KeyError> {
         let [token, issuer, list, checkpoint] =
             [&self.token, &self.issuer, &self.list, &self.checkpoint].map(|held| Arc::clone(&held.signer));
         let activated = |signer: Arc<dyn Signer>, purpose| {

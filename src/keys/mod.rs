@@ -4,22 +4,22 @@
 //! activation stands in the ledger.
 
 mod certificate;
-pub mod identity;
+pub(crate) mod identity;
 mod keyring;
 mod material;
 mod pem;
 mod signer;
 
-pub use certificate::{set_validity, uri};
-pub use keyring::{Issuer, Keyring, SigningKey};
-pub use material::{Material, PemFiles};
-pub use signer::{SignError, Signer, X509Signer};
+pub(crate) use certificate::{set_validity, uri};
+pub(crate) use keyring::Keyring;
+pub(crate) use material::{Material, PemFiles};
+pub(crate) use signer::SignError;
 
 use crate::model::KeyPurpose;
 
 /// Why keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// The operating system gave no random bytes to make a key of.
     #[error("no key could be made: {0}")]
     Generate(&'static str),

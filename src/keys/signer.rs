@@ -14,10 +14,10 @@ use crate::formats::jwk::{Ed25519, P256};
 /// The key did not sign. Nothing more is known, and nothing was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signing key did not sign")]
-pub struct SignError;
+pub(crate) struct SignError;
 
 /// A private key, wherever it is held.
-pub trait Signer: Send + Sync + fmt::Debug {
+pub(crate) trait Signer: Send + Sync + fmt::Debug {
     /// Its `SubjectPublicKeyInfo`, DER.
     fn public_key(&self) -> &[u8];
 
@@ -113,7 +113,7 @@ impl fmt::Debug for MemoryEd25519 {
 
 /// A P-256 signer as rcgen wants it: X.509 holds ECDSA signatures as DER (RFC 3279, section 2.2.3).
 #[derive(Debug)]
-pub struct X509Signer {
+pub(crate) struct X509Signer {
     signer: Arc<dyn Signer>,
     key: P256,
 }
@@ -125,7 +125,7 @@ impl X509Signer {
     }
 
     /// Its public key.
-    pub const fn key(&self) -> &P256 {
+    pub(crate) const fn key(&self) -> &P256 {
         &self.key
     }
 }

@@ -1,8 +1,10 @@
+//! Keys as files, in a keyring and in the keys document; what authorities and identities look like.
+
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::identity::IdentityCa;
-use super::signer::MemoryP256;
+use super::signer::{MemoryP256, Signer as _};
 use super::*;
 use crate::ambient::Entropy;
 use crate::formats::checkpoint::{self, Checkpoint};

@@ -13,11 +13,11 @@ use crate::model::CredentialKind;
 /// Names by which clients reach a server, beside its SPIFFE ID. Only the broker's own certificate
 /// has any: they come from its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerNames {
+pub(crate) struct ServerNames {
     /// Host names.
-    pub dns: Vec<String>,
+    pub(crate) dns: Vec<String>,
     /// Addresses.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl Minter {
@@ -26,7 +26,7 @@ impl Minter {
     /// # Errors
     /// If it was recorded as something else, for another public key, or for another signing key, or
     /// the key does not sign.
-    pub fn certificate(&self, recorded: &Recorded, request: &SigningRequest) -> Result<Vec<Vec<u8>>, MintError> {
+    pub(crate) fn certificate(&self, recorded: &Recorded, request: &SigningRequest) -> Result<Vec<Vec<u8>>, MintError> {
         self.server_certificate(recorded, request, &ServerNames::default())
     }
 
@@ -34,7 +34,7 @@ impl Minter {
     ///
     /// # Errors
     /// As [`Minter::certificate`], or if a name is not ASCII.
-    pub fn server_certificate(
+    pub(crate) fn server_certificate(
         &self,
         recorded: &Recorded,
         request: &SigningRequest,

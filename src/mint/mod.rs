@@ -5,8 +5,8 @@ mod request;
 
 use std::sync::Arc;
 
-pub use certificate::ServerNames;
-pub use request::SigningRequest;
+pub(crate) use certificate::ServerNames;
+pub(crate) use request::SigningRequest;
 
 use crate::formats::binding::Binding;
 use crate::formats::claims::{TokenClaims, TokenKind};
@@ -17,14 +17,14 @@ use crate::model::Position;
 
 /// Signs recorded issuances.
 #[derive(Clone, Debug)]
-pub struct Minter {
+pub(crate) struct Minter {
     keyring: Arc<Keyring>,
     issuer_url: String,
 }
 
 /// Why something recorded was not signed. The row stays, and is harmless.
 #[derive(Debug, thiserror::Error)]
-pub enum MintError {
+pub(crate) enum MintError {
     /// It was recorded as another kind of credential.
     #[error("recorded as another kind of credential")]
     Kind,
@@ -49,20 +49,15 @@ pub enum MintError {
 
 impl Minter {
     /// Signs with `keyring`; tokens name `issuer_url` as `iss`.
-    pub const fn new(keyring: Arc<Keyring>, issuer_url: String) -> Self {
+    pub(crate) const fn new(keyring: Arc<Keyring>, issuer_url: String) -> Self {
         Self { keyring, issuer_url }
-    }
-
-    /// The keys in use.
-    pub const fn keyring(&self) -> &Arc<Keyring> {
-        &self.keyring
     }
 
     /// Signs a token.
     ///
     /// # Errors
     /// If it was recorded as something else, or for another key, or the key does not sign.
-    pub fn token(&self, recorded: &Recorded) -> Result<String, MintError> {
+    pub(crate) fn token(&self, recorded: &Recorded) -> Result<String, MintError> {
         let issued = recorded.issued();
         let kind = TokenKind::of(issued.kind).ok_or(MintError::Kind)?;
         let key = &self.keyring.token;

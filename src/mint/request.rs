@@ -26,7 +26,7 @@ const FIELD: &str = "csr";
 
 /// A signing request whose sender has the private key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SigningRequest {
+pub(crate) struct SigningRequest {
     public_key: SubjectPublicKeyInfo,
     hash: [u8; 32],
 }
@@ -51,7 +51,7 @@ impl SigningRequest {
     /// # Errors
     /// If it is not one, its signature is wrong, or its key is none of ECDSA P-256, ECDSA P-384,
     /// Ed25519 and RSA from 2048 bits on.
-    pub fn from_der(der: &[u8]) -> Result<Self, Invalid> {
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, Invalid> {
         let invalid = |problem: &str| Invalid::new(FIELD, problem);
         if der.len() > MAX_REQUEST {
             return Err(Invalid::new(FIELD, format_args!("it has more than {MAX_REQUEST} bytes")));
@@ -77,7 +77,7 @@ impl SigningRequest {
     }
 
     /// SHA-256 of its `SubjectPublicKeyInfo`, DER.
-    pub const fn public_key_hash(&self) -> [u8; 32] {
+    pub(crate) const fn public_key_hash(&self) -> [u8; 32] {
         self.hash
     }
 

@@ -1,3 +1,5 @@
+//! What is signed is what is recorded, and of a signing request only the key.
+
 use std::time::Duration;
 
 use x509_parser::certificate::X509Certificate;
@@ -66,14 +68,14 @@ fn issued(kind: CredentialKind, key: Position) -> Issued {
 
 /// The record of a certificate for the key of this request.
 fn for_request(minter: &Minter, request: &SigningRequest) -> Recorded {
-    let key = minter.keyring().issuer.key.number;
+    let key = minter.keyring.issuer.key.number;
     recorded(Issued { confirmation: Some(request.public_key_hash()), audience: None, ..issued(CredentialKind::Certificate, key) })
 }
 
 #[test]
 fn a_token_says_what_is_recorded_and_verifies() {
     let minter = minter();
-    let key = &minter.keyring().token;
+    let key = &minter.keyring.token;
     for (kind, token, scopes) in
         [(CredentialKind::AccessToken, TokenKind::AccessToken, 2), (CredentialKind::JwtSvid, TokenKind::JwtSvid, 0)]
     {
@@ -108,7 +110,7 @@ fn what_was_recorded_as_something_else_or_for_another_key_is_not_signed() {
     let minter = minter();
     let request = SigningRequest::from_der(request!("p256")).expect("a request");
     let other = SigningRequest::from_der(request!("p384")).expect("a request");
-    let (token, issuer) = (minter.keyring().token.number, minter.keyring().issuer.key.number);
+    let (token, issuer) = (minter.keyring.token.number, minter.keyring.issuer.key.number);
     let certificate = |issued| minter.certificate(&recorded(issued), &request).expect_err("not recorded");
     assert!(matches!(minter.token(&recorded(issued(CredentialKind::Certificate, token))), Err(MintError::Kind)));
     assert!(matches!(minter.token(&recorded(issued(CredentialKind::AccessToken, issuer))), Err(MintError::Key { .. })));
@@ -128,14 +130,14 @@ fn uris_and_others(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
 #[test]
 fn a_certificate_takes_the_public_key_of_the_request_and_nothing_else() {
     let minter = minter();
-    let (_, issuer) = x509_parser::parse_x509_certificate(&minter.keyring().issuer.certificate).expect("a certificate");
+    let (_, issuer) = x509_parser::parse_x509_certificate(&minter.keyring.issuer.certificate).expect("a certificate");
     for der in
         [request!("p256"), request!("p384"), request!("p384-sha384"), request!("ed"), request!("rsa2048"), request!("rsa2048-sha512")]
     {
         let request = SigningRequest::from_der(der).expect("a good request");
         let recorded = for_request(&minter, &request);
         let chain = minter.certificate(&recorded, &request).expect("recorded");
-        assert_eq!(chain[1], minter.keyring().issuer.certificate);
+        assert_eq!(chain[1], minter.keyring.issuer.certificate);
 
         let (rest, leaf) = x509_parser::parse_x509_certificate(&chain[0]).expect("a certificate");
         assert!(rest.is_empty());

@@ -1,3 +1,5 @@
+//! Lists: what is refused, what is a fork, how old the state is, and deltas against snapshots.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tokens: each way to fail, the edges of time, and changes of every byte.
+
 use proptest::prelude::*;
 
 use super::*;
