@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Audience, Downstream, DownstreamName, Environment, EnvironmentName, Facts, Known, Note, Owner, OwnerId, SpiffeId, Timestamp,
+    Audience, Downstream, DownstreamName, Environment, EnvironmentName, Facts, Known, Note, Owner, OwnerId, Position, SpiffeId, Timestamp,
     VerifierKind, Workload,
 };
 
@@ -111,6 +111,6 @@ impl DownstreamSpec {
     }
 }
 
-fn environment_names(numbers: &[crate::model::Position], facts: &Facts) -> BTreeSet<EnvironmentName> {
+fn environment_names(numbers: &[Position], facts: &Facts) -> BTreeSet<EnvironmentName> {
     numbers.iter().filter_map(|number| facts.environment_numbered(*number)).map(|known| known.record.name.clone()).collect()
 }

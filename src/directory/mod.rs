@@ -18,4 +18,4 @@ mod generators;
 pub use check::{Finding, Place, Problem};
 pub use document::{Document, DownstreamSpec, WorkloadSpec};
 pub use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
-pub use plan::{Action, Change, Difference, Subject, plan};
+pub use plan::{Change, Difference, plan};

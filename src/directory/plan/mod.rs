@@ -31,8 +31,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use words::{Action, Subject};
-use words::{differing, whole};
+use words::{Action, Subject, differing, whole};
 
 /// What applying a document would change, in the order of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -286,9 +286,9 @@ fn check(change: impl FnOnce(&mut Document), told: &[&str], events: &[&str], dea
     let difference = world.apply(&document);
     let line = |change: &Change| format!("{} {} {}: {} ({})", change.action, change.subject, change.name, change.detail, change.living);
     assert_eq!(difference.changes.iter().map(line).collect::<Vec<_>>(), told);
-    let event = |event: &Event| match event {
-        Event::Cut(cut) => format!("cut {} {} {}", cut.closing, cut.reason, cut.ends.map(|ends| ends.seconds()).unwrap_or_default()),
-        other => other.name().to_owned(),
+    let event = |event: &Event| {
+        let Event::Cut(cut) = event else { return event.name().to_owned() };
+        format!("cut {} {} {}", cut.closing, cut.reason, cut.ends.map(Timestamp::seconds).unwrap_or_default())
     };
     assert_eq!(difference.events.iter().map(event).collect::<Vec<_>>(), events);
     assert_eq!([world.is_cut(&world.issued[0]), world.is_cut(&world.issued[1])], dead);

@@ -2,6 +2,8 @@
 //!
 //! Several files make one registry. What is wrong is told with file and line: syntax and shape,
 //! the first in each YAML document; if there is none of that, everything else.
+//!
+//! A [`Draft`] of plain texts is what is written: serialised, it reads back as the same registry.
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +13,6 @@ use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, OwnerDr
 
 #[cfg(test)]
 mod tests;
-
-/// A commented registry to begin with, in the trust domain `example.org`.
-pub const SAMPLE: &str = include_str!("../../../docs/samples/registry.yaml");
 
 /// Reads files, each with its name and its text, as one registry.
 ///
@@ -39,14 +38,6 @@ pub fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Problem>> {
         findings.sort_by_key(|finding| (finding.at.file, finding.at.line));
         findings.into_iter().map(|finding| told(finding, &names)).collect()
     })
-}
-
-/// Writes a registry as one file, which reads back as the same.
-///
-/// # Errors
-/// If the serialiser refuses a text, which no checked document holds.
-pub fn write(document: &Document) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(&Draft::from(document))
 }
 
 /// A text and where it was written.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::directory::generators::document;
 
+const SAMPLE: &str = include_str!("../../../docs/samples/registry.yaml");
+
 /// What is told of some files named `a.yaml`, `b.yaml`, …
 fn told(files: &[&str]) -> Vec<String> {
     let name = |n: usize| PathBuf::from(format!("{}.yaml", ["a", "b", "c"][n]));
@@ -164,7 +166,7 @@ fn the_sample_reads_and_names_every_field() {
 proptest! {
     #[test]
     fn what_is_written_reads_back(document in document()) {
-        let text = write(&document).expect("a registry");
+        let text = serde_saphyr::to_string(&Draft::from(&document)).expect("a registry");
         prop_assert_eq!(read(vec![(PathBuf::from("a.yaml"), text)]), Ok(document));
     }
 
