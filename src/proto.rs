@@ -14,10 +14,10 @@ pub mod api {
 }
 
 /// The bytes of the ledger, package `curfew.ledger.v1`.
-pub mod entry {
+pub(crate) mod entry {
     #![expect(clippy::module_inception, reason = "generated")]
     tonic::include_proto!("curfew.ledger.v1");
 }
 
 /// Every descriptor, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/curfew.descriptors"));
+pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/curfew.descriptors"));

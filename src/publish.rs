@@ -22,7 +22,7 @@ const POINTS: usize = 1024;
 
 /// How lists are made.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `iss` of the list.
     pub issuer: String,
     /// Name of the history in checkpoints.
@@ -35,7 +35,7 @@ pub struct Settings {
 
 /// One published list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publication {
+pub(crate) struct Publication {
     /// The position that it covers.
     pub position: Position,
     /// The instant before the head was read.
@@ -46,7 +46,7 @@ pub struct Publication {
 
 /// Why nothing could be published.
 #[derive(Debug, thiserror::Error)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// The ledger is not open yet.
     #[error("the ledger has no epoch")]
     NoEpoch,
@@ -67,7 +67,7 @@ struct Current {
 
 /// Builds, signs and hands out the list and the checkpoint.
 #[derive(Debug)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     ledger: Arc<dyn Ledger>,
     keyring: Arc<Keyring>,
     settings: Settings,
@@ -78,12 +78,12 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what the ledger says; nothing is published yet.
-    pub fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
         Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default() }
     }
 
     /// The whole list, as last published.
-    pub fn current(&self) -> Option<Arc<Publication>> {
+    pub(crate) fn current(&self) -> Option<Arc<Publication>> {
         self.snapshot.load_full()
     }
 
@@ -92,7 +92,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the delta cannot be signed.
-    pub fn since(&self, since: Position) -> Result<Option<Arc<Publication>>, PublishError> {
+    pub(crate) fn since(&self, since: Position) -> Result<Option<Arc<Publication>>, PublishError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(unsigned) = current.unsigned.as_ref().filter(|_| current.points.contains(&since)) else {
             return Ok(self.current());
@@ -110,7 +110,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the ledger is not open, or the key does not sign. What was published before stays.
-    pub fn publish(&self) -> Result<Arc<Publication>, PublishError> {
+    pub(crate) fn publish(&self) -> Result<Arc<Publication>, PublishError> {
         // The clock is read first, so that every cut that was committed before `iat` is in; head
         // and cuts are of one moment, so that every cut up to `pos` is in and none above it.
         let now = self.clock.now();
@@ -160,7 +160,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the key does not sign.
-    pub fn checkpoint(&self) -> Result<String, PublishError> {
+    pub(crate) fn checkpoint(&self) -> Result<String, PublishError> {
         let head = self.ledger.head();
         let epoch = self.ledger.facts().epoch().ok_or(PublishError::NoEpoch)?;
         let checkpoint = Checkpoint { origin: self.settings.origin.clone(), size: head.position, root: head.root, epoch };
@@ -173,7 +173,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the ledger is not open.
-    pub fn keys(&self) -> Result<Keys, PublishError> {
+    pub(crate) fn keys(&self) -> Result<Keys, PublishError> {
         let now = self.clock.now();
         let facts = self.ledger.facts();
         let trust_domain = facts.trust_domain().ok_or(PublishError::NoEpoch)?.clone();
@@ -184,14 +184,14 @@ impl Publisher {
     }
 
     /// The last entry that changed which keys there are: never goes back.
-    pub fn keys_changed(&self) -> Position {
+    pub(crate) fn keys_changed(&self) -> Position {
         let facts = self.ledger.facts();
         let touched = facts.keys().map(|(number, _)| facts.cuts().get(number).map_or(number, |cut| cut.position.max(number)));
         touched.max().unwrap_or(Position::ZERO)
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.
-    pub async fn keep_publishing(&self) {
+    pub(crate) async fn keep_publishing(&self) {
         let mut changes = self.ledger.watch();
         loop {
             changes.mark_unchanged();

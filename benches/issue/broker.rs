@@ -11,7 +11,7 @@ use crate::load::{Call, Target, token_request};
 use crate::process::Process;
 
 /// A running broker and who calls it.
-pub struct Subject {
+pub(crate) struct Subject {
     broker: Broker,
     process: Process,
     caller: Config,
@@ -20,7 +20,7 @@ pub struct Subject {
 
 impl Subject {
     /// Starts it, with a registry applied.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let broker = Broker::start();
         let process = Process(broker.process_id());
         let caller = broker.client_config(&broker.identity("payments/api"));
@@ -28,17 +28,17 @@ impl Subject {
     }
 
     /// Its process.
-    pub fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.process
     }
 
     /// Asking for tokens.
-    pub fn tokens(&self) -> Target {
+    pub(crate) fn tokens(&self) -> Target {
         Target { server: self.caller.clone(), call: Call::Token(token_request()) }
     }
 
     /// Asking for certificates.
-    pub fn certificates(&self) -> Target {
+    pub(crate) fn certificates(&self) -> Target {
         let request = api::IssueCertificateRequest {
             csr: self.signing_request.clone(),
             environment: "production".to_owned(),
@@ -48,7 +48,7 @@ impl Subject {
     }
 
     /// Entries a commit, by its own count.
-    pub fn mean_batch(&self) -> f64 {
+    pub(crate) fn mean_batch(&self) -> f64 {
         let metrics = self.metrics();
         let value = |name: &str| {
             let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));

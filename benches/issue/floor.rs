@@ -16,7 +16,7 @@ use crate::load::{Call, Target, token_request};
 use crate::process::{Process, own_cpu_seconds};
 
 /// The argument that makes this program the server of empty calls.
-pub const SERVE: &str = "--serve-empty-calls";
+pub(crate) const SERVE: &str = "--serve-empty-calls";
 
 /// The bytes of an answer: about those of a token.
 const ANSWER: usize = 700;
@@ -35,7 +35,7 @@ fn cpu_micros(length: Duration, mut work: impl FnMut() -> usize) -> f64 {
 }
 
 /// One ES256 signature.
-pub fn signature(length: Duration) -> f64 {
+pub(crate) fn signature(length: Duration) -> f64 {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).expect("a key");
@@ -47,7 +47,7 @@ pub fn signature(length: Duration) -> f64 {
 }
 
 /// Parsing a signing request and checking its signature.
-pub fn signing_request(length: Duration) -> f64 {
+pub(crate) fn signing_request(length: Duration) -> f64 {
     let request = signing_request_der();
     cpu_micros(length, || {
         let der = request.as_slice().into();
@@ -57,13 +57,13 @@ pub fn signing_request(length: Duration) -> f64 {
 }
 
 /// A signing request for a fresh P-256 key.
-pub fn signing_request_der() -> Vec<u8> {
+pub(crate) fn signing_request_der() -> Vec<u8> {
     let key = KeyPair::generate().expect("a key");
     CertificateParams::default().serialize_request(&key).expect("a signing request").der().to_vec()
 }
 
 /// One row of 300 bytes by position, in durable transactions of 64.
-pub fn row(length: Duration) -> f64 {
+pub(crate) fn row(length: Duration) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = rusqlite::Connection::open(folder.path().join("rows.db")).expect("a database");
     store
@@ -88,7 +88,7 @@ pub fn row(length: Duration) -> f64 {
 }
 
 /// A server of empty calls, in a process of its own.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     process: Process,
     config: Config,
@@ -96,7 +96,7 @@ pub struct Server {
 
 impl Server {
     /// Starts it.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -129,12 +129,12 @@ impl Server {
     }
 
     /// Its process.
-    pub fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.process
     }
 
     /// The empty call.
-    pub fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         Target { server: self.config.clone(), call: Call::Token(token_request()) }
     }
 }
@@ -165,7 +165,7 @@ impl Credentials for Empty {
 }
 
 /// Serves empty calls until it is killed, and prints where.
-pub fn serve(arguments: &[String]) {
+pub(crate) fn serve(arguments: &[String]) {
     let read = |name: &str| std::fs::read(std::path::Path::new(&arguments[0]).join(name)).expect("a file");
     let tls =
         ServerTlsConfig::new().identity(Identity::from_pem(read("cert"), read("key"))).client_ca_root(Certificate::from_pem(read("ca")));

@@ -11,7 +11,7 @@ use crate::process::Process;
 
 /// How hard and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
+pub(crate) struct Load {
     /// Calls under way at any moment.
     pub in_flight: usize,
     /// Connections that they share.
@@ -22,7 +22,7 @@ pub struct Load {
 
 /// What is called, and where.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The server, and who calls it.
     pub server: Config,
     /// What is asked of it.
@@ -31,7 +31,7 @@ pub struct Target {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub enum Call {
+pub(crate) enum Call {
     /// A token.
     Token(api::IssueTokenRequest),
     /// A certificate.
@@ -39,7 +39,7 @@ pub enum Call {
 }
 
 /// The token that is asked for.
-pub fn token_request() -> api::IssueTokenRequest {
+pub(crate) fn token_request() -> api::IssueTokenRequest {
     api::IssueTokenRequest {
         kind: api::CredentialKind::AccessToken.into(),
         environment: "production".to_owned(),
@@ -51,7 +51,7 @@ pub fn token_request() -> api::IssueTokenRequest {
 
 /// What was measured.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// CPU of the server a call.
     pub cpu_micros: f64,
     /// Calls a second.
@@ -65,7 +65,7 @@ const WARM_UP: u32 = 4;
 
 impl Load {
     /// Runs the load and measures the server's process over its middle.
-    pub async fn run(self, target: &Target, process: &Process) -> Sample {
+    pub(crate) async fn run(self, target: &Target, process: &Process) -> Sample {
         let counting = Arc::new(AtomicBool::new(false));
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = Vec::new();

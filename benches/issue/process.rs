@@ -4,14 +4,14 @@ use std::fs;
 
 /// A running process.
 #[derive(Clone, Debug)]
-pub struct Process(pub u32);
+pub(crate) struct Process(pub u32);
 
 /// Clock ticks a second, as Linux reports CPU time to user space.
 const TICKS: f64 = 100.0;
 
 impl Process {
     /// CPU seconds used so far, user and system, all threads.
-    pub fn cpu_seconds(&self) -> f64 {
+    pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).expect("the process runs");
         // Fields after the command name, which may hold spaces and ends with the last parenthesis.
         let fields: Vec<&str> = stat[stat.rfind(')').expect("a command") + 2..].split(' ').collect();
@@ -20,7 +20,7 @@ impl Process {
     }
 
     /// Resident memory.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("the process runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
         line.split_whitespace().nth(1).expect("a size").parse::<u64>().expect("kilobytes") * 1024
@@ -28,7 +28,7 @@ impl Process {
 }
 
 /// CPU seconds of this process, to the nanosecond.
-pub fn own_cpu_seconds() -> f64 {
+pub(crate) fn own_cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

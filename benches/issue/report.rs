@@ -7,7 +7,7 @@ use crate::load::{Load, Sample};
 
 /// Everything that was measured.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     signature: f64,
     signing_request: f64,
     row: f64,
@@ -25,12 +25,12 @@ fn median(mut figures: Vec<f64>) -> f64 {
 
 impl Report {
     /// A report over the costs of the parts, in microseconds of CPU.
-    pub fn new(signature: f64, signing_request: f64, row: f64) -> Self {
+    pub(crate) fn new(signature: f64, signing_request: f64, row: f64) -> Self {
         Self { signature, signing_request, row, samples: Vec::new(), resident_bytes: 0, mean_batch: 0.0 }
     }
 
     /// Adds one measurement.
-    pub fn add(&mut self, what: &'static str, load: Load, sample: Sample) {
+    pub(crate) fn add(&mut self, what: &'static str, load: Load, sample: Sample) {
         self.samples.push((what, load, sample));
     }
 
@@ -60,7 +60,7 @@ impl Report {
     }
 
     /// The figures as a table.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut table = String::new();
         let mut line = |text: String| writeln!(table, "{text}").expect("a text grows");
         line(format!(
@@ -91,7 +91,7 @@ impl Report {
     }
 
     /// The figures as one line of JSON.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut json = serde_json::Map::new();
         let mut put = |name: String, figure: f64| drop(json.insert(name, serde_json::json!((figure * 1000.0).round() / 1000.0)));
         for what in ["token", "certificate"] {

@@ -64,7 +64,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` unless the whole id is right; `Denied` by policy.
-    pub async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<CredentialStory, Error> {
+    pub(crate) async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<CredentialStory, Error> {
         let issued = self.issued(id).await?;
         self.authorise(caller, Action::ReadCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
         let facts = self.ledger.facts();
@@ -90,7 +90,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` unless the whole id is right; `Denied` by policy or by a limit.
-    pub async fn revoke_credential(
+    pub(crate) async fn revoke_credential(
         &self,
         caller: &Caller,
         id: CredentialId,

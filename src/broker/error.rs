@@ -9,7 +9,7 @@ use crate::model::{Denial, Invalid, Refusal};
 
 /// Why a call failed. `Unavailable` may have been stored; everything else changed nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Understood and not allowed.
     #[error(transparent)]
     Denied(#[from] Denial),

@@ -23,7 +23,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` by policy; `Unavailable`.
-    pub async fn ledger_rows(&self, caller: &Caller, from: Position, limit: usize) -> Result<Vec<LedgerRow>, Error> {
+    pub(crate) async fn ledger_rows(&self, caller: &Caller, from: Position, limit: usize) -> Result<Vec<LedgerRow>, Error> {
         self.authorise(caller, Action::ReadLedger, |_, _| Ok(Resource::System)).await?;
         let stored = self.ledger.entries(from, limit).await?;
         let facts = self.ledger.facts();
@@ -38,7 +38,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` by policy. A closed owner or workload is no reason: following needs an identity.
-    pub async fn may_follow(&self, caller: &Caller) -> Result<(), Error> {
+    pub(crate) async fn may_follow(&self, caller: &Caller) -> Result<(), Error> {
         self.authorise(caller, Action::ReadList, |_, _| Ok(Resource::System)).await
     }
 }

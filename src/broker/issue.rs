@@ -13,7 +13,7 @@ const DECISIONS: usize = 4;
 
 /// Asks for a token.
 #[derive(Clone, Debug)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     /// Access token or JWT-SVID.
     pub kind: CredentialKind,
     /// The environment to be bound to.
@@ -36,7 +36,7 @@ pub struct TokenRequest {
 
 /// Asks for a certificate.
 #[derive(Clone, Debug)]
-pub struct CertificateRequest {
+pub(crate) struct CertificateRequest {
     /// The public key, proved by its signature.
     pub signing_request: SigningRequest,
     /// The environment to be bound to.
@@ -77,7 +77,7 @@ impl Broker {
     /// # Errors
     /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Throttled`;
     /// `Unavailable` if it could not be made durable. No token exists then.
-    pub async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
+    pub(crate) async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
         let key = &self.keyring.token;
         let request = IssueRequest {
             kind: ask.kind,
@@ -101,7 +101,7 @@ impl Broker {
     ///
     /// # Errors
     /// As for [`Broker::issue_token`].
-    pub async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+    pub(crate) async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
         let key = &self.keyring.issuer.key;
         let request = IssueRequest {
             kind: CredentialKind::Certificate,

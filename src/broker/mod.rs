@@ -30,20 +30,20 @@ mod revoke;
 mod task;
 mod whoami;
 
-pub use census::NamedCensus;
-pub use credential::CredentialStory;
-pub use error::Error;
-pub use inspect::LedgerRow;
-pub use issue::{CertificateRequest, Issuance, TokenRequest};
-pub use owner::OwnerStory;
-pub use registry::{ClosedRecord, Exported};
-pub use revoke::{Limits, Revoked, Target, Withdrawal};
-pub use task::{Opening, TaskStory};
-pub use whoami::Allowance;
+pub(crate) use census::NamedCensus;
+pub(crate) use credential::CredentialStory;
+pub(crate) use error::Error;
+pub(crate) use inspect::LedgerRow;
+pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
+pub(crate) use owner::OwnerStory;
+pub(crate) use registry::{ClosedRecord, Exported};
+pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
+pub(crate) use task::{Opening, TaskStory};
+pub(crate) use whoami::Allowance;
 
 /// The broker.
 #[derive(Debug)]
-pub struct Broker {
+pub(crate) struct Broker {
     ledger: Arc<dyn Ledger>,
     engine: ArcSwap<Engine>,
     keyring: Arc<Keyring>,
@@ -56,7 +56,7 @@ pub struct Broker {
 
 /// What a broker is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// Where everything is recorded.
     pub ledger: Arc<dyn Ledger>,
     /// The policy in force: see [`Broker::open`].
@@ -75,7 +75,7 @@ pub struct Parts {
 
 impl Broker {
     /// A broker over an open ledger whose keys are activated and whose policy is applied.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self {
             minter: Minter::new(Arc::clone(&parts.keyring), parts.issuer),
             ledger: parts.ledger,
@@ -89,17 +89,17 @@ impl Broker {
     }
 
     /// The ledger that this broker writes to.
-    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+    pub(crate) fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.ledger
     }
 
     /// The clock that this broker goes by.
-    pub const fn clock(&self) -> &Clock {
+    pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// How often a policy could not be evaluated since the start; each time was a refusal.
-    pub fn policy_errors(&self) -> u64 {
+    pub(crate) fn policy_errors(&self) -> u64 {
         self.engine.load().evaluation_errors()
     }
 
@@ -108,14 +108,14 @@ impl Broker {
     ///
     /// # Errors
     /// The reason.
-    pub fn admit(&self, caller: &Caller) -> Result<(), Denial> {
+    pub(crate) fn admit(&self, caller: &Caller) -> Result<(), Denial> {
         admit(caller, &self.ledger.facts(), self.clock.now())
     }
 
     /// Whether connections of the caller are to be closed: its certificate is dead, or its workload
     /// or owner was closed after `since`. Who comes again after that may: following the list needs
     /// an identity, not a standing.
-    pub fn dismisses(&self, caller: &Caller, since: Position) -> bool {
+    pub(crate) fn dismisses(&self, caller: &Caller, since: Position) -> bool {
         let facts = self.ledger.facts();
         let closed = facts.workload(&caller.spiffe_id).is_some_and(|workload| {
             let owner = facts.owner_numbered(workload.record.owner);

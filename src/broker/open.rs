@@ -11,7 +11,7 @@ use crate::policy::{Engine, Grant, ServerCertificate};
 
 /// Why the broker cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The ledger did not take an entry.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -28,7 +28,7 @@ impl Broker {
     ///
     /// # Errors
     /// If the ledger cannot commit, or a key is of the wrong sort.
-    pub async fn activate_keys(ledger: &dyn Ledger, material: Material) -> Result<crate::keys::Keyring, OpenError> {
+    pub(crate) async fn activate_keys(ledger: &dyn Ledger, material: Material) -> Result<crate::keys::Keyring, OpenError> {
         let public = material.public_keys();
         let plan = move |present: &Present<'_>| {
             let unknown = |key: &PublicKey| present.facts.key_number(key.purpose, &key.kid).is_none();
@@ -42,7 +42,7 @@ impl Broker {
     ///
     /// # Errors
     /// If the ledger cannot commit.
-    pub async fn put_in_force(ledger: &dyn Ledger, engine: &Engine) -> Result<(), OpenError> {
+    pub(crate) async fn put_in_force(ledger: &dyn Ledger, engine: &Engine) -> Result<(), OpenError> {
         let text = engine.text().clone();
         let plan = move |present: &Present<'_>| Ok(super::policy::plan(present, &text).0);
         ledger.change(Change { actor: None, request_id: None, plan: Box::new(plan) }).await?;
@@ -53,7 +53,7 @@ impl Broker {
     ///
     /// # Errors
     /// If it cannot be recorded or signed.
-    pub async fn own_certificate(
+    pub(crate) async fn own_certificate(
         &self,
         id: &SpiffeId,
         environment: &EnvironmentName,

@@ -43,7 +43,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound`; `Denied` by policy.
-    pub async fn owner(&self, caller: &Caller, id: &OwnerId) -> Result<OwnerStory, Error> {
+    pub(crate) async fn owner(&self, caller: &Caller, id: &OwnerId) -> Result<OwnerStory, Error> {
         self.authorise(caller, Action::ReadOwner, |facts, _| Ok(Resource::Owner(find(facts, id)?.number))).await?;
         let now = self.clock.now();
         let facts = self.ledger.facts();
@@ -59,7 +59,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` by policy.
-    pub async fn owners(&self, caller: &Caller, after: Option<&OwnerId>, limit: usize) -> Result<(Vec<OwnerStory>, bool), Error> {
+    pub(crate) async fn owners(&self, caller: &Caller, after: Option<&OwnerId>, limit: usize) -> Result<(Vec<OwnerStory>, bool), Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
         let now = self.clock.now();
         let facts = self.ledger.facts();
@@ -73,7 +73,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound`; `Denied` by policy.
-    pub async fn preview(&self, caller: &Caller, id: &OwnerId) -> Result<(Standing, NamedCensus), Error> {
+    pub(crate) async fn preview(&self, caller: &Caller, id: &OwnerId) -> Result<(Standing, NamedCensus), Error> {
         self.authorise(caller, Action::PreviewRevocation, |facts, _| Ok(Resource::Owner(find(facts, id)?.number))).await?;
         let now = self.clock.now();
         let facts = self.ledger.facts();

@@ -9,7 +9,7 @@ use crate::policy::{Action, Caller, Engine, Problem, Resource};
 
 /// The version in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PolicyInForce {
+pub(crate) struct PolicyInForce {
     /// Where it was recorded.
     pub position: Position,
     /// Its hash.
@@ -37,7 +37,11 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` by policy.
-    pub async fn check_policy(&self, caller: &Caller, files: Vec<(PolicyName, String)>) -> Result<Result<Engine, Vec<Problem>>, Error> {
+    pub(crate) async fn check_policy(
+        &self,
+        caller: &Caller,
+        files: Vec<(PolicyName, String)>,
+    ) -> Result<Result<Engine, Vec<Problem>>, Error> {
         self.authorise(caller, Action::CheckPolicy, |_, _| Ok(Resource::System)).await?;
         Ok(Engine::compile(files))
     }
@@ -46,7 +50,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Invalid` with every problem, the policy in force unchanged; `Denied` by policy.
-    pub async fn apply_policy(&self, caller: &Caller, files: Vec<(PolicyName, String)>) -> Result<PolicyInForce, Error> {
+    pub(crate) async fn apply_policy(&self, caller: &Caller, files: Vec<(PolicyName, String)>) -> Result<PolicyInForce, Error> {
         self.authorise(caller, Action::ApplyPolicy, |_, _| Ok(Resource::System)).await?;
         let engine = Engine::compile(files).map_err(|problems| invalid(&problems))?;
         let text = engine.text().clone();

@@ -8,7 +8,7 @@ use crate::policy::{Action, Caller, Resource};
 
 /// The registry as the ledger knows it.
 #[derive(Clone, Debug)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// What is registered.
     pub document: Document,
     /// As of this position.
@@ -40,7 +40,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Invalid` with everything that is wrong with it; `Denied` by policy.
-    pub async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
+    pub(crate) async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
         check(&document)?;
         // A plan that appends nothing sees the same facts as one that does.
@@ -54,7 +54,7 @@ impl Broker {
     /// # Errors
     /// `Invalid` with everything that is wrong with it; `Denied` by policy, or if more records
     /// would end than `allow_end`.
-    pub async fn apply_registry(
+    pub(crate) async fn apply_registry(
         &self,
         caller: &Caller,
         document: Document,
@@ -78,7 +78,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` by policy.
-    pub async fn export_registry(&self, caller: &Caller) -> Result<Exported, Error> {
+    pub(crate) async fn export_registry(&self, caller: &Caller) -> Result<Exported, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
         let facts = self.ledger.facts();
         Ok(Exported { document: Document::of(&facts), position: facts.changed(), closed: self.closed_records(&facts) })

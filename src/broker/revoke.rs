@@ -10,7 +10,7 @@ use crate::policy::{Action, Caller, Resource};
 
 /// A subject that can be closed to issuing and reinstated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// An owner.
     Owner(OwnerId),
     /// A workload.
@@ -21,7 +21,7 @@ pub enum Target {
 
 /// Why and how something is revoked.
 #[derive(Clone, Debug)]
-pub struct Withdrawal {
+pub(crate) struct Withdrawal {
     /// Why, for verifiers.
     pub reason: Reason,
     /// Why, for people.
@@ -34,7 +34,7 @@ pub struct Withdrawal {
 
 /// How far a revocation may go.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Check and count, change nothing.
     pub dry_run: bool,
     /// Refuse if more living credentials would end.
@@ -43,7 +43,7 @@ pub struct Limits {
 
 /// What a revocation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revoked {
+pub(crate) struct Revoked {
     /// Where the cut stands, the first one if it is repeated; absent in a dry run.
     pub position: Option<Position>,
     /// When it was committed, or decided in a dry run.
@@ -58,7 +58,7 @@ pub struct Revoked {
 
 /// What a reinstatement did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reinstated {
+pub(crate) struct Reinstated {
     /// Where it stands; absent if the subject was open.
     pub position: Option<Position>,
 }
@@ -157,7 +157,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` for an unknown name; `Denied` by policy or by a limit.
-    pub async fn revoke(&self, caller: &Caller, target: Target, ask: Withdrawal) -> Result<Revoked, Error> {
+    pub(crate) async fn revoke(&self, caller: &Caller, target: Target, ask: Withdrawal) -> Result<Revoked, Error> {
         let action = if ask.limits.dry_run && matches!(target, Target::Owner(_)) { Action::PreviewRevocation } else { target.revoking() };
         self.authorise(caller, action, |facts, _| target.resource(facts)).await?;
         let (committed, planned) = self.change(Some(&caller.spiffe_id), move |present| plan(present, &target, ask)).await?;
@@ -168,7 +168,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` for an unknown name; `Invalid` without a note; `Denied` by policy.
-    pub async fn reinstate(&self, caller: &Caller, target: Target, note: Option<Note>) -> Result<Reinstated, Error> {
+    pub(crate) async fn reinstate(&self, caller: &Caller, target: Target, note: Option<Note>) -> Result<Reinstated, Error> {
         let note = required(note)?;
         self.authorise(caller, target.reinstating(), |facts, _| target.resource(facts)).await?;
         let plan = move |present: &Present<'_>| {

@@ -16,7 +16,7 @@ const LONGEST_TASK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Asks for a task.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// The owner; that of the calling workload if absent.
     pub owner: Option<OwnerId>,
     /// The environment.
@@ -79,7 +79,7 @@ impl Broker {
     /// # Errors
     /// `Invalid` for a deadline that is past or too far ahead; `NotFound`; `Denied` by policy, or
     /// because owner, workload or environment are closed.
-    pub async fn open_task(&self, caller: &Caller, ask: Opening) -> Result<TaskStory, Error> {
+    pub(crate) async fn open_task(&self, caller: &Caller, ask: Opening) -> Result<TaskStory, Error> {
         let resolve = ask.clone();
         let actor = caller.spiffe_id.clone();
         self.authorise(caller, Action::OpenTask, |facts, now| {
@@ -100,7 +100,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound`; `Denied` by policy.
-    pub async fn close_task(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Revoked, Error> {
+    pub(crate) async fn close_task(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Revoked, Error> {
         let ask = Withdrawal { reason: Reason::CessationOfOperation, note, suspend: false, limits: Limits::default() };
         self.end_task(caller, number, Action::CloseTask, ask).await
     }
@@ -109,7 +109,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound`; `Denied` by policy.
-    pub async fn revoke_task(&self, caller: &Caller, number: Position, ask: Withdrawal) -> Result<Revoked, Error> {
+    pub(crate) async fn revoke_task(&self, caller: &Caller, number: Position, ask: Withdrawal) -> Result<Revoked, Error> {
         self.end_task(caller, number, Action::RevokeTask, ask).await
     }
 
@@ -152,7 +152,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` for one that never was, or closed and settled; `Denied` by policy.
-    pub async fn task(&self, caller: &Caller, number: Position) -> Result<TaskStory, Error> {
+    pub(crate) async fn task(&self, caller: &Caller, number: Position) -> Result<TaskStory, Error> {
         self.authorise(caller, Action::ReadTask, |facts, _| resource(number, facts)).await?;
         let facts = self.ledger.facts();
         let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
@@ -164,7 +164,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` for an unknown owner; `Denied`.
-    pub async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
+    pub(crate) async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
         self.authorise(caller, Action::ReadTask, |_, _| Ok(Resource::System)).await?;
         let facts = self.ledger.facts();
         let owner =
@@ -179,7 +179,7 @@ impl Broker {
     ///
     /// # Errors
     /// If the ledger cannot commit.
-    pub async fn close_due_tasks(&self) -> Result<usize, Error> {
+    pub(crate) async fn close_due_tasks(&self) -> Result<usize, Error> {
         let plan = |present: &Present<'_>| {
             let due = present.facts.tasks_due(present.now).filter_map(|number| present.facts.task(number));
             let events: Vec<_> = due.map(|task| closing(present, task, Reason::CessationOfOperation, None)).collect();
@@ -193,7 +193,7 @@ impl Broker {
     ///
     /// # Errors
     /// If the ledger cannot commit.
-    pub async fn keep_deadlines(&self) -> Result<(), Error> {
+    pub(crate) async fn keep_deadlines(&self) -> Result<(), Error> {
         let mut changes = self.ledger.watch();
         loop {
             changes.mark_unchanged();

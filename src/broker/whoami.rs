@@ -8,7 +8,7 @@ use crate::policy::{Caller, Engine, IssueRequest, Role, admit};
 
 /// Who the caller is.
 #[derive(Clone, Debug)]
-pub struct WhoAmI {
+pub(crate) struct WhoAmI {
     /// administrator, workload, verifier or unknown.
     pub role: &'static str,
     /// Of a workload: its owner, where that stands, and where the workload stands.
@@ -38,7 +38,7 @@ impl Broker {
     ///
     /// # Errors
     /// `Denied` if the caller's certificate is dead.
-    pub fn who_am_i(&self, caller: &Caller) -> Result<WhoAmI, Error> {
+    pub(crate) fn who_am_i(&self, caller: &Caller) -> Result<WhoAmI, Error> {
         let now = self.clock.now();
         self.decide(|engine, facts| {
             admit(caller, facts, now)?;

@@ -11,7 +11,7 @@ use crate::model::{Environment, Owner};
 /// missing is told by [`Draft::check`], together with everything else that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Draft<T> {
+pub(crate) struct Draft<T> {
     /// Who answers.
     #[serde(default = "Vec::new")]
     pub owners: Vec<OwnerDraft<T>>,
@@ -29,7 +29,7 @@ pub struct Draft<T> {
 /// An owner, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OwnerDraft<T> {
+pub(crate) struct OwnerDraft<T> {
     /// Its id.
     pub id: T,
     /// `team`, `vendor` or `person`.
@@ -46,7 +46,7 @@ pub struct OwnerDraft<T> {
 /// An environment, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EnvironmentDraft<T> {
+pub(crate) struct EnvironmentDraft<T> {
     /// Its name.
     pub name: T,
 }
@@ -54,7 +54,7 @@ pub struct EnvironmentDraft<T> {
 /// A workload, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WorkloadDraft<T> {
+pub(crate) struct WorkloadDraft<T> {
     /// Its identity.
     pub spiffe_id: T,
     /// The id of its owner.
@@ -72,7 +72,7 @@ pub struct WorkloadDraft<T> {
 /// A downstream, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DownstreamDraft<T> {
+pub(crate) struct DownstreamDraft<T> {
     /// Its name.
     pub name: T,
     /// `tokens`, `certificates` or both.

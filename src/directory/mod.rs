@@ -10,12 +10,12 @@ mod document;
 mod draft;
 mod plan;
 #[cfg(feature = "cli")]
-pub mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod generators;
 
-pub use check::{Finding, Place, Problem};
-pub use document::{Document, DownstreamSpec, WorkloadSpec};
-pub use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
-pub use plan::{Change, Difference, plan};
+pub(crate) use check::{Finding, Place, Problem};
+pub(crate) use document::{Document, DownstreamSpec, WorkloadSpec};
+pub(crate) use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
+pub(crate) use plan::{Change, Difference, plan};

@@ -5,7 +5,7 @@ use crate::policy::Grant;
 
 /// A grant that is durable in the ledger. Only `ledger` makes one, and only this can be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     position: Position,
     issued: Issued,
     spiffe_id: SpiffeId,
@@ -26,27 +26,27 @@ impl Recorded {
     }
 
     /// Where it stands.
-    pub const fn position(&self) -> Position {
+    pub(crate) const fn position(&self) -> Position {
         self.position
     }
 
     /// The credential's id.
-    pub fn id(&self) -> CredentialId {
+    pub(crate) fn id(&self) -> CredentialId {
         CredentialId::new(self.position, self.issued.nonce)
     }
 
     /// What was recorded.
-    pub const fn issued(&self) -> &Issued {
+    pub(crate) const fn issued(&self) -> &Issued {
         &self.issued
     }
 
     /// The workload's identity.
-    pub const fn spiffe_id(&self) -> &SpiffeId {
+    pub(crate) const fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }
 
     /// The environment's name.
-    pub const fn environment(&self) -> &EnvironmentName {
+    pub(crate) const fn environment(&self) -> &EnvironmentName {
         &self.environment
     }
 }

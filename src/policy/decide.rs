@@ -15,7 +15,7 @@ use crate::model::{
 ///
 /// # Errors
 /// `CERTIFICATE_REVOKED` if it is one of ours and dead; `CERTIFICATE_EXPIRED`.
-pub fn admit(caller: &Caller, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
+pub(crate) fn admit(caller: &Caller, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
     if let Some(own) = &caller.issued_here {
         let position = own.id.position();
         let killer = facts.cuts().killer(position, own.subjects.numbers(position));
@@ -41,7 +41,14 @@ impl Engine {
     ///
     /// # Errors
     /// The first reason against it, in the order in which the module says that a request passes.
-    pub fn decide(&self, role: &Role, caller: &Caller, request: &IssueRequest, facts: &Facts, now: Timestamp) -> Result<Grant, Denial> {
+    pub(crate) fn decide(
+        &self,
+        role: &Role,
+        caller: &Caller,
+        request: &IssueRequest,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Grant, Denial> {
         admit(caller, facts, now)?;
         let own = caller.issued_here.as_ref();
         let ground = Ground::find(role, own, request, facts, now)?;

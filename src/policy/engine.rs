@@ -16,7 +16,7 @@ const REMEMBERED: usize = 16_384;
 /// A valid policy text, ready to decide by. A change of policy makes another engine.
 ///
 /// An engine remembers what its policies said, so it serves the facts of one ledger only.
-pub struct Engine {
+pub(crate) struct Engine {
     cedar: Cedar,
     text: PolicyText,
     errors: AtomicU64,
@@ -28,26 +28,26 @@ impl Engine {
     ///
     /// # Errors
     /// Everything that is wrong with it, by file and line.
-    pub fn compile(files: Vec<(PolicyName, String)>) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn compile(files: Vec<(PolicyName, String)>) -> Result<Self, Vec<Problem>> {
         let text = assemble(files).map_err(|problem| vec![problem])?;
         let cedar = Cedar::compile(&text)?;
         Ok(Self { cedar, text, errors: AtomicU64::new(0), cache: DecisionCache::new(REMEMBERED) })
     }
 
     /// The text, with its hash.
-    pub const fn text(&self) -> &PolicyText {
+    pub(crate) const fn text(&self) -> &PolicyText {
         &self.text
     }
 
     /// The names of the policies, sorted.
-    pub fn names(&self) -> Vec<PolicyName> {
+    pub(crate) fn names(&self) -> Vec<PolicyName> {
         let mut names: Vec<PolicyName> = self.cedar.rules().map(|rule| rule.name.clone()).collect();
         names.sort();
         names
     }
 
     /// How many questions could not be answered because a policy failed; each was refused.
-    pub fn evaluation_errors(&self) -> u64 {
+    pub(crate) fn evaluation_errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
 
@@ -55,7 +55,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why not. A caller whose own certificate is dead is refused by [`admit`](super::admit) before.
-    pub fn authorise(&self, role: &Role, action: Action, resource: &Resource, facts: &Facts) -> Result<(), Denial> {
+    pub(crate) fn authorise(&self, role: &Role, action: Action, resource: &Resource, facts: &Facts) -> Result<(), Denial> {
         match role {
             Role::Unknown => return Err(Denial::new(DenialCode::IdentityUnknown, "this identity is in no record")),
             Role::Workload(number) if action.needs_standing() => open(*number, facts)?,

@@ -9,7 +9,7 @@ use crate::model::{
 
 /// The caller, as its client certificate proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The one SPIFFE ID in the certificate.
     pub spiffe_id: SpiffeId,
     /// SHA-256 of the certificate, DER (RFC 8705, section 3.1).
@@ -22,7 +22,7 @@ pub struct Caller {
 
 /// A certificate of ours, as its extension describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnCertificate {
+pub(crate) struct OwnCertificate {
     /// Its id.
     pub id: CredentialId,
     /// What it stands on.
@@ -33,7 +33,7 @@ pub struct OwnCertificate {
 
 /// A request to issue, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssueRequest {
+pub(crate) struct IssueRequest {
     /// What kind.
     pub kind: CredentialKind,
     /// The environment to be bound to.
@@ -62,7 +62,7 @@ pub struct IssueRequest {
 
 /// The certificate with which the broker serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerCertificate {
+pub(crate) struct ServerCertificate {
     /// The broker's own identity.
     pub spiffe_id: SpiffeId,
     /// The environment that it states; the registry need not know it.
@@ -79,7 +79,7 @@ pub struct ServerCertificate {
 
 /// An approved, not yet recorded issuance. Only `policy` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct Grant {
     pub(super) issued: Issued,
     pub(super) spiffe_id: SpiffeId,
     pub(super) environment: EnvironmentName,
@@ -94,7 +94,7 @@ impl Grant {
     ///
     /// # Errors
     /// If the signing key leaves it no life.
-    pub fn own_certificate(server: ServerCertificate, facts: &Facts, now: Timestamp) -> Result<Self, Denial> {
+    pub(crate) fn own_certificate(server: ServerCertificate, facts: &Facts, now: Timestamp) -> Result<Self, Denial> {
         let ServerCertificate { spiffe_id, environment, public_key_hash, key, key_not_after, ttl } = server;
         let kind = CredentialKind::Certificate;
         let bounds = Bounds {
@@ -130,27 +130,27 @@ impl Grant {
     }
 
     /// What will be recorded; its nonce is set when it is.
-    pub const fn issued(&self) -> &Issued {
+    pub(crate) const fn issued(&self) -> &Issued {
         &self.issued
     }
 
     /// The workload's identity.
-    pub const fn spiffe_id(&self) -> &SpiffeId {
+    pub(crate) const fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }
 
     /// The environment's name.
-    pub const fn environment(&self) -> &EnvironmentName {
+    pub(crate) const fn environment(&self) -> &EnvironmentName {
         &self.environment
     }
 
     /// The position of the facts that it was decided on.
-    pub const fn fence(&self) -> Position {
+    pub(crate) const fn fence(&self) -> Position {
         self.fence
     }
 
     /// What the caller calls the request, for tracing only.
-    pub fn request_id(&self) -> Option<&str> {
+    pub(crate) fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 

@@ -17,12 +17,12 @@ mod request;
 mod role;
 mod text;
 
-pub use decide::admit;
-pub use engine::Engine;
-pub use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
-pub use request::{Action, Resource};
-pub use role::Role;
-pub use text::{DEFAULT_PACK, Problem};
+pub(crate) use decide::admit;
+pub(crate) use engine::Engine;
+pub(crate) use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
+pub(crate) use request::{Action, Resource};
+pub(crate) use role::Role;
+pub(crate) use text::{DEFAULT_PACK, Problem};
 
 #[cfg(test)]
 mod tests;

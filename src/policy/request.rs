@@ -80,7 +80,7 @@ impl Action {
 
 impl Action {
     /// Whether it only looks.
-    pub const fn is_read(self) -> bool {
+    pub(crate) const fn is_read(self) -> bool {
         matches!(
             self,
             Self::ReadTask | Self::ReadCredential | Self::ReadOwner | Self::PreviewRevocation | Self::ReadRegistry | Self::ReadLedger
@@ -96,7 +96,7 @@ impl fmt::Display for Action {
 
 /// What it is done to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub(crate) enum Resource {
     /// A service that a token is for.
     Downstream(Arc<Downstream>),
     /// An environment, by number.
@@ -127,19 +127,19 @@ pub enum Resource {
 
 impl Resource {
     /// A task that would be opened.
-    pub fn new_task(record: Task) -> Self {
+    pub(crate) fn new_task(record: Task) -> Self {
         Self::Task { number: None, record: Arc::new(record) }
     }
 
     /// The credential issued at `position`.
-    pub fn credential(position: Position, issued: &Issued) -> Self {
+    pub(crate) fn credential(position: Position, issued: &Issued) -> Self {
         Self::Credential { id: CredentialId::new(position, issued.nonce), kind: issued.kind, subjects: issued.subjects }
     }
 }
 
 impl Resource {
     /// The number of the subject, if it is one that has a number in the ledger.
-    pub fn number(&self) -> Option<Position> {
+    pub(crate) fn number(&self) -> Option<Position> {
         match self {
             Self::Environment(number) | Self::Owner(number) | Self::Workload(number) => Some(*number),
             Self::Task { number, .. } => *number,

@@ -7,7 +7,7 @@ use crate::model::{Facts, Position, SpiffeId};
 
 /// What an identity counts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The configuration lists it.
     Administrator(SpiffeId),
     /// A workload by its number, registered or once registered.
@@ -22,7 +22,7 @@ impl Role {
     /// The role of a caller: the first that fits, in the order of the variants.
     ///
     /// A workload that is closed is still that workload, so that it is refused with the right reason.
-    pub fn of(caller: &Caller, administrators: &BTreeSet<SpiffeId>, facts: &Facts) -> Self {
+    pub(crate) fn of(caller: &Caller, administrators: &BTreeSet<SpiffeId>, facts: &Facts) -> Self {
         let id = &caller.spiffe_id;
         if administrators.contains(id) {
             return Self::Administrator(id.clone());
@@ -37,7 +37,7 @@ impl Role {
     }
 
     /// The word for it, stable.
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Administrator(_) => "administrator",
             Self::Workload(_) => "workload",

@@ -8,7 +8,7 @@ use ring::digest::{Context, SHA256};
 use crate::model::{PolicyName, PolicyText};
 
 /// The policies that a new broker begins with, by file name: those in `policies/`.
-pub const DEFAULT_PACK: &[(&str, &str)] = &[
+pub(crate) const DEFAULT_PACK: &[(&str, &str)] = &[
     ("administration.cedar", include_str!("../../policies/administration.cedar")),
     ("following.cedar", include_str!("../../policies/following.cedar")),
     ("issuing.cedar", include_str!("../../policies/issuing.cedar")),
@@ -17,7 +17,7 @@ pub const DEFAULT_PACK: &[(&str, &str)] = &[
 
 /// Something wrong with a policy text: where, what, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The file; absent if it concerns the whole text.
     pub file: Option<PolicyName>,
     /// The line, from 1 on; absent if it concerns the whole file.

@@ -14,7 +14,7 @@ mod tests;
 
 /// What is wrong with a text of a draft. Whoever wrote the text knows where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding<'a, T> {
+pub(crate) struct Finding<'a, T> {
     /// The text that is wrong; where one is missing, the name of its record.
     pub at: &'a T,
     /// The earlier text that it clashes with.
@@ -82,7 +82,7 @@ impl<T: AsRef<str>> Draft<T> {
     /// # Errors
     /// Everything that is wrong with it. A malformed name is told once: what refers to the name
     /// that was probably meant is not told as well.
-    pub fn check(&self) -> Result<Document, Vec<Finding<'_, T>>> {
+    pub(crate) fn check(&self) -> Result<Document, Vec<Finding<'_, T>>> {
         let declared = Declared {
             owners: self.owners.iter().filter_map(|owner| meant(owner.id.as_ref())).collect(),
             environments: self.environments.iter().filter_map(|environment| meant(environment.name.as_ref())).collect(),

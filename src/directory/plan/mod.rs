@@ -35,7 +35,7 @@ use words::{Action, Subject, differing, whole};
 
 /// What applying a document would change, in the order of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// For people.
     pub changes: Vec<Change>,
     /// What to append, in this order, in one transaction.
@@ -46,7 +46,7 @@ pub struct Difference {
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// What happens.
     pub action: Action,
     /// To what sort of record.
@@ -63,7 +63,7 @@ pub struct Change {
 ///
 /// The document has passed [`Document::check`]; a record that refers to a name which the document
 /// does not declare would be left as it is.
-pub fn plan(document: &Document, present: &Present<'_>) -> Difference {
+pub(crate) fn plan(document: &Document, present: &Present<'_>) -> Difference {
     let mut document = document.clone();
     document.sort();
     let mut planning = Planning::new(present);

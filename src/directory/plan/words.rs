@@ -7,7 +7,7 @@ use crate::model::Owner;
 
 /// What happens to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub(crate) enum Action {
     /// It is new, or named again.
     Add,
     /// Something about it differs.
@@ -20,7 +20,7 @@ pub enum Action {
 
 impl Action {
     /// The word for it, stable.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Change => "change",
@@ -38,7 +38,7 @@ impl fmt::Display for Action {
 
 /// What sort of record a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// An owner.
     Owner,
     /// An environment.
@@ -51,7 +51,7 @@ pub enum Subject {
 
 impl Subject {
     /// The word for it, stable.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Environment => "environment",

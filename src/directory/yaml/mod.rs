@@ -18,7 +18,7 @@ mod tests;
 ///
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
-pub fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Problem>> {
+pub(crate) fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Problem>> {
     let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
     let mut names = Vec::with_capacity(files.len());
     let mut problems = Vec::new();

@@ -11,7 +11,7 @@ mod tests;
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// At which entry, if it is at one.
     pub position: Option<Position>,
     /// What.

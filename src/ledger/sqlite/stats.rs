@@ -11,7 +11,7 @@ const TIMES: usize = 16;
 
 /// What was committed since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub(crate) struct Stats {
     /// Transactions that committed.
     pub commits: u64,
     /// Transactions that failed.
