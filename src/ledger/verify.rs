@@ -65,8 +65,8 @@ impl Offline {
         let mut audit = Audit::default();
         let segments = self.head.segments;
         for segment in self.segments() {
-            if !rows::is_guarded(&self.connection, segments, segment)? {
-                let what = "the segment is missing, or does not refuse update, delete and replacement";
+            if !rows::is_guarded(&self.connection, segments, segment, self.head.position)? {
+                let what = "the segment is missing, or does not refuse what it must";
                 audit.problem(segment, what);
             }
         }
