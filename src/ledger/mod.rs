@@ -27,9 +27,8 @@ mod tip;
 mod tree;
 mod verify;
 
-pub use audit::Problem;
 pub use recorded::Recorded;
-pub use sqlite::{OpenError, Options, Place, SqliteLedger, Stats};
+pub use sqlite::{OpenError, Options, Place, SqliteLedger};
 pub use verify::{Offline, Report};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.

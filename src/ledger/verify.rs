@@ -51,11 +51,6 @@ impl Offline {
         Ok(Self { connection, head, _lock: lock })
     }
 
-    /// Where the file says that it ends.
-    pub const fn size(&self) -> Position {
-        self.head.position
-    }
-
     /// Walks every entry, and holds all else in the file against what the entries say. `progress` is
     /// told each position.
     ///

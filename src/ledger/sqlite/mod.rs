@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::queue::{Issuance, Pending, Queue};
 use self::start::State;
-use self::stats::Counts;
+use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
 use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, codec};
@@ -28,8 +28,6 @@ pub(super) mod store;
 #[cfg(test)]
 mod tests;
 mod writer;
-
-pub use stats::Stats;
 
 /// Where a ledger is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,14 +169,6 @@ impl SqliteLedger {
     /// What was committed since the start.
     pub fn stats(&self) -> Stats {
         self.shared.counts.stats(self.shared.queue.len())
-    }
-
-    /// Writes a copy of the ledger, as of one moment, to a new file, while it is in use.
-    ///
-    /// # Errors
-    /// If the file is there, or cannot be written.
-    pub fn backup(&self, to: PathBuf) -> Answer<'_, Result<(), LedgerError>> {
-        self.read(move |shared| shared.store.copy(&to))
     }
 
     /// Reads in the store, off the async threads.
