@@ -14,7 +14,7 @@ use crate::model::{Closing, CutMade, Entry, Event, Facts, Position};
 
 /// A ledger that nobody writes to.
 #[derive(Debug)]
-pub(crate) struct Offline {
+pub struct Offline {
     connection: Connection,
     head: StoredHead,
     /// Keeps a broker from starting on the file meanwhile.
@@ -23,7 +23,7 @@ pub(crate) struct Offline {
 
 /// What verification found.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     /// How many entries were looked at.
     pub entries: u64,
     /// Where they end: size and root are to be compared with a checkpoint.
@@ -41,7 +41,7 @@ impl Offline {
     ///
     /// # Errors
     /// If it is in use, not a ledger, or cannot be read.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = path.canonicalize().map_err(|error| OpenError::Store(format!("{}: {error}", path.display())))?;
         let lock = share_lock(&path)?;
         let connection = connect(&path)?;
@@ -51,22 +51,17 @@ impl Offline {
         Ok(Self { connection, head, _lock: lock })
     }
 
-    /// Where the file says that it ends.
-    pub(crate) const fn size(&self) -> Position {
-        self.head.position
-    }
-
     /// Walks every entry, and holds all else in the file against what the entries say. `progress` is
     /// told each position.
     ///
     /// # Errors
     /// If the file cannot be read any further.
-    pub(crate) fn verify(&self, mut progress: impl FnMut(Position)) -> Result<Report, OpenError> {
+    pub fn verify(&self, mut progress: impl FnMut(Position)) -> Result<Report, OpenError> {
         let mut audit = Audit::default();
         let segments = self.head.segments;
         for segment in self.segments() {
-            if !rows::is_guarded(&self.connection, segments, segment)? {
-                let what = "the segment is missing, or does not refuse update, delete and replacement";
+            if !rows::is_guarded(&self.connection, segments, segment, self.head.position)? {
+                let what = "the segment is missing, or does not refuse what it must";
                 audit.problem(segment, what);
             }
         }
@@ -88,7 +83,7 @@ impl Offline {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub(crate) fn root_at(&self, size: Position) -> Result<Option<[u8; 32]>, OpenError> {
+    pub fn root_at(&self, size: Position) -> Result<Option<[u8; 32]>, OpenError> {
         let mut tree = Tree::default();
         self.walk(size.min(self.head.position), |_, bytes| tree.append(&bytes))?;
         Ok((tree.size() == size.get()).then(|| tree.root()))

@@ -18,7 +18,9 @@ impl Written {
         let (world, events) = World::events();
         let mut written = Self { world, entries: Vec::new(), time: NOW };
         written.push(Event::LedgerOpened { epoch: EPOCH, trust_domain: spiffe_id("x").trust_domain() });
-        events.into_iter().for_each(|event| drop(written.push(event)));
+        for event in events {
+            written.push(event);
+        }
         written
     }
 
@@ -64,7 +66,7 @@ impl Written {
     }
 }
 
-fn check(write: impl FnOnce(&mut Written), expected: &[&str]) {
+fn check<T>(write: impl FnOnce(&mut Written) -> T, expected: &[&str]) {
     let mut written = Written::new();
     write(&mut written);
     assert_eq!(written.problems(), expected);
@@ -126,7 +128,7 @@ fn an_issuance_under_a_task_that_closed_long_ago_is_found() {
 #[test]
 fn an_issuance_under_the_wrong_or_an_unknown_subject_is_found() {
     check(
-        |written| drop(written.issue(written.world.issued(Subjects { owner: written.world.other_owner, ..written.world.subjects() }))),
+        |written| written.issue(written.world.issued(Subjects { owner: written.world.other_owner, ..written.world.subjects() })),
         &["was issued under owner 3, which did not own workload 5"],
     );
     check(
@@ -138,7 +140,7 @@ fn an_issuance_under_the_wrong_or_an_unknown_subject_is_found() {
         &["was issued under owner 2, which did not own workload 5"],
     );
     check(
-        |written| drop(written.issue(Issued { key: at(999), ..written.token() })),
+        |written| written.issue(Issued { key: at(999), ..written.token() }),
         &["was issued under key 999, which was unknown or long closed"],
     );
 }
@@ -172,7 +174,7 @@ fn a_chain_that_was_cut_or_never_was_is_found() {
         &["was obtained with a certificate that was never issued"],
     );
     check(
-        |written| drop(written.issue(written.obtained(CredentialId::new(at(2), [0; 8])))),
+        |written| written.issue(written.obtained(CredentialId::new(at(2), [0; 8]))),
         &["was obtained with something that is no credential"],
     );
     check(
@@ -215,11 +217,11 @@ fn what_lives_longer_than_it_may_is_found() {
     ];
     for (seconds, task, expected) in cases {
         check(
-            |written| drop(written.issue(issued_with_key(written, Subjects { task, ..written.world.subjects() }, until(seconds)))),
+            |written| written.issue(issued_with_key(written, Subjects { task, ..written.world.subjects() }, until(seconds))),
             &[expected],
         );
     }
-    check(|written| drop(written.issue(Issued { expires_at: until(7201), ..written.certificate() })), &["outlives its workload"]);
+    check(|written| written.issue(Issued { expires_at: until(7201), ..written.certificate() }), &["outlives its workload"]);
 }
 
 fn issued_with_key(written: &Written, subjects: Subjects, expires_at: Timestamp) -> Issued {
@@ -236,7 +238,7 @@ fn an_order_that_cannot_be_is_found() {
         &["is of 2027-01-15T07:59:59Z, and the one before it of 2027-01-15T08:00:00Z"],
     );
     check(
-        |written| drop(written.push(Event::LedgerOpened { epoch: EPOCH, trust_domain: spiffe_id("x").trust_domain() })),
+        |written| written.push(Event::LedgerOpened { epoch: EPOCH, trust_domain: spiffe_id("x").trust_domain() }),
         &["the opening must be the first entry, and nothing else"],
     );
     check(

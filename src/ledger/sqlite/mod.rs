@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::queue::{Issuance, Pending, Queue};
 use self::start::State;
-use self::stats::Counts;
+use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
 use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, codec};
@@ -29,11 +29,9 @@ pub(super) mod store;
 mod tests;
 mod writer;
 
-pub(crate) use stats::Stats;
-
 /// Where a ledger is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In a file, with its write-ahead log and a lock beside it.
     File(PathBuf),
     /// In memory: gone when it is closed.
@@ -42,7 +40,7 @@ pub(crate) enum Place {
 
 /// How a ledger is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Options {
+pub struct Options {
     /// The domain whose identities it issues; a ledger of another domain is refused.
     pub trust_domain: TrustDomain,
     /// The epoch of a ledger that is made now; one that is there keeps its own.
@@ -65,7 +63,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// What is good for production.
-    pub(crate) fn new(trust_domain: TrustDomain, epoch: Epoch) -> Self {
+    pub fn new(trust_domain: TrustDomain, epoch: Epoch) -> Self {
         Self {
             trust_domain,
             epoch,
@@ -82,7 +80,7 @@ impl Options {
 
 /// Why a ledger was not opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// Another process has it open.
     #[error("the ledger {} is in use by another process: one file serves one broker; stop the other one first", .0.display())]
     InUse(PathBuf),
@@ -110,7 +108,7 @@ impl From<rusqlite::Error> for OpenError {
 
 /// A ledger in one SQLite file. Dropping it commits what waits, like [`Ledger::close`].
 #[derive(Debug)]
-pub(crate) struct SqliteLedger {
+pub struct SqliteLedger {
     shared: Arc<Shared>,
     unreadable: Vec<Unreadable>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -134,7 +132,7 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// If it is in use, of another trust domain, damaged, or cannot be read or written.
-    pub(crate) fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
+    pub fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(place, options.segment_size)?;
         let segments = store.segments;
         let now = clock.now();
@@ -164,21 +162,13 @@ impl SqliteLedger {
     }
 
     /// What could not be read at the start.
-    pub(crate) fn unreadable(&self) -> &[Unreadable] {
+    pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
     }
 
     /// What was committed since the start.
-    pub(crate) fn stats(&self) -> Stats {
+    pub fn stats(&self) -> Stats {
         self.shared.counts.stats(self.shared.queue.len())
-    }
-
-    /// Writes a copy of the ledger, as of one moment, to a new file, while it is in use.
-    ///
-    /// # Errors
-    /// If the file is there, or cannot be written.
-    pub(crate) fn backup(&self, to: PathBuf) -> Answer<'_, Result<(), LedgerError>> {
-        self.read(move |shared| shared.store.copy(&to))
     }
 
     /// Reads in the store, off the async threads.

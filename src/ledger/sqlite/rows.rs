@@ -1,6 +1,7 @@
 //! Entries and head as rows. Entries lie in segments, tables of a fixed number of positions that
-//! refuse update, delete and replacement; the only key is the position, so that appending is all that a
-//! commit does.
+//! refuse update and delete, and once they are full insertion too (`INSERT OR REPLACE` deletes, and asks no
+//! trigger). The only key is the position: a commit appends and does nothing else. A guard against
+//! replacement in the open segment would cost as much as a third of a row; there the tree tells.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
@@ -55,8 +56,7 @@ impl Segments {
     }
 }
 
-/// Makes the table of a segment. Nothing in it can be changed but by taking the triggers away, which
-/// `ledger verify` reports.
+/// Makes the table of the segment that holds `position`, and seals the one before.
 fn create(connection: &Connection, segments: Segments, position: Position) -> Result<()> {
     let (number, first, last) = segments.around(position);
     connection.execute_batch(&format!(
@@ -67,23 +67,27 @@ fn create(connection: &Connection, segments: Segments, position: Position) -> Re
          CREATE TRIGGER entries_{number}_update BEFORE UPDATE ON entries_{number}
          BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
          CREATE TRIGGER entries_{number}_delete BEFORE DELETE ON entries_{number}
-         BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
-         CREATE TRIGGER entries_{number}_replace BEFORE INSERT ON entries_{number}
-         WHEN NEW.position <= (SELECT max(position) FROM entries_{number})
-         BEGIN SELECT RAISE(ABORT, 'entries are never replaced'); END;"
+         BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;"
+    ))?;
+    let Some(before) = number.checked_sub(1) else { return Ok(()) };
+    connection.execute_batch(&format!(
+        "CREATE TRIGGER entries_{before}_insert BEFORE INSERT ON entries_{before}
+         BEGIN SELECT RAISE(ABORT, 'the segment is full and sealed'); END;"
     ))
 }
 
-/// Whether the table of the segment that holds `position` is there with all its triggers.
-pub(in crate::ledger) fn is_guarded(connection: &Connection, segments: Segments, position: Position) -> Result<bool> {
+/// Whether the segment that holds `position` is there and refuses what it must, if the ledger ends at
+/// `head`.
+pub(in crate::ledger) fn is_guarded(connection: &Connection, segments: Segments, position: Position, head: Position) -> Result<bool> {
     let (number, ..) = segments.around(position);
+    let sealed = number < segments.number(head);
     let count: i64 = connection.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE tbl_name = ?1
-         AND (type = 'table' AND name = ?1 OR type = 'trigger' AND name IN (?1 || '_update', ?1 || '_delete', ?1 || '_replace'))",
+         AND (type = 'table' AND name = ?1 OR type = 'trigger' AND name IN (?1 || '_update', ?1 || '_delete', ?1 || '_insert'))",
         [format!("entries_{number}")],
         |row| row.get(0),
     )?;
-    Ok(count == 4)
+    Ok(count == 3 + i64::from(sealed))
 }
 
 /// Appends rows from `first` on.

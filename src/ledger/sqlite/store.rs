@@ -170,15 +170,6 @@ impl Store {
         answer
     }
 
-    /// Writes a copy of everything, as of one moment, to a new file.
-    pub(super) fn copy(&self, to: &Path) -> Result<(), LedgerError> {
-        if to.exists() {
-            return Err(LedgerError::Unavailable(format!("{} is there already", to.display())));
-        }
-        create(to).map_err(|error| LedgerError::Unavailable(format!("{}: {error}", to.display())))?;
-        self.read(|connection| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map(drop))
-    }
-
     /// Bytes that can still be written where it lies; no limit in memory.
     pub(super) fn free_disk(&self) -> Option<u64> {
         let Readers::File { path, .. } = &self.readers else { return None };

@@ -125,7 +125,7 @@ async fn what_was_killed_opens_as_it_was() {
 }
 
 #[tokio::test]
-async fn entries_refuse_update_delete_and_replacement_and_the_head_refuses_to_go_back() {
+async fn entries_refuse_update_and_delete_and_the_head_refuses_to_go_back() {
     let disk = Disk::new();
     let ledger = disk.open();
     lively(&ledger).await;
@@ -134,8 +134,8 @@ async fn entries_refuse_update_delete_and_replacement_and_the_head_refuses_to_go
         ("UPDATE entries_0 SET bytes = x'00' WHERE position = 3", "entries are never changed"),
         ("UPDATE entries_1 SET position = 99 WHERE position = 9", "entries are never changed"),
         ("DELETE FROM entries_1", "entries are never deleted"),
-        ("INSERT OR REPLACE INTO entries_0 (position, bytes) VALUES (3, x'00')", "entries are never replaced"),
-        ("INSERT INTO entries_0 (position, bytes) VALUES (8, x'00')", "CHECK constraint failed"),
+        ("INSERT OR REPLACE INTO entries_0 (position, bytes) VALUES (3, x'00')", "the segment is full and sealed"),
+        ("INSERT INTO entries_6 (position, bytes) VALUES (8, x'00')", "CHECK constraint failed"),
         ("UPDATE head SET position = position - 1", "the head never goes back"),
         ("DELETE FROM head", "the head is never deleted"),
     ] {
@@ -163,7 +163,7 @@ async fn an_unreadable_entry_is_reported_and_does_not_stop_the_start() {
     drop(ledger);
     let problems = disk.problems();
     assert!(problems.iter().any(|problem| problem.starts_with("entry 14: is unreadable")), "{problems:?}");
-    assert!(problems.iter().any(|problem| problem.contains("does not refuse update")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("does not refuse what it must")), "{problems:?}");
 }
 
 /// A copy in the compact table is damaged, and then the entry too.

@@ -46,7 +46,7 @@ async fn the_root_of_any_earlier_size_can_be_had() {
     for head in &heads {
         assert_eq!(offline.root_at(head.position).expect("readable"), Some(head.root));
     }
-    assert_eq!(offline.root_at(offline.size().next()).expect("readable"), None);
+    assert_eq!(offline.root_at(heads.last().expect("some").position.next()).expect("readable"), None);
     let mut told = Vec::new();
     let report = offline.verify(|position| told.push(position)).expect("readable");
     assert_eq!((Some(&report.head), report.entries), (heads.last(), told.len() as u64));
@@ -78,14 +78,14 @@ async fn an_issuance_under_a_cut_owner_is_found() {
     assert_eq!(disk.problems(), [format!("entry {wrong}: was issued under owner 2, which was closed")]);
 }
 
+/// An operator's own way to a backup: SQLite's, from another process, on a ledger in use.
 #[tokio::test]
-async fn a_copy_made_in_use_is_a_sound_ledger_and_overwrites_nothing() {
+async fn a_copy_made_in_use_is_a_sound_ledger() {
     let disk = Disk::new();
     let ledger = disk.open();
     let world = lively(&ledger).await;
     let (copy, before) = (Disk::new(), shown(&ledger));
-    ledger.backup(copy.path()).await.expect("copied");
-    assert!(ledger.backup(copy.path()).await.is_err(), "it is there");
+    disk.tamper(&format!("VACUUM INTO '{}'", copy.path().display())).expect("copied");
     record(&ledger, &world, world.subjects()).await.expect("recorded");
     assert_eq!(copy.problems(), [""; 0]);
     assert_eq!(shown(&copy.open()), before);
