@@ -210,7 +210,7 @@ pub(super) fn keeps_secrets_out_of_debug(source: &Source) -> Breaches {
         let indent = lines[derive].len() - lines[derive].trim_start().len();
         // The item ends with a brace below its attribute, or on its own line.
         let ends = |line: &&str| line.get(indent..).is_some_and(|rest| rest.starts_with('}') || rest.ends_with(';'));
-        let length = lines[derive..].iter().position(|line| ends(line)).map_or(0, |last| last + 1);
+        let length = lines[derive..].iter().position(ends).map_or(0, |last| last + 1);
         let secret = (derive..derive + length).find(|at| lines[*at].contains("Zeroizing<"));
         found.extend(secret.map(|at| breach(source, at + 1, "a derived `Debug` prints this secret: write one that does not")));
     }
