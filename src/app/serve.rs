@@ -73,6 +73,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         config: config.clone(),
         broker: Arc::clone(&opened.broker),
         clock: clock.clone(),
+        entropy: entropy.clone(),
         clients: Arc::new(ClientVerifier(Arc::clone(&trust))),
     };
     let identity = ServerIdentity::obtain(making).await?;

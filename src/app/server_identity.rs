@@ -1,6 +1,7 @@
 //! The server certificate: issued by the broker to itself and renewed at two thirds of its life, or
 //! an operator's files, read again when they change.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use zeroize::Zeroizing;
 use super::config::{Config, Server};
 use super::error::ServeError;
 use super::metrics::Faults;
-use crate::ambient::Clock;
+use crate::ambient::{Clock, Entropy};
 use crate::broker::Broker;
+use crate::keys::fresh_key;
 use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};
 use crate::mint::{ServerNames, SigningRequest};
 use crate::model::{EnvironmentName, SpiffeId, Timestamp};
@@ -29,6 +31,7 @@ pub(super) struct Making {
     pub(super) config: Config,
     pub(super) broker: Arc<Broker>,
     pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
     pub(super) clients: Arc<dyn ClientCertVerifier>,
 }
 
@@ -44,7 +47,6 @@ pub(super) struct ServerIdentity {
 }
 
 /// A certificate with its private key, and when to look for the next one.
-#[derive(Debug)]
 struct Current {
     chain: Chain,
     key: Zeroizing<Vec<u8>>,
@@ -55,6 +57,12 @@ struct Current {
 enum Chain {
     Issued(Vec<Vec<u8>>),
     File(String),
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("chain", &self.chain).field("again", &self.again).finish_non_exhaustive()
+    }
 }
 
 impl ServerIdentity {
@@ -107,8 +115,9 @@ impl Making {
     }
 
     async fn issue(&self, names: &[String]) -> Result<Current, ServeError> {
-        let key = rcgen::KeyPair::generate().map_err(ServeError::start)?;
-        let request = rcgen::CertificateParams::default().serialize_request(&key).map_err(ServeError::start)?;
+        let key = fresh_key(&self.entropy).map_err(ServeError::start)?;
+        let pair = rcgen::KeyPair::try_from(key.as_slice()).map_err(ServeError::start)?;
+        let request = rcgen::CertificateParams::default().serialize_request(&pair).map_err(ServeError::start)?;
         let request = SigningRequest::from_der(request.der()).map_err(ServeError::start)?;
         let id: SpiffeId = self.config.trust_domain().id(OWN_PATH).map_err(ServeError::start)?;
         let environment: EnvironmentName = "curfew".parse().map_err(ServeError::start)?;
@@ -116,7 +125,7 @@ impl Making {
         let (chain, issuance) =
             self.broker.own_certificate(&id, &environment, &request, &server_names(names)).await.map_err(ServeError::start)?;
         let again = now.plus(issuance.expires_at.since(now) * 2 / 3);
-        Ok(Current { chain: Chain::Issued(chain), key: Zeroizing::new(key.serialize_der()), again })
+        Ok(Current { chain: Chain::Issued(chain), key, again })
     }
 
     /// The configuration of the gRPC listener, and of the public one.

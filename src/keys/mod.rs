@@ -13,7 +13,7 @@ mod signer;
 pub(crate) use certificate::{set_validity, uri};
 pub(crate) use keyring::Keyring;
 pub(crate) use material::{Material, PemFiles};
-pub(crate) use signer::SignError;
+pub(crate) use signer::{SignError, fresh_key};
 
 use crate::model::KeyPurpose;
 

@@ -29,6 +29,7 @@ pub(super) fn all(source: &Source, groups: &Groups) -> Breaches {
         leaves_the_outside_to_app_config,
         leaves_sql_to_the_ledger,
         keeps_generated_types_at_the_edge,
+        keeps_secrets_out_of_debug,
         tests_run_and_never_sleep,
     ];
     one_file.iter().flat_map(|rule| rule(source)).chain(groups.imports_point_upwards(source)).collect()
@@ -196,6 +197,22 @@ pub(super) fn keeps_generated_types_at_the_edge(source: &Source) -> Breaches {
         if (all || path.names(&["proto", "api"])) && !is_allowed(source, API) {
             found.push(breach(source, path.line, "only `grpc`, `client` and `cli` name the messages of the API"));
         }
+    }
+    found
+}
+
+/// `Zeroizing` wipes a secret, and prints it to whoever asks.
+pub(super) fn keeps_secrets_out_of_debug(source: &Source) -> Breaches {
+    let lines: Vec<&str> = source.code.lines().collect();
+    let derives = |line: &str| line.trim_start().starts_with("#[derive(") && line.contains("Debug");
+    let mut found = Vec::new();
+    for derive in (0..lines.len()).filter(|at| derives(lines[*at])) {
+        let indent = lines[derive].len() - lines[derive].trim_start().len();
+        // The item ends with a brace below its attribute, or on its own line.
+        let ends = |line: &&str| line.get(indent..).is_some_and(|rest| rest.starts_with('}') || rest.ends_with(';'));
+        let length = lines[derive..].iter().position(ends).map_or(0, |last| last + 1);
+        let secret = (derive..derive + length).find(|at| lines[*at].contains("Zeroizing<"));
+        found.extend(secret.map(|at| breach(source, at + 1, "a derived `Debug` prints this secret: write one that does not")));
     }
     found
 }

@@ -118,6 +118,15 @@ fn generated_types_stay_at_the_edge() {
 }
 
 #[test]
+fn secrets_stay_out_of_debug() {
+    let rule = rules::keeps_secrets_out_of_debug;
+    check(rule, "src/a.rs", "#[derive(Clone, Debug)]\nstruct A {\n  a: u8,\n  b: Option<Zeroizing<String>>,\n}\n", &[4]);
+    check(rule, "src/a.rs", "mod b {\n  #[derive(Debug)]\n  pub(crate) struct A(Zeroizing<Vec<u8>>);\n}\n", &[3]);
+    check(rule, "src/a.rs", "#[derive(Clone)]\nstruct A(Zeroizing<String>);\n", &[]);
+    check(rule, "src/a.rs", "#[derive(Debug)]\nstruct A {\n  a: u8,\n}\nstruct B {\n  b: Zeroizing<String>,\n}\n", &[]);
+}
+
+#[test]
 fn tests_run_and_never_sleep() {
     let rule = rules::tests_run_and_never_sleep;
     let sleep = "std::thread::sleep(x);\ntokio::time::sleep(x)\n";
