@@ -59,7 +59,7 @@ pub(crate) struct Broker {
 pub(crate) struct Parts {
     /// Where everything is recorded.
     pub ledger: Arc<dyn Ledger>,
-    /// The policy in force: see [`Broker::open`].
+    /// The policy in force: see [`Broker::put_in_force`].
     pub engine: Engine,
     /// What signs.
     pub keyring: Arc<Keyring>,

@@ -54,9 +54,7 @@ impl Sample {
     pub(super) async fn start(session: &Session) -> anyhow::Result<Self> {
         let scratch = Scratch::create(&session.entropy)?;
         let dir = scratch.path().join("sample");
-        let config = ["7443", "7480", "7490"]
-            .iter()
-            .fold(init::CONFIG.to_owned(), |config, port| config.replace(&format!("\"127.0.0.1:{port}\""), "\"127.0.0.1:0\""));
+        let config = on_any_ports(init::CONFIG);
         let made = init::make(&dir, &init::DOMAIN.parse()?, &config, session.clock.now(), &session.entropy)?;
         let mut broker = Broker::spawn(&made)?;
         let listens = broker.listens().await.with_context(|| last_words(&log_file(&made)))?;

@@ -1,7 +1,7 @@
 //! The registry: who and what there is, as people write it, and what the ledger must record for it.
 //!
 //! A [`Draft`] is a registry as it was written, in texts. A [`Document`] is one whose every text is
-//! what it claims to be and whose names all refer to something. [`plan`] says what differs from
+//! what it claims to be and whose names all refer to something. [`plan()`] says what differs from
 //! the ledger's records, and which events make them equal. **Absent means ended**: what the
 //! document does not name is cut.
 
@@ -9,7 +9,6 @@ mod check;
 mod document;
 mod draft;
 mod plan;
-#[cfg(feature = "cli")]
 pub(crate) mod yaml;
 
 #[cfg(test)]

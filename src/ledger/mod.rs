@@ -27,7 +27,7 @@ mod tip;
 mod tree;
 mod verify;
 
-pub use recorded::Recorded;
+pub(crate) use recorded::Recorded;
 pub use sqlite::{OpenError, Options, Place, SqliteLedger};
 pub use verify::{Offline, Report};
 

@@ -174,7 +174,7 @@ impl Reading {
         let annotations = Annotations::read(policy.annotations())?;
         let name = match &annotations.id {
             Some(id) => id.clone(),
-            None => format!("{file}#{}", index + 1).parse().map_err(|_| vec!["give it a name with @id(\"...\")".to_owned()])?,
+            None => format!("{file}#{}", index + 1).parse().map_err(|_not_a_name| vec!["give it a name with @id(\"...\")".to_owned()])?,
         };
         misplaced(&annotations, policy)?;
         let id = PolicyId::new(name.as_str());
@@ -375,7 +375,7 @@ fn unrecorded(number: Position) -> Unanswered {
     Unanswered(format!("number {number} is in no record"))
 }
 
-fn string(text: impl ToString) -> RestrictedExpression {
+fn string(text: &(impl ToString + ?Sized)) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_string())
 }
 

@@ -135,11 +135,13 @@ impl Grant {
     }
 
     /// The workload's identity.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests of decisions; the ledger takes the parts"))]
     pub(crate) const fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }
 
     /// The environment's name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests of decisions; the ledger takes the parts"))]
     pub(crate) const fn environment(&self) -> &EnvironmentName {
         &self.environment
     }

@@ -13,6 +13,7 @@ macro_rules! actions {
 
         impl Action {
             /// All of them, in the order of the documentation.
+            #[cfg_attr(not(test), expect(dead_code, reason = "held against the schema by a test"))]
             pub const ALL: &[Self] = &[$(Self::$action),+];
 
             /// The name of the action in policies and in entries.

@@ -30,7 +30,7 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     entry.encode_to_vec()
 }
 
-/// The bytes of an issuance: what [`encode`] makes of its entry, without the copy that an
+/// The bytes of an issuance: what [`encode()`] makes of its entry, without the copy that an
 /// [`Entry`] would need.
 pub(super) fn encode_issuance(position: Position, time: Timestamp, grant: &Grant, nonce: [u8; 8]) -> Vec<u8> {
     let issued = wire::CredentialIssued { nonce: nonce.to_vec(), ..encode::issued(grant.issued()) };

@@ -35,6 +35,7 @@ pub enum Place {
     /// In a file, with its write-ahead log and a lock beside it.
     File(PathBuf),
     /// In memory: gone when it is closed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests at the boundary of the broker"))]
     Memory,
 }
 
