@@ -10,6 +10,7 @@
 
 mod harness;
 mod identities;
+mod kill;
 mod outside;
 mod process;
 mod tidy;
