@@ -13,4 +13,5 @@ mod identities;
 mod kill;
 mod outside;
 mod process;
+mod race;
 mod tidy;
