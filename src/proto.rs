@@ -15,7 +15,7 @@ pub mod api {
 
 /// The bytes of the ledger, package `curfew.ledger.v1`.
 pub(crate) mod entry {
-    #![expect(clippy::module_inception, reason = "generated")]
+    #![expect(clippy::module_inception, unreachable_pub, reason = "generated")]
     tonic::include_proto!("curfew.ledger.v1");
 }
 

@@ -3,10 +3,12 @@
 pub mod config;
 mod error;
 mod metrics;
+mod preflight;
 mod serve;
 mod server_identity;
 pub mod telemetry;
 mod upkeep;
 
 pub use error::ServeError;
+pub use preflight::check;
 pub use serve::{Addresses, serve};

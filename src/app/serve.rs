@@ -88,7 +88,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         entropy: entropy.clone(),
         meters: calls,
     };
-    let (router, health) = grpc::router(parts).map_err(ServeError::start)?;
+    let (router, health) = grpc::router(parts, config.limits.message).map_err(ServeError::start)?;
     let connections: Connections<Peer> = Connections::default();
     let meters = Meters::default();
     meters.register(&connections, registry.sub_registry_with_prefix("grpc"));

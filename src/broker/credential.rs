@@ -136,8 +136,9 @@ fn plan(
     if let Some(cut) = present.facts.cuts().get(number) {
         return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(cut.position), standing: None }));
     }
-    // What was obtained through a certificate may outlive it.
-    let last_expiry = if issued.kind == CredentialKind::Certificate { present.latest_expiry } else { issued.expires_at };
+    // What was obtained through a certificate may outlive it, and something may be decided and not
+    // yet recorded: so that the fence sees it, the cut of a certificate always enters the list.
+    let last_expiry = if issued.kind == CredentialKind::Certificate { present.latest_expiry.max(present.now) } else { issued.expires_at };
     let mut census = present.living.census(Whose::Lineage { owner: issued.subjects.owner, lineage: number }, present.now);
     // The lineage's own count leaves out the credential that begins it.
     if issued.expires_at > present.now && Death::of(&issued, number, present.facts).is_none() {

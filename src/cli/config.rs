@@ -20,7 +20,7 @@ impl Command {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
         let Self::Check { config } = self;
         let config = Config::load(&config)?;
-        config.check_files()?;
+        crate::app::check(&config)?;
         // People read a configuration in the language that they wrote it in.
         if session.global.format == Format::Table && session.global.field.is_none() {
             return super::output::write(&toml::to_string_pretty(&config.effective())?);

@@ -168,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let made = made(&folder.path().join("new")).expect("made");
         let config = Config::load(&made.config()).expect("sound");
-        config.check_files().expect("complete");
+        crate::app::check(&config).expect("complete");
         assert_eq!(config.trust_domain().as_str(), "corp.example");
         let registry = files::read_text(&made.dir.join("registry/registry.yaml")).expect("there");
         assert!(!registry.contains(DOMAIN) && registry.contains("corp.example"));

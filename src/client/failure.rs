@@ -83,7 +83,8 @@ impl Failure {
         // HTTP/2 keeps no more of an error of the connection than its text. The broker sends
         // alerts in the handshake only, before it looks at any call.
         if innermost.contains("received fatal alert") {
-            return Self::not_sent(Code::Unauthenticated, format!("the broker does not accept the client certificate: {innermost}"));
+            let message = format!("the broker does not accept the client certificate: {innermost}");
+            return Self { outcome: Outcome::Refused, ..Self::not_sent(Code::Unauthenticated, message) };
         }
         let message = format!("the connection was lost after sending; the outcome is unknown, repeat the call: {innermost}");
         Self { outcome: Outcome::Unknown, ..Self::not_sent(code, message) }
@@ -167,7 +168,7 @@ mod tests {
     fn a_refused_certificate_is_told_apart_from_a_lost_connection() {
         let lost = |text: &str| Failure::from(Status::from_error(std::io::Error::other(text.to_owned()).into()));
         let refused = lost("received fatal alert: UnknownCA");
-        assert_eq!((refused.code, refused.outcome), (Code::Unauthenticated, Outcome::NotSent));
+        assert_eq!((refused.code, refused.outcome), (Code::Unauthenticated, Outcome::Refused));
         assert!(refused.message.starts_with("the broker does not accept the client certificate"), "{refused}");
         let reset = lost("connection reset by peer");
         assert_eq!((reset.outcome, reset.reason.as_deref()), (Outcome::Unknown, None));

@@ -123,6 +123,7 @@ pub(super) async fn a_grant_is_stale_once_the_rules_have_changed(rig: &Rig) {
         Event::DownstreamRemoved { number: world.downstream },
         Event::OwnerRecorded(again(world.owner, owner("payments"))),
         Event::Reinstated { number: world.owner, note: None },
+        Event::Cut(cut(world.key, Closing::Nothing, Some(NOW.plus(Duration::from_secs(600))))),
     ];
     for event in changes {
         let decided = world.grant(ledger, world.subjects());

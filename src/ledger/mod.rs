@@ -28,15 +28,15 @@ mod tree;
 mod verify;
 
 pub(crate) use recorded::Recorded;
-pub use sqlite::{OpenError, Options, Place, SqliteLedger};
-pub use verify::{Offline, Report};
+pub(crate) use sqlite::{OpenError, Options, Place, SqliteLedger};
+pub(crate) use verify::{Offline, Report};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where the ledger ends, as committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// The last position; also the size of the tree.
     pub position: Position,
     /// When the last entry was committed.
@@ -49,7 +49,7 @@ pub struct Head {
 
 /// What a plan may look at, inside the committing transaction.
 #[derive(Debug)]
-pub struct Present<'a> {
+pub(crate) struct Present<'a> {
     /// What the ledger says at this position.
     pub facts: &'a Facts,
     /// The counters of the living at this position.
@@ -66,10 +66,10 @@ pub struct Present<'a> {
 /// are committed together, or a refusal that changes nothing.
 ///
 /// An event may name the number that an earlier event of the same plan gets: `head` + its place.
-pub type Plan = Box<dyn FnOnce(&Present<'_>) -> Result<Vec<Event>, Refusal> + Send>;
+pub(crate) type Plan = Box<dyn FnOnce(&Present<'_>) -> Result<Vec<Event>, Refusal> + Send>;
 
 /// A change to be decided and committed.
-pub struct Change {
+pub(crate) struct Change {
     /// Who causes it; absent for the broker itself.
     pub actor: Option<SpiffeId>,
     /// What the caller calls it, for tracing.
@@ -80,7 +80,7 @@ pub struct Change {
 
 /// What a change committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// The position of the first event; absent if the plan appended nothing.
     pub first: Option<Position>,
     /// The position of the last event; the head if the plan appended nothing.
@@ -91,7 +91,7 @@ pub struct Committed {
 
 /// Why nothing was recorded or changed, or why that is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
+pub(crate) enum LedgerError {
     /// Something that the grant was decided on has changed: decide again.
     #[error("decided on facts that have changed since")]
     Stale,
@@ -109,7 +109,7 @@ pub enum LedgerError {
 
 /// An entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Its position, from the store.
     pub position: Position,
     /// Its bytes, as hashed.
@@ -121,7 +121,7 @@ pub struct Stored {
 /// Why the bytes of an entry cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry {position} is unreadable: {problem}")]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// Where.
     pub position: Position,
     /// What is wrong.
@@ -129,7 +129,7 @@ pub struct Unreadable {
 }
 
 /// A ledger. Every verb is atomic.
-pub trait Ledger: Send + Sync + std::fmt::Debug {
+pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// What the ledger says now. Hold it briefly and never across an await: a commit waits for it.
     fn facts(&self) -> RwLockReadGuard<'_, Facts>;
 

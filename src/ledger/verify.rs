@@ -14,7 +14,7 @@ use crate::model::{Closing, CutMade, Entry, Event, Facts, Position};
 
 /// A ledger that nobody writes to.
 #[derive(Debug)]
-pub struct Offline {
+pub(crate) struct Offline {
     connection: Connection,
     head: StoredHead,
     /// Keeps a broker from starting on the file meanwhile.
@@ -23,7 +23,7 @@ pub struct Offline {
 
 /// What verification found.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// How many entries were looked at.
     pub entries: u64,
     /// Where they end: size and root are to be compared with a checkpoint.
@@ -41,7 +41,7 @@ impl Offline {
     ///
     /// # Errors
     /// If it is in use, not a ledger, or cannot be read.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let path = path.canonicalize().map_err(|error| OpenError::Store(format!("{}: {error}", path.display())))?;
         let lock = share_lock(&path)?;
         let connection = connect(&path)?;
@@ -56,7 +56,7 @@ impl Offline {
     ///
     /// # Errors
     /// If the file cannot be read any further.
-    pub fn verify(&self, mut progress: impl FnMut(Position)) -> Result<Report, OpenError> {
+    pub(crate) fn verify(&self, mut progress: impl FnMut(Position)) -> Result<Report, OpenError> {
         let mut audit = Audit::default();
         let segments = self.head.segments;
         for segment in self.segments() {
@@ -83,7 +83,7 @@ impl Offline {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn root_at(&self, size: Position) -> Result<Option<[u8; 32]>, OpenError> {
+    pub(crate) fn root_at(&self, size: Position) -> Result<Option<[u8; 32]>, OpenError> {
         let mut tree = Tree::default();
         self.walk(size.min(self.head.position), |_, bytes| tree.append(&bytes))?;
         Ok((tree.size() == size.get()).then(|| tree.root()))

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{
-    Audience, Closed, Closing, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event, KeyPurpose,
-    Owner, OwnerId, PolicyText, Position, PublicKey, Recording, SpiffeId, Standing, Subjects, Task, Timestamp, TrustDomain, Workload,
+    Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event,
+    Issued, KeyPurpose, Owner, OwnerId, PolicyText, Position, PublicKey, Recording, SpiffeId, Standing, Task, Timestamp, TrustDomain,
+    Workload,
 };
 
 /// A subject as it is known now.
@@ -315,10 +316,11 @@ impl Facts {
 
     /// Whether a decision about something that stands on `subjects`, made at `fence`, may be
     /// wrong by now: policy, downstreams or keys changed, or a subject was touched or cut.
-    pub fn touched_since(&self, fence: Position, subjects: &Subjects, parent: Option<Position>) -> bool {
+    pub fn touched_since(&self, fence: Position, issued: &Issued) -> bool {
         if self.changed <= fence {
             return false;
         }
+        let subjects = &issued.subjects;
         let later = |position: Option<Position>| position.is_some_and(|position| position > fence);
         let cut = |number: Option<Position>| later(number.and_then(|number| self.cuts.get(number)).map(|cut| cut.position));
         later(self.policy.as_ref().map(|(position, _)| *position))
@@ -329,6 +331,7 @@ impl Facts {
             || later(self.environments.by_number.get(&subjects.environment).map(|known| known.changed))
             || subjects.task.is_some_and(|task| self.tasks.get(&task).is_none_or(|task| task.closed.is_some()))
             || cut(subjects.lineage)
-            || cut(parent)
+            || cut(issued.parent.map(CredentialId::position))
+            || cut(Some(issued.key))
     }
 }

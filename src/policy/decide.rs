@@ -69,7 +69,8 @@ impl Engine {
             task: ground.task.map(|task| task.record.deadline),
             workload: ground.workload.record.valid_until,
             contract: ground.owner.record.contract_end,
-            signing_key: request.key_not_after,
+            // A key that was cut signs nothing more.
+            signing_key: facts.cuts().get(request.key).map_or(request.key_not_after, |_| Some(now)),
             client_certificate: bound.then_some(caller.expires_at),
         };
         let life = bounds.life(now).map_err(|NoLifeLeft(bound)| Denial::no_life_left(bound))?;

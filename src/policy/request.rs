@@ -9,15 +9,15 @@ macro_rules! actions {
     ($($(#[$doc:meta])* $action:ident),+ $(,)?) => {
         /// What a call does. Each is an action of the schema.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Action { $($(#[$doc])* $action),+ }
+        pub(crate) enum Action { $($(#[$doc])* $action),+ }
 
         impl Action {
             /// All of them, in the order of the documentation.
             #[cfg_attr(not(test), expect(dead_code, reason = "held against the schema by a test"))]
-            pub const ALL: &[Self] = &[$(Self::$action),+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$action),+];
 
             /// The name of the action in policies and in entries.
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$action => stringify!($action)),+ }
             }
         }

@@ -71,7 +71,7 @@ pub(super) struct Limits {
     pub(super) handshakes: usize,
     /// On one connection.
     pub(super) streams: u32,
-    /// In bytes.
+    /// Of one request, in bytes.
     pub(super) message: usize,
     /// How long calls under way may take when the broker stops.
     pub(super) drain: Duration,
@@ -178,18 +178,6 @@ impl Config {
     /// If one cannot be read, or others may read it.
     pub(super) fn keys(&self) -> Result<PemFiles, FileError> {
         keys_dir::read(&self.keys_dir)
-    }
-
-    /// Reads everything that the configuration names, and keeps nothing: so that `config check`
-    /// finds what `serve` would stumble over.
-    ///
-    /// # Errors
-    /// The first file that cannot be read, or that others may read and should not.
-    pub fn check_files(&self) -> Result<(), FileError> {
-        self.keys()?;
-        self.policies()?;
-        self.trust_bundles()?;
-        self.server_certificate().map(|_| ())
     }
 
     /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the

@@ -135,7 +135,7 @@ impl Default for RawListen {
 
 impl Default for RawLimits {
     fn default() -> Self {
-        Self { connections: 4096, handshakes: 256, streams: 256, message: Size::mebibytes(4), drain: Span::seconds(10) }
+        Self { connections: 4096, handshakes: 256, streams: 256, message: Size::mebibytes(1), drain: Span::seconds(10) }
     }
 }
 

@@ -50,6 +50,16 @@ async fn a_dead_certificate_obtains_nothing() {
     assert_eq!(world.broker.admit(&with_second).map_err(|denial| denial.code), Err(DenialCode::CertificateRevoked));
 }
 
+/// What was obtained through it may be decided and not yet recorded.
+#[tokio::test]
+async fn the_cut_of_a_certificate_that_expired_long_ago_is_in_the_list_too() {
+    let world = World::new().await;
+    let (certificate, _) = world.certificate(&caller("/payments/api"), "production", None).await.unwrap();
+    world.hand.set(certificate.expires_at.plus(std::time::Duration::from_secs(3600)));
+    world.broker.revoke_credential(&administrator(), certificate.id, withdrawal().reason, None, Limits::default()).await.unwrap();
+    assert!(world.is_dead(&certificate).await);
+}
+
 #[tokio::test]
 async fn a_certificate_cannot_leave_its_environment() {
     let world = World::new().await;

@@ -16,9 +16,7 @@ mod revocations;
 mod tasks;
 mod trust;
 
-/// The longest request, in bytes.
-const LONGEST_REQUEST: usize = 1 << 20;
-/// The longest request that carries a whole registry or policy text, in bytes.
+/// What a request that carries a whole registry or policy text may have at any rate, in bytes.
 const LONGEST_DOCUMENT: usize = 16 << 20;
 
 /// Says of each method of a service which message it takes; the message answers.
@@ -38,11 +36,13 @@ macro_rules! service {
 }
 use service;
 
-/// Every service, with health and reflection; and what sets the health.
+/// Every service, with health and reflection; and what sets the health. No request may be longer
+/// than `longest` bytes.
 ///
 /// # Errors
 /// If the descriptors cannot be served by reflection.
-pub(super) fn routes(parts: Parts) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+pub(super) fn routes(parts: Parts, longest: usize) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let document = longest.max(LONGEST_DOCUMENT);
     let api = Api(std::sync::Arc::new(parts));
     let (reporter, health) = health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -51,14 +51,14 @@ pub(super) fn routes(parts: Parts) -> Result<(Routes, HealthReporter), tonic_ref
         .build_v1()?;
     let routes = Routes::new(health)
         .add_service(reflection)
-        .add_service(api::credentials_server::CredentialsServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
-        .add_service(api::ledger_server::LedgerServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
-        .add_service(api::owners_server::OwnersServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
-        .add_service(api::policy_server::PolicyServer::new(api.clone()).max_decoding_message_size(LONGEST_DOCUMENT))
-        .add_service(api::registry_server::RegistryServer::new(api.clone()).max_decoding_message_size(LONGEST_DOCUMENT))
-        .add_service(api::revocations_server::RevocationsServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
-        .add_service(api::tasks_server::TasksServer::new(api.clone()).max_decoding_message_size(LONGEST_REQUEST))
-        .add_service(api::trust_server::TrustServer::new(api).max_decoding_message_size(LONGEST_REQUEST));
+        .add_service(api::credentials_server::CredentialsServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::ledger_server::LedgerServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::owners_server::OwnersServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::policy_server::PolicyServer::new(api.clone()).max_decoding_message_size(document))
+        .add_service(api::registry_server::RegistryServer::new(api.clone()).max_decoding_message_size(document))
+        .add_service(api::revocations_server::RevocationsServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::tasks_server::TasksServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::trust_server::TrustServer::new(api).max_decoding_message_size(longest));
     Ok((routes, reporter))
 }
 

@@ -31,7 +31,7 @@ mod writer;
 
 /// Where a ledger is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// In a file, with its write-ahead log and a lock beside it.
     File(PathBuf),
     /// In memory: gone when it is closed.
@@ -41,7 +41,7 @@ pub enum Place {
 
 /// How a ledger is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// The domain whose identities it issues; a ledger of another domain is refused.
     pub trust_domain: TrustDomain,
     /// The epoch of a ledger that is made now; one that is there keeps its own.
@@ -64,7 +64,7 @@ pub struct Options {
 
 impl Options {
     /// What is good for production.
-    pub fn new(trust_domain: TrustDomain, epoch: Epoch) -> Self {
+    pub(crate) fn new(trust_domain: TrustDomain, epoch: Epoch) -> Self {
         Self {
             trust_domain,
             epoch,
@@ -81,7 +81,7 @@ impl Options {
 
 /// Why a ledger was not opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// Another process has it open.
     #[error("the ledger {} is in use by another process: one file serves one broker; stop the other one first", .0.display())]
     InUse(PathBuf),
@@ -109,7 +109,7 @@ impl From<rusqlite::Error> for OpenError {
 
 /// A ledger in one SQLite file. Dropping it commits what waits, like [`Ledger::close`].
 #[derive(Debug)]
-pub struct SqliteLedger {
+pub(crate) struct SqliteLedger {
     shared: Arc<Shared>,
     unreadable: Vec<Unreadable>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -133,7 +133,7 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// If it is in use, of another trust domain, damaged, or cannot be read or written.
-    pub fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(place, options.segment_size)?;
         let segments = store.segments;
         let now = clock.now();
@@ -163,12 +163,12 @@ impl SqliteLedger {
     }
 
     /// What could not be read at the start.
-    pub fn unreadable(&self) -> &[Unreadable] {
+    pub(crate) fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
     }
 
     /// What was committed since the start.
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.shared.counts.stats(self.shared.queue.len())
     }
 

@@ -142,10 +142,9 @@ impl Writer {
         let mut good = Vec::with_capacity(issuances.len());
         for issuance in issuances {
             let issued = issuance.grant.issued();
-            let parent = issued.parent.map(|parent| parent.position());
             if issuance.answer.is_closed() {
                 // Nobody waits for it any more.
-            } else if facts.touched_since(issuance.grant.fence(), &issued.subjects, parent) {
+            } else if facts.touched_since(issuance.grant.fence(), issued) {
                 self.shared.counts.stale();
                 drop(issuance.answer.send(Err(LedgerError::Stale)));
             } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::case::*;
 use super::world::*;
-use crate::model::{Bound, CredentialKind, DenialCode, Event, OwnerKind, Position, Recording, Subjects, Timestamp};
+use crate::model::{Bound, Closing, CredentialKind, DenialCode, Event, OwnerKind, Position, Recording, Subjects, Timestamp};
 use crate::policy::{Grant, ServerCertificate};
 
 const BEARER: &str = r#"@bearer("allowed") permit (principal, action == Curfew::Action::"IssueToken", resource);"#;
@@ -38,6 +38,12 @@ fn a_bearer_token_is_not_bounded_by_the_client_certificate_and_a_bound_one_is() 
 #[test]
 fn a_life_that_nothing_is_left_of_is_refused_with_its_bound() {
     refused(|case| case.request.key_not_after = Some(NOW), DenialCode::NoLifeLeft);
+    refused(
+        |case| {
+            case.world.cut(case.request.key, Closing::Nothing);
+        },
+        DenialCode::NoLifeLeft,
+    );
     refused(
         |case| {
             let mut payments = owner("payments", OwnerKind::Vendor);
