@@ -151,6 +151,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         keyring: Arc::clone(&keyring),
         issuer: config.public_url.clone(),
         administrators: config.administrators.clone(),
+        most_open_tasks: config.limits.tasks,
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));
@@ -166,6 +167,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         handshakes: config.limits.handshakes,
         connections: config.limits.connections,
+        peer_connections: config.limits.identity_connections,
         streams: config.limits.streams,
         drain: config.limits.drain,
         ..Limits::default()

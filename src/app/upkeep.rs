@@ -102,10 +102,21 @@ impl Upkeep {
             tracing::error!(%error, "the policies in force stay");
             self.faults.policies.inc();
         }
-        if let Err(error) = bundles(&self.config).and_then(|bundles| self.trust.replace(bundles).map_err(ServeError::start)) {
+        if let Err(error) = bundles(&self.config).and_then(|bundles| self.put_in_force(bundles)) {
             tracing::error!(%error, "the trust bundles in force stay");
             self.faults.trust_bundles.inc();
         }
+    }
+
+    /// Trusts other authorities, and closes the connections of those that none of them vouches for.
+    fn put_in_force(&self, bundles: TrustBundles) -> Result<(), ServeError> {
+        self.trust.replace(bundles).map_err(ServeError::start)?;
+        let now = self.clock.now();
+        let closed = self.connections.close_where(|peer| peer.believed(now).is_err());
+        if closed > 0 {
+            tracing::warn!(closed, "closed connections whose certificates nobody vouches for any more");
+        }
+        Ok(())
     }
 
     async fn reload_policies(&self) -> Result<(), ServeError> {
@@ -134,7 +145,7 @@ impl Upkeep {
             }
             let replaced = read.and_then(|texts| {
                 known = Some(texts.clone());
-                self.trust.replace(parse(texts)?).map_err(ServeError::start)
+                self.put_in_force(parse(texts)?)
             });
             match replaced {
                 Ok(()) => tracing::info!("the trust bundles have changed"),
@@ -150,15 +161,15 @@ impl Upkeep {
     /// last look. Each of their calls is refused by itself; this frees what they hold.
     async fn close_the_dead(self: Arc<Self>) {
         let mut changes = self.broker.ledger().watch();
-        loop {
-            let since = *changes.borrow_and_update();
-            if changes.changed().await.is_err() {
-                return;
-            }
+        let mut since = *changes.borrow_and_update();
+        while changes.changed().await.is_ok() {
+            // What closes while this looks is after `next`, so that the next look finds it.
+            let next = *changes.borrow_and_update();
             let closed = self.connections.close_where(|peer| self.broker.dismisses(peer.caller(), since));
             if closed > 0 {
                 tracing::info!(closed, "closed connections of what was revoked");
             }
+            since = next;
         }
     }
 }

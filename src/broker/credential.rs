@@ -144,7 +144,7 @@ fn plan(
     if issued.expires_at > present.now && Death::of(&issued, number, present.facts).is_none() {
         census.add(&issued);
     }
-    limits.check(census.total)?;
+    limits.check(present, census.total)?;
     let ended = NamedCensus::of(&census, present.facts);
     if limits.dry_run {
         return Ok((Vec::new(), Planned { ended, first: None, standing: None }));

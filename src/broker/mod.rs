@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::ambient::{Clock, Entropy};
 use crate::keys::Keyring;
-use crate::ledger::{Change, Committed, Ledger, Present};
+use crate::ledger::{Change, Committed, Ledger, Present, Urgency};
 use crate::mint::Minter;
 use crate::model::{Denial, DenialCode, Event, Facts, Note, Position, Refusal, SpiffeId, Timestamp};
 use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
@@ -49,6 +49,7 @@ pub(crate) struct Broker {
     keyring: Arc<Keyring>,
     minter: Minter,
     administrators: BTreeSet<SpiffeId>,
+    most_open_tasks: usize,
     clock: Clock,
     entropy: Entropy,
     reads: reads::Reads,
@@ -67,6 +68,8 @@ pub(crate) struct Parts {
     pub issuer: String,
     /// Who may do what the default policies call administrative.
     pub administrators: BTreeSet<SpiffeId>,
+    /// How many tasks of one owner may be open at a time.
+    pub most_open_tasks: usize,
     /// What time it is.
     pub clock: Clock,
     /// Where random bytes come from.
@@ -82,6 +85,7 @@ impl Broker {
             engine: ArcSwap::from_pointee(parts.engine),
             keyring: parts.keyring,
             administrators: parts.administrators,
+            most_open_tasks: parts.most_open_tasks,
             clock: parts.clock,
             entropy: parts.entropy,
             reads: reads::Reads::default(),
@@ -172,9 +176,21 @@ impl Broker {
         Ok(())
     }
 
-    /// Commits what `plan` decides, and gives back what it says of it.
+    /// Commits what `plan` decides, and gives back what it says of it. An administrator's changes go
+    /// first.
     async fn change<T: Send + 'static>(
         &self,
+        actor: Option<&SpiffeId>,
+        plan: impl FnOnce(&Present<'_>) -> Result<(Vec<Event>, T), Refusal> + Send + 'static,
+    ) -> Result<(Committed, T), Error> {
+        let first = actor.is_some_and(|actor| self.administrators.contains(actor));
+        self.change_when(if first { Urgency::First } else { Urgency::Ordinary }, actor, plan).await
+    }
+
+    /// The same, at its own urgency.
+    async fn change_when<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
         actor: Option<&SpiffeId>,
         plan: impl FnOnce(&Present<'_>) -> Result<(Vec<Event>, T), Refusal> + Send + 'static,
     ) -> Result<(Committed, T), Error> {
@@ -185,7 +201,7 @@ impl Broker {
             let _gone = say.send(answer);
             Ok(events)
         });
-        let committed = self.ledger.change(Change { actor: actor.cloned(), request_id: None, plan }).await?;
+        let committed = self.ledger.change(Change { urgency, actor: actor.cloned(), request_id: None, plan }).await?;
         let answer = said.await.map_err(|gone| Error::Internal(gone.into()))?;
         Ok((committed, answer))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Broker, Error, Issuance};
 use crate::keys::Material;
-use crate::ledger::{Change, Ledger, LedgerError, Present};
+use crate::ledger::{Change, Ledger, LedgerError, Present, Urgency};
 use crate::mint::{ServerNames, SigningRequest};
 use crate::model::{EnvironmentName, Event, PublicKey, SpiffeId};
 use crate::policy::{Engine, Grant, ServerCertificate};
@@ -34,7 +34,7 @@ impl Broker {
             let unknown = |key: &PublicKey| present.facts.key_number(key.purpose, &key.kid).is_none();
             Ok(public.into_iter().filter(unknown).map(Event::KeyActivated).collect())
         };
-        ledger.change(Change { actor: None, request_id: None, plan: Box::new(plan) }).await?;
+        ledger.change(Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(plan) }).await?;
         Ok(material.into_keyring(&ledger.facts())?)
     }
 
@@ -45,7 +45,7 @@ impl Broker {
     pub(crate) async fn put_in_force(ledger: &dyn Ledger, engine: &Engine) -> Result<(), OpenError> {
         let text = engine.text().clone();
         let plan = move |present: &Present<'_>| Ok(super::policy::plan(present, &text).0);
-        ledger.change(Change { actor: None, request_id: None, plan: Box::new(plan) }).await?;
+        ledger.change(Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(plan) }).await?;
         Ok(())
     }
 

@@ -126,8 +126,12 @@ impl Target {
 
 impl Limits {
     /// Refuses to end more than was allowed.
-    pub(super) fn check(self, total: u64) -> Result<(), Denial> {
+    pub(super) fn check(self, present: &Present<'_>, total: u64) -> Result<(), Denial> {
         match self.max_affected {
+            Some(_) if present.living.may_be_low(present.now) => Err(Denial::new(
+                DenialCode::MaxAffectedExceeded,
+                "not everything that lives could be counted again at the start, so no limit can be held; repeat without one",
+            )),
             Some(most) if total > most => Err(Denial::new(
                 DenialCode::MaxAffectedExceeded,
                 format!("{total} living credentials would end, and at most {most} were allowed"),
@@ -189,7 +193,7 @@ fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal) -> Result<(Vec<
         return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(closed.at), standing }));
     }
     let census = present.living.census(found.whose, present.now);
-    ask.limits.check(census.total)?;
+    ask.limits.check(present, census.total)?;
     let ended = NamedCensus::of(&census, present.facts);
     if ask.limits.dry_run {
         let standing = found.closed.or(found.absent).map_or(Standing::Active, |closed| closed.standing(present.now));

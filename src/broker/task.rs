@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal};
-use crate::ledger::Present;
+use crate::ledger::{Present, Urgency};
 use crate::model::{
     Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason, Refusal,
     SpiffeId, Task, Timestamp, Whose, cut_ends,
@@ -87,11 +87,16 @@ impl Broker {
             Ok(Resource::new_task(task))
         })
         .await?;
+        let most = self.most_open_tasks;
         let plan = move |present: &Present<'_>| {
             let task = task(&resolve, &actor, present.facts, present.now)?;
+            if present.facts.open_tasks(task.owner) >= most {
+                let detail = format!("{most} tasks of this owner are open, and no more may be at a time");
+                return Err(Denial::new(DenialCode::TooManyTasks, detail).into());
+            }
             Ok((vec![Event::TaskOpened(task.clone())], (task, present.head.next(), present.now)))
         };
-        let (_, (task, number, opened)) = self.change(Some(&caller.spiffe_id), plan).await?;
+        let (_, (task, number, opened)) = self.change_when(Urgency::Opening, Some(&caller.spiffe_id), plan).await?;
         let known = KnownTask { number, record: task.into(), opened, closed: None };
         Ok(TaskStory::of(&known, &self.ledger.facts()))
     }
@@ -124,7 +129,7 @@ impl Broker {
                 return Ok((Vec::new(), Planned { ended: NamedCensus::default(), first: Some(closed.at), standing: None }));
             }
             let census = present.living.census(Whose::Task { owner: task.record.owner, task: number }, present.now);
-            ask.limits.check(census.total)?;
+            ask.limits.check(present, census.total)?;
             let planned = Planned { ended: NamedCensus::of(&census, present.facts), first: None, standing: None };
             let closing = closing(present, task, ask.reason, ask.note);
             Ok(((!ask.limits.dry_run).then_some(closing).into_iter().collect(), planned))
@@ -262,7 +267,42 @@ fn task(ask: &Opening, caller: &SpiffeId, facts: &Facts, now: Timestamp) -> Resu
 
 /// The cut that closes a task. It enters the list only if something may still be accepted.
 fn closing(present: &Present<'_>, task: &KnownTask, reason: Reason, note: Option<Note>) -> Event {
-    let alive = present.living.last_expiry(Whose::Task { owner: task.record.owner, task: task.number });
+    let counted = present.living.last_expiry(Whose::Task { owner: task.record.owner, task: task.number });
+    let alive = if present.living.may_be_low(present.now) { Some(present.latest_expiry) } else { counted };
     let ends = alive.and_then(|last_expiry| cut_ends(last_expiry.min(task.record.deadline), present.now));
     Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Entry, Living};
+
+    /// What a closed task leaves in the list, if `living` knows of nothing under it.
+    fn listed(living: &Living) -> Option<Timestamp> {
+        let (number, now) = (Position::new(9), Timestamp::from_seconds(1000));
+        let record = Task {
+            owner: Position::new(2),
+            environment: Position::new(3),
+            workload: None,
+            deadline: now.plus(Duration::from_secs(600)),
+            purpose: "a job".parse().expect("a note"),
+            opened_by: "spiffe://example.org/job".parse().expect("an ID"),
+        };
+        let mut facts = Facts::default();
+        facts.apply(&Entry { position: number, time: now, actor: None, request_id: None, event: Event::TaskOpened(record) });
+        let latest_expiry = now.plus(Duration::from_secs(300));
+        let present = Present { facts: &facts, living, head: number, latest_expiry, now };
+        let task = facts.task(number).expect("opened");
+        let Event::Cut(cut) = closing(&present, task, Reason::Superseded, None) else { panic!("not a cut") };
+        cut.ends
+    }
+
+    #[test]
+    fn a_task_leaves_a_cut_in_the_list_unless_it_is_known_that_nothing_lives_under_it() {
+        let mut living = Living::default();
+        assert_eq!(listed(&living), None);
+        living.distrust(Timestamp::from_seconds(1100));
+        assert_eq!(listed(&living), Some(Timestamp::from_seconds(1300 + 120)));
+    }
 }

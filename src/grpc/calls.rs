@@ -51,7 +51,10 @@ impl Api {
         let started = parts.broker.clock().now();
         let (_, extensions, call) = request.into_parts();
         let outcome = match extensions.get::<Peer>() {
-            Some(peer) => call.answer(parts, peer.caller()).await,
+            Some(peer) => match peer.believed(started) {
+                Ok(()) => call.answer(parts, peer.caller()).await,
+                Err(denial) => Err(denial.into()),
+            },
             None => Err(Error::Internal("the connection has no peer".into())),
         };
         let taken = parts.broker.clock().now().since(started);

@@ -25,6 +25,9 @@ const AFTER_OUTAGE: Duration = Duration::from_secs(1);
 /// What is sent for an error. A fault of the broker is logged under `fault`, and only that is sent.
 pub(super) fn status(error: &Error, fault: &str) -> Status {
     match error {
+        Error::Denied(denial) if denial.code == DenialCode::TooManyTasks => {
+            again(of_denial(denial.code), denial.code.as_str(), &error.to_string(), AFTER_OUTAGE)
+        }
         Error::Denied(denial) => answer(of_denial(denial.code), denial.code.as_str(), &error.to_string(), []),
         Error::Invalid(Invalid { field, problem: _ }) => {
             answer(Code::InvalidArgument, "INVALID_ARGUMENT", &error.to_string(), [("field", *field)])
@@ -56,7 +59,7 @@ fn causes(error: &Error) -> String {
 /// something is in.
 const fn of_denial(code: DenialCode) -> Code {
     match code {
-        DenialCode::CertificateRevoked | DenialCode::CertificateExpired => Code::Unauthenticated,
+        DenialCode::CertificateRevoked | DenialCode::CertificateExpired | DenialCode::CertificateUntrusted => Code::Unauthenticated,
         DenialCode::IdentityUnknown
         | DenialCode::EnvironmentNotAllowed
         | DenialCode::OutsideLineage
@@ -72,6 +75,7 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::NoLifeLeft
         | DenialCode::MaxAffectedExceeded
         | DenialCode::EndNotAllowed => Code::FailedPrecondition,
+        DenialCode::TooManyTasks => Code::ResourceExhausted,
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::finished;
 use super::problem::Problem;
-use crate::ledger::{Change, Ledger};
+use crate::ledger::Ledger;
 use crate::publish::Publisher;
 
 /// What the admin listener looks at.
@@ -32,10 +32,8 @@ pub(crate) fn admin(admin: Admin) -> Router {
     finished(router.with_state(Arc::new(admin)))
 }
 
-/// Goes the whole way of a change, which appends nothing.
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Problem> {
-    let nothing = Change { actor: None, request_id: None, plan: Box::new(|_| Ok(Vec::new())) };
-    admin.ledger.change(nothing).await.map_err(|error| Problem::unavailable(error.to_string()))?;
+    admin.ledger.probe().await.map_err(|error| Problem::unavailable(error.to_string()))?;
     admin.publisher.current().map(|_| "ready\n").ok_or_else(|| Problem::unavailable("no list is published yet"))
 }
 

@@ -68,8 +68,22 @@ pub(crate) struct Present<'a> {
 /// An event may name the number that an earlier event of the same plan gets: `head` + its place.
 pub(crate) type Plan = Box<dyn FnOnce(&Present<'_>) -> Result<Vec<Event>, Refusal> + Send>;
 
+/// How a change stands to others that wait, and to a disk that is nearly full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// An administrator's, who may be revoking: it goes before everything else that waits, in a lane
+    /// that no workload can fill.
+    First,
+    /// It goes before issuances.
+    Ordinary,
+    /// It lets more be issued: it goes before issuances, and stops as they do when the disk is nearly full.
+    Opening,
+}
+
 /// A change to be decided and committed.
 pub(crate) struct Change {
+    /// What it waits for.
+    pub urgency: Urgency,
     /// Who causes it; absent for the broker itself.
     pub actor: Option<SpiffeId>,
     /// What the caller calls it, for tracing.
@@ -144,7 +158,7 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// downstreams changed after the grant's fence: nothing was recorded then.
     fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>>;
 
-    /// Decides and commits a change, ahead of every issuance that waits.
+    /// Decides and commits a change, ahead of less urgent ones and of every issuance that waits.
     fn change(&self, change: Change) -> Answer<'_, Result<Committed, LedgerError>>;
 
     /// The entry at a position, if the ledger has come that far.
@@ -158,6 +172,9 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// The position of the last entry that is not an issuance, and each next one.
     fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Writes, syncs and commits something that changes nothing: whether it can commit now.
+    fn probe(&self) -> Answer<'_, Result<(), LedgerError>>;
 
     /// Commits what waits, then refuses everything, and returns when the store is closed.
     fn close(&self) -> Answer<'_, ()>;

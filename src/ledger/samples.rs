@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Change, Ledger, Present};
+use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
     Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, Issued, KeyPurpose, Owner,
     OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
@@ -211,7 +211,7 @@ pub(super) fn appending(events: Vec<Event>) -> Change {
 }
 
 pub(super) fn deciding(plan: impl FnOnce(&Present<'_>) -> Result<Vec<Event>, crate::model::Refusal> + Send + 'static) -> Change {
-    Change { actor: Some(spiffe_id("admin")), request_id: Some("r-1".to_owned()), plan: Box::new(plan) }
+    Change { urgency: Urgency::Ordinary, actor: Some(spiffe_id("admin")), request_id: Some("r-1".to_owned()), plan: Box::new(plan) }
 }
 
 /// Records the world in a new ledger.

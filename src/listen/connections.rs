@@ -13,6 +13,8 @@ pub(crate) struct Connections<P>(Arc<Table<P>>);
 #[derive(Debug)]
 struct Table<P> {
     open: DashMap<u64, (P, CancellationToken)>,
+    /// How many each name has open.
+    named: DashMap<String, usize>,
     next: AtomicU64,
 }
 
@@ -21,16 +23,24 @@ struct Table<P> {
 pub(super) struct Open<P> {
     table: Arc<Table<P>>,
     id: u64,
+    name: Option<String>,
     close: CancellationToken,
 }
 
 impl<P> Connections<P> {
-    /// Enters a connection.
-    pub(super) fn open(&self, peer: P) -> Open<P> {
+    /// Enters a connection, unless `most` of this name are open.
+    pub(super) fn open(&self, peer: P, name: Option<&str>, most: usize) -> Option<Open<P>> {
+        if let Some(name) = name {
+            let mut open = self.0.named.entry(name.to_owned()).or_default();
+            if *open >= most {
+                return None;
+            }
+            *open += 1;
+        }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let close = CancellationToken::new();
         self.0.open.insert(id, (peer, close.clone()));
-        Open { table: Arc::clone(&self.0), id, close }
+        Some(Open { table: Arc::clone(&self.0), id, name: name.map(str::to_owned), close })
     }
 
     /// Asks the connections of such peers to end, and says how many there are.
@@ -58,6 +68,12 @@ impl<P> Open<P> {
 impl<P> Drop for Open<P> {
     fn drop(&mut self) {
         self.table.open.remove(&self.id);
+        if let Some(name) = &self.name {
+            self.table.named.remove_if_mut(name, |_, open| {
+                *open = open.saturating_sub(1);
+                *open == 0
+            });
+        }
     }
 }
 
@@ -69,7 +85,7 @@ impl<P> Clone for Connections<P> {
 
 impl<P> Default for Connections<P> {
     fn default() -> Self {
-        Self(Arc::new(Table { open: DashMap::new(), next: AtomicU64::new(0) }))
+        Self(Arc::new(Table { open: DashMap::new(), named: DashMap::new(), next: AtomicU64::new(0) }))
     }
 }
 
@@ -80,11 +96,27 @@ mod tests {
     #[tokio::test]
     async fn exactly_the_connections_of_such_peers_are_asked_to_end() {
         let connections = Connections::default();
-        let (one, other) = (connections.open("one"), connections.open("other"));
+        let open = |peer| connections.open(peer, None, 0).expect("no name, no limit");
+        let (one, other) = (open("one"), open("other"));
         assert_eq!(connections.close_where(|peer| *peer == "one"), 1);
         one.unwelcome().await;
         assert!(!other.close.is_cancelled());
         drop(one);
         assert_eq!((connections.len(), connections.close_where(|_| true)), (1, 1));
+    }
+
+    #[test]
+    fn one_name_cannot_take_what_is_left_for_others() {
+        let connections = Connections::default();
+        let first = connections.open("one", Some("one"), 2).expect("the first");
+        let _second = connections.open("one", Some("one"), 2).expect("the second");
+        assert!(connections.open("one", Some("one"), 2).is_none());
+        let other = connections.open("other", Some("other"), 2);
+        assert!(other.is_some());
+        drop(first);
+        let _third = connections.open("one", Some("one"), 2).expect("one was closed");
+        assert!(connections.open("one", Some("one"), 2).is_none());
+        drop(other);
+        assert_eq!(connections.0.named.len(), 1);
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Limits {
     pub(crate) handshake: Duration,
     /// Connections; 16,384 by default.
     pub(crate) connections: usize,
+    /// Connections of one peer, where peers have names; as many as there may be by default.
+    pub(crate) peer_connections: usize,
     /// Requests under way on one HTTP/2 connection; 256 by default.
     pub(crate) streams: u32,
     /// Bytes of the headers of one request, as HTTP/2 counts them; 16 KiB by default.
@@ -66,6 +68,7 @@ impl Default for Limits {
             handshakes: 1024,
             handshake: Duration::from_secs(10),
             connections: 16_384,
+            peer_connections: usize::MAX,
             streams: 256,
             header_list: 16 << 10,
             resets: 64,
@@ -81,6 +84,11 @@ pub(crate) trait Admit: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Who is at the other end; every request carries it as an extension.
     type Peer: Clone + Send + Sync + 'static;
+
+    /// By what the connections of a peer are counted; strangers have no name.
+    fn name(_peer: &Self::Peer) -> Option<String> {
+        None
+    }
 
     /// Does the handshake. An error ends the connection.
     fn admit(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
@@ -168,7 +176,12 @@ impl<A: Admit> Server<A> {
 
     /// Answers the requests of one connection until it ends or is to end.
     async fn converse(&self, stream: A::Stream, peer: A::Peer, shutdown: CancellationToken) {
-        let open = self.connections.open(peer.clone());
+        let name = A::name(&peer);
+        let Some(open) = self.connections.open(peer.clone(), name.as_deref(), self.limits.peer_connections) else {
+            self.meters.refused.inc();
+            tracing::info!(name, most = self.limits.peer_connections, "a connection was refused: its peer has too many");
+            return;
+        };
         self.meters.accepted.inc();
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {

@@ -33,6 +33,8 @@ denials! {
     CertificateRevoked = "CERTIFICATE_REVOKED", "start again with an identity from outside; what was issued before the revocation stays dead";
     /// The caller's certificate has expired on an open connection.
     CertificateExpired = "CERTIFICATE_EXPIRED", "connect again with a current certificate";
+    /// No trusted authority vouches for the caller's certificate any more, on an open connection.
+    CertificateUntrusted = "CERTIFICATE_UNTRUSTED", "connect again with a certificate of an authority that is trusted for its domain";
     /// The owner is closed to issuing.
     OwnerNotActive = "OWNER_NOT_ACTIVE", "an administrator can reinstate the owner; old credentials stay dead";
     /// The workload is closed to issuing.
@@ -53,6 +55,8 @@ denials! {
     TaskClosed = "TASK_CLOSED", "open a new task; a closed one is closed for good";
     /// The task belongs to another owner, workload or environment.
     TaskNotAllowed = "TASK_NOT_ALLOWED", "use a task of the same owner and environment that is open to this workload";
+    /// The owner has as many open tasks as one may have.
+    TooManyTasks = "TOO_MANY_TASKS", "close tasks that are done, or raise limits.tasks";
     /// Less than a second would be left.
     NoLifeLeft = "NO_LIFE_LEFT", "extend what bounds the life, or renew the client certificate";
     /// No policy allows it.

@@ -110,6 +110,8 @@ pub struct Facts {
     downstreams_changed: Position,
     tasks: HashMap<Position, KnownTask>,
     deadlines: BTreeSet<(Timestamp, Position)>,
+    /// How many tasks are open, by owner.
+    open_tasks: HashMap<Position, usize>,
     cuts: Cuts,
 }
 
@@ -140,6 +142,7 @@ impl Facts {
             }
             Event::TaskOpened(task) => {
                 self.deadlines.insert((task.deadline, at));
+                *self.open_tasks.entry(task.owner).or_default() += 1;
                 self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
             }
             Event::Cut(cut) => self.cut(cut, at, entry.time),
@@ -172,10 +175,21 @@ impl Facts {
             }
             Closing::CloseTask => {
                 if let Some(task) = self.tasks.get_mut(&cut.number) {
-                    task.closed = Some(closed);
+                    let was_open = task.closed.replace(closed).is_none();
+                    let owner = task.record.owner;
                     self.deadlines.remove(&(task.record.deadline, cut.number));
+                    if was_open {
+                        self.one_task_less(owner);
+                    }
                 }
             }
+        }
+    }
+
+    fn one_task_less(&mut self, owner: Position) {
+        let left = self.open_tasks.remove(&owner).unwrap_or_default().saturating_sub(1);
+        if left > 0 {
+            self.open_tasks.insert(owner, left);
         }
     }
 
@@ -297,6 +311,11 @@ impl Facts {
     /// The tasks that are open, or closed and not settled, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &KnownTask> {
         self.tasks.values()
+    }
+
+    /// How many tasks of an owner are open.
+    pub fn open_tasks(&self, owner: Position) -> usize {
+        self.open_tasks.get(&owner).copied().unwrap_or_default()
     }
 
     /// The open tasks whose deadline has come, earliest first.

@@ -40,6 +40,8 @@ const MINUTE: u64 = 60_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Living {
     owners: HashMap<Position, HashMap<Group, Buckets>>,
+    /// Until then something may be alive that is not counted.
+    low_until: Timestamp,
 }
 
 /// A count of the living, for a preview or a report.
@@ -147,6 +149,17 @@ impl Living {
         let bucket = groups.entry(Group::of(issued)).or_default().entry(issued.expires_at.millis() / MINUTE).or_default();
         bucket.count += 1;
         bucket.last = bucket.last.max(issued.expires_at);
+    }
+
+    /// Says that something may be missing that expires by `latest_expiry`.
+    pub fn distrust(&mut self, latest_expiry: Timestamp) {
+        self.low_until = latest_expiry.plus(CUT_GRACE);
+    }
+
+    /// Whether something may be alive that is not counted: after a start at which not everything
+    /// could be counted again.
+    pub fn may_be_low(&self, now: Timestamp) -> bool {
+        now < self.low_until
     }
 
     /// Puts back what [`Living::groups`] gave.

@@ -129,6 +129,11 @@ impl Grant {
         Ok(Self { issued, spiffe_id, environment, fence: facts.changed(), request_id: None })
     }
 
+    /// Whether it is the broker's certificate for itself.
+    pub(crate) fn is_own_certificate(&self) -> bool {
+        self.issued.subjects.owner == Position::BROKER
+    }
+
     /// What will be recorded; its nonce is set when it is.
     pub(crate) const fn issued(&self) -> &Issued {
         &self.issued

@@ -80,6 +80,8 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             server,
             limits: Limits {
                 connections: raw.limits.connections,
+                identity_connections: raw.limits.identity_connections,
+                tasks: raw.limits.tasks,
                 handshakes: raw.limits.handshakes,
                 streams: raw.limits.streams,
                 message: usize::try_from(raw.limits.message.bytes()).unwrap_or(usize::MAX),
@@ -178,6 +180,8 @@ fn listen(raw: &RawListen, problems: &mut Problems) {
 fn limits(raw: &RawLimits, problems: &mut Problems) {
     const LEAST: &str = "write at least 1";
     problems.unless(raw.connections > 0, "limits.connections", LEAST);
+    problems.unless(raw.identity_connections > 0, "limits.identity_connections", LEAST);
+    problems.unless(raw.tasks > 0, "limits.tasks", LEAST);
     problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);
     problems.unless(raw.streams > 0, "limits.streams", LEAST);
     problems.unless(

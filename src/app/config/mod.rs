@@ -68,6 +68,10 @@ pub(super) enum Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) connections: usize,
+    /// Of one identity.
+    pub(super) identity_connections: usize,
+    /// Open at a time, of one owner.
+    pub(super) tasks: usize,
     pub(super) handshakes: usize,
     /// On one connection.
     pub(super) streams: u32,

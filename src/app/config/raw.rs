@@ -64,9 +64,11 @@ pub(super) struct RawServer {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLimits {
     pub(super) connections: usize,
+    pub(super) identity_connections: usize,
     pub(super) handshakes: usize,
     pub(super) streams: u32,
     pub(super) message: Size,
+    pub(super) tasks: usize,
     pub(super) drain: Span,
 }
 
@@ -135,7 +137,15 @@ impl Default for RawListen {
 
 impl Default for RawLimits {
     fn default() -> Self {
-        Self { connections: 4096, handshakes: 256, streams: 256, message: Size::mebibytes(1), drain: Span::seconds(10) }
+        Self {
+            connections: 4096,
+            identity_connections: 256,
+            handshakes: 256,
+            streams: 256,
+            message: Size::mebibytes(1),
+            tasks: 10_000,
+            drain: Span::seconds(10),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl World {
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let issuer = "https://broker.example.org".to_owned();
-        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, clock, entropy });
+        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, most_open_tasks: 3, clock, entropy });
         let world = Self { broker: Arc::new(broker), hand };
         world.apply(REGISTRY, 0).await.unwrap();
         world

@@ -37,6 +37,22 @@ async fn closing_a_task_ends_what_was_issued_under_it_and_is_idempotent() {
 }
 
 #[tokio::test]
+async fn an_owner_has_so_many_open_tasks_and_no_more() {
+    let world = World::new().await;
+    let first = open(&world, after(60)).await.unwrap();
+    open(&world, after(60)).await.unwrap();
+    open(&world, after(90)).await.unwrap();
+    assert_eq!(denied(open(&world, after(60)).await), DenialCode::TooManyTasks);
+    world.broker.close_task(&administrator(), first, None).await.unwrap();
+    world.broker.close_task(&administrator(), first, None).await.unwrap();
+    open(&world, after(60)).await.expect("one was closed");
+    assert_eq!(denied(open(&world, after(60)).await), DenialCode::TooManyTasks, "closing it again makes no more room");
+    world.hand.set(after(60));
+    world.broker.close_due_tasks().await.unwrap();
+    open(&world, after(90)).await.expect("two have ended");
+}
+
+#[tokio::test]
 async fn a_task_that_reaches_its_deadline_is_closed_by_the_broker() {
     let world = World::new().await;
     let (soon, later) = (open(&world, after(60)).await.unwrap(), open(&world, after(600)).await.unwrap());

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -12,21 +14,51 @@ use tokio_rustls::server::TlsStream;
 
 use super::trust::{Refused, Trust};
 use crate::listen::{Admit, Tls};
+use crate::model::{Denial, DenialCode, Timestamp};
 use crate::policy::Caller;
 
 /// Who is at the other end of a connection. Every request carries it as an extension.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer(Arc<Caller>);
+pub(crate) struct Peer(Arc<Proved>);
+
+#[derive(Debug)]
+struct Proved {
+    caller: Caller,
+    /// As it was presented, the leaf first.
+    chain: Vec<CertificateDer<'static>>,
+    trust: Arc<Trust>,
+    /// The bundles under which the chain was last seen to be good.
+    generation: AtomicU64,
+}
 
 impl Peer {
-    /// The holder of a certificate that was accepted.
-    pub(super) fn new(caller: Caller) -> Self {
-        Self(Arc::new(caller))
+    /// The holder of a certificate that was accepted under the bundles of `generation`, or later ones.
+    pub(super) fn new(caller: Caller, chain: Vec<CertificateDer<'static>>, trust: Arc<Trust>, generation: u64) -> Self {
+        Self(Arc::new(Proved { caller, chain, trust, generation: AtomicU64::new(generation) }))
     }
 
     /// The caller, as its certificate proves it.
     pub(crate) fn caller(&self) -> &Caller {
-        &self.0
+        &self.0.caller
+    }
+
+    /// Whether an authority that is trusted now vouches for the certificate: bundles may have
+    /// changed on a connection that is open.
+    ///
+    /// # Errors
+    /// `CERTIFICATE_UNTRUSTED`.
+    pub(crate) fn believed(&self, now: Timestamp) -> Result<(), Denial> {
+        let Proved { chain, trust, generation, .. } = &*self.0;
+        let current = trust.generation();
+        if generation.load(Ordering::Acquire) == current {
+            return Ok(());
+        }
+        let untrusted = |detail: String| Denial::new(DenialCode::CertificateUntrusted, detail);
+        let (leaf, intermediates) = chain.split_first().ok_or_else(|| untrusted("no certificate".to_owned()))?;
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.millis()));
+        trust.verify(leaf, intermediates, now).map_err(|refused| untrusted(refused.to_string()))?;
+        generation.store(current, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -44,11 +76,17 @@ impl Admit for MutualTls {
     type Peer = Peer;
 
     async fn admit(&self, tcp: TcpStream) -> io::Result<(Self::Stream, Peer)> {
+        // Before the handshake: bundles that change during it count as changed.
+        let generation = self.trust.generation();
         let stream = self.tls.handshake(tcp).await?;
-        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let leaf = leaf.ok_or_else(|| io::Error::other("no client certificate"))?;
-        let peer = Peer::new(self.trust.accepted(leaf).map_err(io::Error::other)?);
-        Ok((stream, peer))
+        let chain: Vec<_> = stream.get_ref().1.peer_certificates().into_iter().flatten().map(|one| one.clone().into_owned()).collect();
+        let leaf = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
+        let caller = self.trust.accepted(leaf).map_err(io::Error::other)?;
+        Ok((stream, Peer::new(caller, chain, Arc::clone(&self.trust), generation)))
+    }
+
+    fn name(peer: &Peer) -> Option<String> {
+        Some(peer.caller().spiffe_id.to_string())
     }
 }
 

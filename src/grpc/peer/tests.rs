@@ -29,6 +29,7 @@ struct World {
     a: Authority,
     b: Authority,
     issuer: Authority,
+    trust: Arc<Trust>,
     /// Ends the listener with the test.
     _shutdown: tokio_util::sync::DropGuard,
 }
@@ -56,7 +57,7 @@ impl World {
         let tls = Tls::new(server_config(identity, Some(verifier), Alpn::Http2, clock.clone()).expect("usable"));
         let who = |Extension(peer): Extension<Peer>| async move { peer.caller().spiffe_id.to_string() };
         let server = Server {
-            admit: MutualTls { tls, trust },
+            admit: MutualTls { tls, trust: Arc::clone(&trust) },
             router: Router::new().route("/", get(who)),
             limits: Limits::default(),
             connections: Connections::default(),
@@ -67,7 +68,7 @@ impl World {
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         tokio::spawn(serve(listener, server, shutdown.clone()));
-        Self { address, a, b, issuer, _shutdown: shutdown.drop_guard() }
+        Self { address, a, b, issuer, trust, _shutdown: shutdown.drop_guard() }
     }
 
     fn client(&self, leaf: Option<&Leaf>) -> Arc<ClientConfig> {
@@ -186,4 +187,26 @@ async fn a_replaced_server_certificate_holds_for_the_next_connection() {
         let stream = client.connect(ServerName::try_from("localhost").expect("a name"), tcp).await.expect("a handshake");
         assert_eq!(stream.get_ref().1.peer_certificates().and_then(<[_]>::first), leaf.chain.first());
     }
+}
+
+/// On a connection that is open.
+#[tokio::test]
+async fn a_certificate_is_believed_for_as_long_as_an_authority_in_force_vouches_for_it() {
+    let world = World::start().await;
+    let peer = |authority: &Authority, id: &str| {
+        let leaf = lasting(authority, id);
+        let caller = world.trust.accepted(&leaf.chain[0]).expect("an SVID");
+        Peer::new(caller, leaf.chain.clone(), Arc::clone(&world.trust), world.trust.generation())
+    };
+    let (a, b) = (peer(&world.a, "spiffe://a.example/x"), peer(&world.b, "spiffe://b.example/x"));
+    let replace = |bundles: Vec<(&str, Vec<u8>)>| {
+        let bundles = bundles.into_iter().map(|(domain, pem)| (domain.parse().expect("a domain"), pem)).collect();
+        world.trust.replace(TrustBundles::parse(bundles).expect("usable")).expect("in force");
+    };
+    let believed = || [&a, &b].map(|peer| peer.believed(NOW).map_err(|denial| denial.code));
+    assert_eq!(believed(), [Ok(()); 2]);
+    replace(vec![("b.example", world.b.pem())]);
+    assert_eq!(believed(), [Err(DenialCode::CertificateUntrusted), Ok(())]);
+    replace(vec![("a.example", world.a.pem())]);
+    assert_eq!(believed(), [Ok(()), Err(DenialCode::CertificateUntrusted)], "each change is looked at anew");
 }

@@ -48,7 +48,16 @@ async fn api() -> Api {
     };
     let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
-    let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, clock, entropy: entropy.clone() });
+    let broker = Broker::new(broker::Parts {
+        ledger,
+        engine,
+        keyring,
+        issuer,
+        administrators,
+        most_open_tasks: 100,
+        clock,
+        entropy: entropy.clone(),
+    });
     Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() }))
 }
 
@@ -57,7 +66,10 @@ fn by<T>(id: &str, message: T) -> Request<T> {
     let spiffe_id = id.parse().expect("an ID");
     let caller = Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(3600)), issued_here: None };
     let mut request = Request::new(message);
-    request.extensions_mut().insert(Peer::new(caller));
+    let trust =
+        crate::grpc::Trust::new("example.org".parse().expect("a domain"), &[], crate::grpc::TrustBundles::default()).expect("nobody");
+    let generation = trust.generation();
+    request.extensions_mut().insert(Peer::new(caller, Vec::new(), Arc::new(trust), generation));
     request
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -150,6 +151,8 @@ pub(crate) struct Trust {
     domain: TrustDomain,
     issuers: Vec<OwnIssuer>,
     bundles: ArcSwap<TrustBundles>,
+    /// How often bundles were put in force.
+    generation: AtomicU64,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -178,12 +181,13 @@ impl Trust {
         let issuers = issuers.iter().map(OwnIssuer::read).collect::<Result<_, _>>();
         let issuers = issuers.map_err(|problem| TrustError::Issuer { problem })?;
         let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        let trust = Self { domain, issuers, bundles: ArcSwap::default(), algorithms };
+        let trust = Self { domain, issuers, bundles: ArcSwap::default(), generation: AtomicU64::new(0), algorithms };
         trust.replace(bundles)?;
         Ok(trust)
     }
 
-    /// Puts other bundles in force, for new connections.
+    /// Puts other bundles in force. An open connection answers to them at its next call: see
+    /// [`Trust::generation`].
     ///
     /// # Errors
     /// If a bundle contradicts this broker's issuers; those in force stay then.
@@ -198,7 +202,14 @@ impl Trust {
             }
         }
         self.bundles.store(Arc::new(bundles));
+        // After the bundles: who sees the new number verifies under the new bundles.
+        self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Which bundles are in force. What was verified under others is to be verified again.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Who the holder of a certificate is, if an authority that may vouch for its name does.

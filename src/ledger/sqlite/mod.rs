@@ -13,7 +13,7 @@ use self::start::State;
 use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
-use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, codec};
+use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, Urgency, codec};
 use crate::ambient::Clock;
 use crate::model::{Census, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
 use crate::policy::Grant;
@@ -60,6 +60,9 @@ pub(crate) struct Options {
     pub min_free_disk: u64,
     /// Entries after which the counters of the living are kept, to be replayed at a start after a crash.
     pub keep_counters_every: u64,
+    /// Entries that are replayed at most where the kept counters are lost. The counters then say that
+    /// they may be low, until what is older has expired.
+    pub most_replayed: u64,
 }
 
 impl Options {
@@ -75,6 +78,7 @@ impl Options {
             most_changes: 1024,
             min_free_disk: 256 << 20,
             keep_counters_every: 1 << 16,
+            most_replayed: 1 << 20,
         }
     }
 }
@@ -137,8 +141,9 @@ impl SqliteLedger {
         let store = Store::open(place, options.segment_size)?;
         let segments = store.segments;
         let now = clock.now();
-        let state =
-            store.write(|connection| Ok(State::load(connection, segments, now))).map_err(|error| OpenError::Store(error.to_string()))??;
+        let state = store
+            .write(|connection| Ok(State::load(connection, segments, options.most_replayed, now)))
+            .map_err(|error| OpenError::Store(error.to_string()))??;
         let State { facts, living, counted, tip, unreadable } = state;
         for unreadable in &unreadable {
             tracing::error!(%unreadable, "the ledger starts without it");
@@ -191,7 +196,7 @@ impl Writer {
         let wanted = self.options.trust_domain.clone();
         if self.tip.position() == Position::ZERO {
             let opened = Event::LedgerOpened { epoch: self.options.epoch, trust_domain: wanted };
-            let change = Change { actor: None, request_id: None, plan: Box::new(|_| Ok(vec![opened])) };
+            let change = Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(|_| Ok(vec![opened])) };
             return self.change(change).map(drop).map_err(|error| OpenError::Store(error.to_string()));
         }
         let found = self.shared.facts().trust_domain().cloned();
@@ -252,6 +257,15 @@ impl Ledger for SqliteLedger {
             let (answer, committed) = oneshot::channel();
             self.shared.queue.push_change(Pending { change, answer })?;
             committed.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
+    fn probe(&self) -> Answer<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            // Through the writer, which may hang or be gone, then to the disk.
+            let nothing = Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(|_| Ok(Vec::new())) };
+            self.change(nothing).await?;
+            self.read(|shared| shared.store.probe()).await
         })
     }
 

@@ -1,4 +1,5 @@
-//! What waits to be committed: two lanes, changes before issuances, both bounded.
+//! What waits to be committed: administrators' changes before others, before issuances; each
+//! lane is bounded by itself, so that none can fill another.
 //!
 //! Requests that wait while a commit is under way form the next batch. Where a commit served many,
 //! the next waits a little for the same many to come again, at most [`Options::linger`]; a
@@ -11,11 +12,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Options;
-use crate::ledger::{Change, Committed, LedgerError, Recorded};
+use crate::ledger::{Change, Committed, LedgerError, Recorded, Urgency};
 use crate::policy::Grant;
 
 /// How often an idle writer looks after what expires by itself.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How many changes of others than administrators are committed in one go, each by itself.
+const MOST_ORDINARY: usize = 8;
 
 /// An issuance that waits.
 #[derive(Debug)]
@@ -34,11 +38,12 @@ pub(super) struct Pending {
 /// What the writer does next.
 #[derive(Default)]
 pub(super) struct Work {
+    /// The most urgent first.
     pub(super) changes: Vec<Pending>,
     pub(super) issuances: Vec<Issuance>,
 }
 
-/// The two lanes.
+/// The lanes.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -50,6 +55,7 @@ pub(super) struct Queue {
 }
 
 struct Waiting {
+    first: VecDeque<Pending>,
     changes: VecDeque<Pending>,
     issuances: VecDeque<Issuance>,
     /// How many issuances are worth a wake-up; the writer is awake if it is none.
@@ -60,7 +66,13 @@ struct Waiting {
 impl Queue {
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            waiting: Mutex::new(Waiting { changes: VecDeque::new(), issuances: VecDeque::new(), worth: None, closed: false }),
+            waiting: Mutex::new(Waiting {
+                first: VecDeque::new(),
+                changes: VecDeque::new(),
+                issuances: VecDeque::new(),
+                worth: None,
+                closed: false,
+            }),
             wake: Condvar::new(),
             most_changes: options.most_changes,
             most_issuances: options.most_issuances,
@@ -82,10 +94,15 @@ impl Queue {
 
     pub(super) fn push_change(&self, change: Pending) -> Result<(), LedgerError> {
         let mut waiting = self.open()?;
-        if waiting.changes.len() >= self.most_changes {
+        let most = self.most_changes;
+        let lane = match change.change.urgency {
+            Urgency::First => &mut waiting.first,
+            Urgency::Ordinary | Urgency::Opening => &mut waiting.changes,
+        };
+        if lane.len() >= most {
             return Err(LedgerError::Overloaded);
         }
-        waiting.changes.push_back(change);
+        lane.push_back(change);
         let asleep = waiting.worth.is_some();
         self.wake_if(waiting, asleep);
         Ok(())
@@ -102,6 +119,7 @@ impl Queue {
     pub(super) fn abandon(&self) {
         let mut waiting = self.locked();
         waiting.closed = true;
+        waiting.first.clear();
         waiting.changes.clear();
         waiting.issuances.clear();
     }
@@ -125,12 +143,15 @@ impl Queue {
             return None;
         }
         let batch = waiting.issuances.len().min(self.most_batch);
-        Some(Work { changes: waiting.changes.drain(..).collect(), issuances: waiting.issuances.drain(..batch).collect() })
+        // Few at a time, so that an administrator waits for few.
+        let ordinary = waiting.changes.len().min(MOST_ORDINARY);
+        let Waiting { first, changes, issuances, .. } = &mut *waiting;
+        Some(Work { changes: first.drain(..).chain(changes.drain(..ordinary)).collect(), issuances: issuances.drain(..batch).collect() })
     }
 
     /// Waits until `worth` issuances are there, or a change, or the time is over.
     fn wait<'a>(&self, mut waiting: MutexGuard<'a, Waiting>, worth: usize, most: Duration) -> MutexGuard<'a, Waiting> {
-        let short = |waiting: &mut Waiting| waiting.issuances.len() < worth && waiting.changes.is_empty() && !waiting.closed;
+        let short = |waiting: &mut Waiting| waiting.issuances.len() < worth && !waiting.has_changes() && !waiting.closed;
         waiting.worth = Some(worth);
         let (mut waiting, _) = self.wake.wait_timeout_while(waiting, most, short).unwrap_or_else(PoisonError::into_inner);
         waiting.worth = None;
@@ -157,12 +178,16 @@ impl Queue {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.issuances.is_empty()
+        !self.has_changes() && self.issuances.is_empty()
+    }
+
+    fn has_changes(&self) -> bool {
+        !self.first.is_empty() || !self.changes.is_empty()
     }
 }
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Waiting({} changes, {} issuances)", self.changes.len(), self.issuances.len())
+        write!(f, "Waiting({} first, {} changes, {} issuances)", self.first.len(), self.changes.len(), self.issuances.len())
     }
 }

@@ -186,6 +186,11 @@ pub(super) fn set_head(connection: &Connection, segments: Segments, tip: &Tip) -
     Ok(())
 }
 
+/// Writes the head over itself.
+pub(super) fn touch_head(connection: &Connection) -> Result<()> {
+    connection.prepare_cached("UPDATE head SET position = position")?.execute([]).map(drop)
+}
+
 /// SQLite's integers have a sign.
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -9,10 +9,6 @@ use crate::ledger::tip::Tip;
 use crate::ledger::{Unreadable, codec, compact, counters};
 use crate::model::{Entry, Event, Facts, Living, Position, Timestamp};
 
-/// How many entries are replayed at most where the kept counters are lost. The counters are then
-/// low until what is older has expired; nothing but counts and previews depends on them.
-const MOST_REPLAYED: u64 = 1 << 20;
-
 /// What is held in memory.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -26,7 +22,7 @@ pub(super) struct State {
 
 impl State {
     /// Reads it; that of an empty ledger if there is none yet.
-    pub(super) fn load(connection: &Connection, segments: Segments, now: Timestamp) -> Result<Self, OpenError> {
+    pub(super) fn load(connection: &Connection, segments: Segments, most_replayed: u64, now: Timestamp) -> Result<Self, OpenError> {
         let mut state = Self { tip: tip(connection, segments)?, ..Self::default() };
         if state.tip.position() == Position::ZERO {
             return Ok(state);
@@ -36,12 +32,12 @@ impl State {
         state.facts = kept.facts;
         state.unreadable = kept.unreadable;
         state.facts.expire(now);
-        state.count(connection, segments, now)?;
+        state.count(connection, segments, most_replayed, now)?;
         Ok(state)
     }
 
     /// Reads the kept counters, and counts what came after them.
-    fn count(&mut self, connection: &Connection, segments: Segments, now: Timestamp) -> Result<(), OpenError> {
+    fn count(&mut self, connection: &Connection, segments: Segments, most_replayed: u64, now: Timestamp) -> Result<(), OpenError> {
         let head = self.tip.position();
         match counters_row::get(connection)? {
             Some((position, bytes)) if position <= head => match counters::decode(&bytes) {
@@ -53,7 +49,7 @@ impl State {
             }
             None => {}
         }
-        let from = self.counted.next().max(Position::new(head.get().saturating_sub(MOST_REPLAYED)));
+        let from = self.counted.next().max(Position::new(head.get().saturating_sub(most_replayed)));
         let mut bad = Vec::new();
         let facts = &self.facts;
         let living = &mut self.living;
@@ -64,6 +60,9 @@ impl State {
             }
             true
         })?;
+        if from > self.counted.next() || !bad.is_empty() {
+            self.living.distrust(self.tip.latest_expiry);
+        }
         self.unreadable.append(&mut bad);
         self.living.expire(now);
         Ok(())

@@ -121,6 +121,15 @@ impl Store {
         }
     }
 
+    /// Writes the head over itself, and waits until that is on the disk.
+    pub(super) fn probe(&self) -> Result<(), LedgerError> {
+        self.write(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            rows::touch_head(&transaction)?;
+            self.commit(transaction)
+        })
+    }
+
     /// Keeps the counters, as bytes, as of `position`.
     pub(super) fn keep_counters(&self, position: Position, bytes: &[u8]) -> Result<(), LedgerError> {
         self.write(|connection| counters_row::set(connection, position, bytes))

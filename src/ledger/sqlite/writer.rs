@@ -11,7 +11,7 @@ use super::store::Batch;
 use super::{Options, Shared};
 use crate::ambient::{Clock, Stopwatch};
 use crate::ledger::tip::Tip;
-use crate::ledger::{Change, Committed, LedgerError, Plan, Present, Recorded, codec, counters};
+use crate::ledger::{Change, Committed, LedgerError, Plan, Present, Recorded, Urgency, codec, counters};
 use crate::model::{Entry, Event, Position, Timestamp};
 
 /// Facts and counters are rid of what expired this often, in ledger time. Counts leave it out at
@@ -63,6 +63,9 @@ impl Writer {
     /// Commits a change: its plan sees everything committed before, and nothing comes between.
     pub(super) fn change(&mut self, change: Change) -> Result<Committed, LedgerError> {
         self.recover()?;
+        if change.urgency == Urgency::Opening {
+            self.room()?;
+        }
         let time = self.time();
         self.forget(time);
         let events = self.decide(change.plan, time)?;
@@ -102,9 +105,18 @@ impl Writer {
         if issuances.is_empty() {
             return;
         }
-        if let Err(error) = self.recover().and_then(|()| self.room()) {
+        if let Err(error) = self.recover() {
             return refuse(issuances, &error);
         }
+        let issuances = match self.room() {
+            Ok(()) => issuances,
+            // Without a server certificate nobody could come to revoke.
+            Err(error) => {
+                let (own, others): (Vec<_>, Vec<_>) = issuances.into_iter().partition(|issuance| issuance.grant.is_own_certificate());
+                refuse(others, &error);
+                own
+            }
+        };
         let issuances = self.not_stale(issuances);
         if issuances.is_empty() {
             return;
@@ -252,12 +264,18 @@ impl Writer {
         if self.counted == self.tip.position() || self.suspect {
             return;
         }
+        if self.shared.living().may_be_low(self.time()) {
+            // Kept, they would count as whole at the next start.
+            return;
+        }
         let bytes = counters::encode(&self.shared.living());
-        self.counted = self.tip.position();
-        // Many counters are kept less often, so that keeping them stays a small part of the work.
-        self.count_after = self.options.keep_counters_every.max(u64::try_from(bytes.len() / 64).unwrap_or(u64::MAX));
-        if let Err(error) = self.shared.store.keep_counters(self.counted, &bytes) {
-            tracing::warn!(%error, "the counters were not kept; the next start counts again");
+        // Many counters are kept less often, so that keeping them stays a small part of the work,
+        // and often enough for the next start to count all that came after.
+        let worth = u64::try_from(bytes.len() / 64).unwrap_or(u64::MAX).min(self.options.most_replayed / 2);
+        self.count_after = self.options.keep_counters_every.max(worth);
+        match self.shared.store.keep_counters(self.tip.position(), &bytes) {
+            Ok(()) => self.counted = self.tip.position(),
+            Err(error) => tracing::warn!(%error, "the counters were not kept; they are tried again"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The contract on a file and in memory, and what is SQLite's own.
 
+use super::queue::Work;
 use super::store::Fault;
 use super::*;
 use crate::ledger::contract::{Rig, contract};
-use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate};
+use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, task};
 use crate::ledger::{LedgerError, Offline};
 use crate::model::{Closing, Subjects};
 
@@ -207,6 +208,24 @@ async fn damaged_counters_are_counted_again() {
     }
 }
 
+/// Then a task must not be closed as if nothing lived under it, at this start and at later ones.
+#[tokio::test]
+async fn counters_that_could_not_all_be_counted_again_say_so() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    lively(&ledger).await;
+    drop(ledger);
+    disk.tamper("DELETE FROM living").expect("done");
+    for _ in 0..2 {
+        let ledger = disk.try_open(Options { most_replayed: 4, keep_counters_every: 1, ..options() }).expect("opened");
+        let head = ledger.head();
+        assert!(ledger.shared.living().may_be_low(head.latest_expiry));
+        assert!(!ledger.shared.living().may_be_low(head.latest_expiry.plus(crate::model::CUT_GRACE)));
+        ledger.close().await;
+    }
+    assert!(!disk.open().shared.living().may_be_low(NOW), "everything was replayed");
+}
+
 #[tokio::test]
 async fn a_file_that_contradicts_itself_is_not_opened() {
     for (sql, reason) in [
@@ -282,7 +301,44 @@ async fn without_free_disk_issuing_stops_and_revoking_does_not() {
     let world = populate(&*ledger).await;
     let answer = record(&ledger, &world, world.subjects()).await.expect_err("no room");
     assert!(answer.to_string().contains("issuing has stopped"), "{answer}");
+    let opening = |urgency| Change { urgency, ..appending(vec![Event::TaskOpened(task(world.owner, world.environment, None))]) };
+    assert!(ledger.change(opening(Urgency::Opening)).await.is_err(), "what would let more be issued waits too");
+    assert!(ledger.change(opening(Urgency::Ordinary)).await.is_ok());
     assert!(ledger.change(cutting(world.owner, Closing::Suspend)).await.is_ok());
+    let own = Subjects { owner: Position::BROKER, workload: Position::BROKER, environment: Position::BROKER, task: None, lineage: None };
+    assert!(record(&ledger, &world, own).await.is_ok(), "without a server certificate nobody could come to revoke");
+}
+
+#[tokio::test]
+async fn the_probe_says_whether_the_disk_takes_a_commit() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let head = ledger.head();
+    ledger.probe().await.expect("sound");
+    ledger.shared.store.faults.lock().expect("sound").push(Fault::Before);
+    assert!(ledger.probe().await.is_err());
+    ledger.probe().await.expect("sound again");
+    assert_eq!(ledger.head(), head);
+    ledger.close().await;
+    assert!(ledger.probe().await.is_err());
+}
+
+/// However many changes of workloads wait.
+#[test]
+fn an_administrator_goes_before_everybody_else() {
+    let queue = Queue::new(&Options { most_changes: 20, ..options() });
+    let push = |urgency| {
+        let (answer, _) = oneshot::channel();
+        queue.push_change(Pending { change: Change { urgency, ..appending(Vec::new()) }, answer })
+    };
+    (0..20).for_each(|_| push(Urgency::Opening).expect("room"));
+    assert_eq!(push(Urgency::Ordinary), Err(LedgerError::Overloaded));
+    push(Urgency::First).expect("a lane of its own");
+    let urgencies = |work: Work| work.changes.iter().map(|pending| pending.change.urgency).collect::<Vec<_>>();
+    let first = urgencies(queue.next(0).expect("open"));
+    assert_eq!((first.first(), first.len()), (Some(&Urgency::First), 9));
+    push(Urgency::First).expect("room");
+    assert_eq!(urgencies(queue.next(0).expect("open")).first(), Some(&Urgency::First));
 }
 
 #[tokio::test]
