@@ -155,13 +155,28 @@ impl Credentials for Empty {
         Ok(Response::new(api::IssueTokenResponse { token: self.0.clone(), issuance: None }))
     }
 
+    async fn batch_issue_tokens(
+        &self,
+        _: Request<api::BatchIssueTokensRequest>,
+    ) -> Result<Response<api::BatchIssueTokensResponse>, Status> {
+        empty_only()
+    }
+
     async fn issue_certificate(&self, _: Request<api::IssueCertificateRequest>) -> Result<Response<api::IssueCertificateResponse>, Status> {
-        Err(Status::unimplemented("empty calls only"))
+        empty_only()
+    }
+
+    async fn list(&self, _: Request<api::CredentialsListRequest>) -> Result<Response<api::CredentialsListResponse>, Status> {
+        empty_only()
     }
 
     async fn get(&self, _: Request<api::CredentialsGetRequest>) -> Result<Response<api::CredentialsGetResponse>, Status> {
-        Err(Status::unimplemented("empty calls only"))
+        empty_only()
     }
+}
+
+fn empty_only<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("empty calls only"))
 }
 
 /// Serves empty calls until it is killed, and prints where.

@@ -27,6 +27,27 @@ pub struct CredentialStory {
     pub death: Option<Death>,
 }
 
+impl CredentialStory {
+    /// The story of what was recorded, in names.
+    pub(super) fn of(id: CredentialId, issued: Issued, facts: &Facts) -> Self {
+        let subjects = issued.subjects;
+        let unknown = |number: Position| format!("#{number}");
+        let workload = facts.workload_numbered(subjects.workload).map(|known| known.record.spiffe_id.to_string());
+        let owner = facts.owner_numbered(subjects.owner).map(|known| known.record.id.to_string());
+        let environment = facts.environment_numbered(subjects.environment).map(|known| known.record.name.to_string());
+        let concerned = facts.downstreams().filter(|known| issued.downstreams.contains(&known.number));
+        Self {
+            id,
+            workload: workload.unwrap_or_else(|| unknown(subjects.workload)),
+            owner: owner.unwrap_or_else(|| unknown(subjects.owner)),
+            environment: environment.unwrap_or_else(|| unknown(subjects.environment)),
+            downstreams: concerned.map(|known| known.record.name.to_string()).collect(),
+            death: Death::of(&issued, id.position(), facts),
+            issued,
+        }
+    }
+}
+
 /// Why a credential is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
@@ -67,22 +88,7 @@ impl Broker {
     pub(crate) async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<CredentialStory, Error> {
         let issued = self.issued(id).await?;
         self.authorise(caller, Action::ReadCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
-        let facts = self.ledger.facts();
-        let subjects = issued.subjects;
-        let unknown = |number: Position| format!("#{number}");
-        let workload = facts.workload_numbered(subjects.workload).map(|known| known.record.spiffe_id.to_string());
-        let owner = facts.owner_numbered(subjects.owner).map(|known| known.record.id.to_string());
-        let environment = facts.environment_numbered(subjects.environment).map(|known| known.record.name.to_string());
-        let concerned = facts.downstreams().filter(|known| issued.downstreams.contains(&known.number));
-        Ok(CredentialStory {
-            id,
-            workload: workload.unwrap_or_else(|| unknown(subjects.workload)),
-            owner: owner.unwrap_or_else(|| unknown(subjects.owner)),
-            environment: environment.unwrap_or_else(|| unknown(subjects.environment)),
-            downstreams: concerned.map(|known| known.record.name.to_string()).collect(),
-            death: Death::of(&issued, id.position(), &facts),
-            issued,
-        })
+        Ok(CredentialStory::of(id, issued, &self.ledger.facts()))
     }
 
     /// Ends one credential; of a certificate, its lineage: everything obtained through it, and

@@ -27,6 +27,7 @@ mod policy;
 mod reads;
 mod registry;
 mod revoke;
+mod search;
 mod task;
 mod whoami;
 
@@ -38,6 +39,7 @@ pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
 pub(crate) use owner::OwnerStory;
 pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
+pub(crate) use search::Wanted;
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;
 

@@ -1,4 +1,4 @@
-//! `curfew cred`: one credential.
+//! `curfew cred`: credentials that were issued, and their end.
 
 use serde::Serialize;
 
@@ -7,11 +7,13 @@ use super::output::Layout;
 use super::revoking;
 use super::session::Session;
 use super::wire;
-use crate::client::api;
+use crate::client::{Client, api};
 use crate::model::CredentialId;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// List credentials, the newest first.
+    List(Filter),
     /// Show what the ledger knows of a credential.
     Show {
         /// Its id (jti), or the serial number of a certificate as openssl prints it.
@@ -25,6 +27,57 @@ pub(super) enum Command {
         args: revoking::Args,
     },
 }
+
+/// Which credentials; whatever is left out matches everything.
+#[derive(Debug, clap::Args)]
+pub(super) struct Filter {
+    /// Issued under this owner.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// Issued to this workload.
+    #[arg(long, value_name = "SPIFFE-ID")]
+    workload: Option<String>,
+    /// Bound to this environment.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Bound to this task.
+    #[arg(long, value_name = "NUMBER")]
+    task: Option<u64>,
+    /// For this audience.
+    #[arg(long)]
+    audience: Option<String>,
+    /// Of this kind.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Obtained with this certificate, or through the chain that it begins.
+    #[arg(long, value_name = "ID")]
+    through: Option<CredentialId>,
+    /// Neither expired nor dead.
+    #[arg(long)]
+    live: bool,
+    /// At most so many.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    AccessToken,
+    JwtSvid,
+    Certificate,
+}
+
+#[derive(Debug, Serialize)]
+struct Credentials {
+    credentials: Vec<Credential>,
+    /// Whether there are more.
+    more: bool,
+}
+
+const LIST: Layout = Layout::rows(
+    "credentials",
+    &["position", "credential_id", "kind", "spiffe_id", "owner", "environment", "task", "audience", "expires_at", "death"],
+);
 
 #[derive(Debug, Serialize)]
 struct Credential {
@@ -81,6 +134,7 @@ const LAYOUT: Layout = Layout::fields(&[
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
+            Self::List(filter) => session.print(&filter.find(&session.connect().await?).await?, LIST),
             Self::Show { id } => {
                 let client = session.connect().await?;
                 let request = api::CredentialsGetRequest { credential_id: id.to_string() };
@@ -92,6 +146,37 @@ impl Command {
                 revoking::revoke(session, subject, args, false).await
             }
         }
+    }
+}
+
+impl Filter {
+    /// Page after page, until enough are found or there are no more.
+    async fn find(self, client: &Client) -> anyhow::Result<Credentials> {
+        let kind = self.kind.map_or(api::CredentialKind::Unspecified, |kind| match kind {
+            Kind::AccessToken => api::CredentialKind::AccessToken,
+            Kind::JwtSvid => api::CredentialKind::JwtSvid,
+            Kind::Certificate => api::CredentialKind::Certificate,
+        });
+        let mut request = api::CredentialsListRequest {
+            owner: self.owner.unwrap_or_default(),
+            spiffe_id: self.workload.unwrap_or_default(),
+            environment: self.environment.unwrap_or_default(),
+            task: self.task.unwrap_or_default(),
+            audience: self.audience.unwrap_or_default(),
+            kind: kind.into(),
+            through: self.through.map(|id| id.to_string()).unwrap_or_default(),
+            live_only: self.live,
+            page_size: 0,
+            before: 0,
+        };
+        let mut found = Credentials { credentials: Vec::new(), more: true };
+        while found.more && found.credentials.len() < self.limit {
+            request.page_size = u32::try_from(self.limit - found.credentials.len()).unwrap_or(u32::MAX);
+            let page = answer(client.credentials().list(request.clone())).await?;
+            found.credentials.extend(page.credentials.into_iter().map(Credential::from));
+            (found.more, request.before) = (page.next != 0, page.next);
+        }
+        Ok(found)
     }
 }
 

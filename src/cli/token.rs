@@ -1,21 +1,33 @@
 //! `curfew token`: an access token or a JWT-SVID, just in time.
 
-use serde::Serialize;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use api::batched_token::Outcome;
+use serde::{Deserialize, Serialize};
 
 use super::call::answer;
+use super::exit::Refused;
 use super::output::Layout;
 use super::session::Session;
 use super::wire::{self, Issuance};
-use crate::app::config::Span;
+use crate::app::config::{Span, files};
 use crate::client::{Client, api};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Issue a token to the caller. `--field token` prints it alone.
     Issue(Args),
+    /// Issue up to 500 tokens to the caller in one call. Exits 2 if one of them was refused.
+    Batch {
+        /// One JSON object a line, with the fields `environment`, `audience`, and as wanted `scopes`, `task`, `ttl`, `jwt_svid`,
+        /// `bearer`, `purpose`; `-` for standard input.
+        file: PathBuf,
+    },
 }
 
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Args {
     /// The environment to be bound to.
     #[arg(long, value_name = "NAME")]
@@ -52,18 +64,79 @@ struct Answer {
 
 const LAYOUT: Layout = Layout::fields(&["credential_id", "position", "expires_at", "bound_by", "token"]);
 
+/// What became of each line, in order.
+#[derive(Debug, Serialize)]
+struct Batch {
+    tokens: Vec<Batched>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Batched {
+    line: usize,
+    #[serde(flatten)]
+    issued: Option<Answer>,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+const BATCH: Layout = Layout::rows("tokens", &["line", "credential_id", "position", "expires_at", "reason", "message"]);
+
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let Self::Issue(args) = self;
-        let issued = issue(&session.connect().await?, args).await?;
-        session.print(&Answer { issuance: issued.issuance.unwrap_or_default().into(), token: issued.token }, LAYOUT)
+        match self {
+            Self::Issue(args) => {
+                let issued = issue(&session.connect().await?, args).await?;
+                session.print(&Answer::from(issued), LAYOUT)
+            }
+            Self::Batch { file } => {
+                let requests = read(&files::read_text(&file)?).with_context(|| file.display().to_string())?;
+                let client = session.connect().await?;
+                let answered = answer(client.credentials().batch_issue_tokens(api::BatchIssueTokensRequest { requests })).await?;
+                let tokens: Vec<_> = answered.tokens.into_iter().zip(1..).map(|(token, line)| Batched::of(token, line)).collect();
+                let refused = tokens.iter().filter(|token| token.issued.is_none()).count();
+                let asked = tokens.len();
+                session.print(&Batch { tokens }, BATCH)?;
+                anyhow::ensure!(refused == 0, Refused(format!("{refused} of {asked} tokens were not issued")));
+                Ok(())
+            }
+        }
     }
+}
+
+impl From<api::IssueTokenResponse> for Answer {
+    fn from(issued: api::IssueTokenResponse) -> Self {
+        Self { issuance: issued.issuance.unwrap_or_default().into(), token: issued.token }
+    }
+}
+
+impl Batched {
+    fn of(token: api::BatchedToken, line: usize) -> Self {
+        match token.outcome {
+            Some(Outcome::Issued(issued)) => Self { line, issued: Some(issued.into()), ..Self::default() },
+            Some(Outcome::Failure(failure)) => {
+                Self { line, reason: wire::text(failure.reason), message: wire::text(failure.message), ..Self::default() }
+            }
+            None => Self { line, message: Some("the broker said nothing of it".to_owned()), ..Self::default() },
+        }
+    }
+}
+
+/// One request a line.
+fn read(text: &str) -> anyhow::Result<Vec<api::IssueTokenRequest>> {
+    let request = |(line, number): (&str, usize)| {
+        serde_json::from_str::<Args>(line).map(request).with_context(|| format!("line {number}: it is not a request for a token"))
+    };
+    text.lines().zip(1..).map(request).collect()
 }
 
 /// Asks for a token.
 pub(super) async fn issue(client: &Client, args: Args) -> anyhow::Result<api::IssueTokenResponse> {
+    Ok(answer(client.credentials().issue_token(request(args))).await?)
+}
+
+fn request(args: Args) -> api::IssueTokenRequest {
     let kind = if args.jwt_svid { api::CredentialKind::JwtSvid } else { api::CredentialKind::AccessToken };
-    let request = api::IssueTokenRequest {
+    api::IssueTokenRequest {
         kind: kind.into(),
         environment: args.environment,
         audience: args.audience,
@@ -73,6 +146,21 @@ pub(super) async fn issue(client: &Client, args: Args) -> anyhow::Result<api::Is
         bearer: args.bearer,
         purpose: args.purpose.unwrap_or_default(),
         request_id: String::new(),
-    };
-    Ok(answer(client.credentials().issue_token(request)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_request_is_named() {
+        let good = r#"{"environment": "production", "audience": "https://a.example", "ttl": "90s"}"#;
+        let requests = read(good).expect("a request");
+        assert_eq!((requests.len(), requests[0].ttl.map(|ttl| ttl.seconds)), (1, Some(90)));
+        for bad in [r#"{"audiences": "x"}"#, "production", r#"{"ttl": "soon"}"#, ""] {
+            let error = read(&format!("{good}\n{bad}\n{good}")).expect_err(bad);
+            assert!(format!("{error:#}").starts_with("line 2: "), "{error:#}");
+        }
+    }
 }

@@ -58,15 +58,22 @@ impl Api {
             None => Err(Error::Internal("the connection has no peer".into())),
         };
         let taken = parts.broker.clock().now().since(started);
-        let answer = outcome.map(Response::new).map_err(|error| status(&error, &self.fault()));
+        let answer = outcome.map(Response::new).map_err(|error| parts.status(&error));
         let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
         parts.meters.count(method, code, taken);
         answer
     }
+}
+
+impl Parts {
+    /// What is sent for an error.
+    pub(super) fn status(&self, error: &Error) -> Status {
+        status(error, &self.fault())
+    }
 
     /// A name under which a fault can be found in the log.
     fn fault(&self) -> String {
-        self.0.entropy.bytes::<8>().map_or_else(|_none| "an unnamed fault".to_owned(), |bytes| fields::hex(&bytes))
+        self.entropy.bytes::<8>().map_or_else(|_none| "an unnamed fault".to_owned(), |bytes| fields::hex(&bytes))
     }
 }
 

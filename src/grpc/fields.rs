@@ -44,6 +44,17 @@ pub(super) fn reason(number: i32) -> Result<Reason, Invalid> {
     reason.ok_or_else(|| Invalid::new("reason", format!("say why: one of {}", known())))
 }
 
+/// A kind of credential; any if it is not specified.
+pub(super) fn kind(field: &'static str, number: i32) -> Result<Option<CredentialKind>, Invalid> {
+    match api::CredentialKind::try_from(number) {
+        Ok(api::CredentialKind::Unspecified) => Ok(None),
+        Ok(api::CredentialKind::AccessToken) => Ok(Some(CredentialKind::AccessToken)),
+        Ok(api::CredentialKind::JwtSvid) => Ok(Some(CredentialKind::JwtSvid)),
+        Ok(api::CredentialKind::Certificate) => Ok(Some(CredentialKind::Certificate)),
+        Err(_unknown) => Err(Invalid::new(field, format!("{number} is no kind of credential"))),
+    }
+}
+
 /// How many to list: the default for 0, and never more than the most.
 pub(super) fn page_size(asked: u32) -> usize {
     const DEFAULT: usize = 100;

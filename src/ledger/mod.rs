@@ -22,12 +22,14 @@ mod counters;
 mod recorded;
 #[cfg(test)]
 mod samples;
+mod search;
 mod sqlite;
 mod tip;
 mod tree;
 mod verify;
 
 pub(crate) use recorded::Recorded;
+pub(crate) use search::{Found, Search};
 pub(crate) use sqlite::{OpenError, Options, Place, SqliteLedger};
 pub(crate) use verify::{Offline, Report};
 
@@ -166,6 +168,9 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// At most `limit` entries from `from` on, in order.
     fn entries(&self, from: Position, limit: usize) -> Answer<'_, Result<Vec<Stored>, LedgerError>>;
+
+    /// Looks for issuances, the newest first.
+    fn search(&self, search: Search) -> Answer<'_, Result<Found, LedgerError>>;
 
     /// The position of the cut that closed a task which is forgotten by [`Ledger::facts`].
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;

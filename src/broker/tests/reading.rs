@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied};
-use crate::model::{DenialCode, Event, Position};
+use super::{START, World, administrator, caller, denied, withdrawal};
+use crate::broker::{Error, Issuance, Limits, Wanted};
+use crate::model::{CredentialKind, DenialCode, Event, Position};
 
 async fn reads(world: &World) -> usize {
     let entries = world.broker.ledger().entries(Position::new(1), 1000).await.unwrap();
@@ -54,4 +55,70 @@ async fn a_caller_learns_who_it_is_and_what_policy_allows() {
     assert!(me.allowed.iter().all(|allowance| allowance.environment.as_str() == "production"));
     assert_eq!(world.broker.who_am_i(&administrator()).unwrap().role, "administrator");
     assert_eq!(world.broker.who_am_i(&caller("/nobody")).unwrap().role, "unknown");
+}
+
+/// The positions of the credentials that are found, page after page.
+async fn found(world: &World, wanted: &Wanted, page: usize) -> Vec<u64> {
+    let (mut positions, mut before) = (Vec::new(), None);
+    loop {
+        let (stories, next) = world.broker.credentials(&administrator(), wanted.clone(), before, page).await.unwrap();
+        assert!(stories.len() <= page);
+        positions.extend(stories.iter().map(|story| story.id.position().get()));
+        match next {
+            None => return positions,
+            next => before = next,
+        }
+        // What is issued meanwhile shifts nothing.
+        world.token(&caller("/payments/batch")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_listed_by_what_they_stand_on_the_newest_first() {
+    let world = World::new().await;
+    let (api, acme) = (caller("/payments/api"), caller("/acme/sync"));
+    let one = world.token(&api).await.unwrap();
+    let (certificate, with_certificate) = world.certificate(&api, "production", None).await.unwrap();
+    let through = world.token(&with_certificate).await.unwrap();
+    let other = world.token(&acme).await.unwrap();
+    let staging = world.token_in(&api, "staging", None).await.unwrap();
+    let positions = |issuances: &[&Issuance]| issuances.iter().map(|issuance| issuance.position.get()).collect::<Vec<_>>();
+    let payments = Wanted { workload: "spiffe://example.org/payments/api".parse().ok(), ..Wanted::default() };
+    for page in [1, 2, 100] {
+        assert_eq!(found(&world, &payments, page).await, positions(&[&staging, &through, &certificate, &one]));
+    }
+    let cases = [
+        (Wanted { owner: "acme".parse().ok(), ..Wanted::default() }, positions(&[&other])),
+        (Wanted { environment: "staging".parse().ok(), ..Wanted::default() }, positions(&[&staging])),
+        (Wanted { kind: Some(CredentialKind::Certificate), ..Wanted::default() }, positions(&[&certificate])),
+        (Wanted { through: Some(certificate.id), ..Wanted::default() }, positions(&[&through])),
+        (Wanted { kind: Some(CredentialKind::JwtSvid), ..Wanted::default() }, Vec::new()),
+        (Wanted { task: Some(Position::new(1)), ..Wanted::default() }, Vec::new()),
+        (Wanted { audience: "https://nobody.example.org".parse().ok(), ..Wanted::default() }, Vec::new()),
+    ];
+    for (wanted, expected) in cases {
+        assert_eq!(found(&world, &wanted, 100).await, expected, "{wanted:?}");
+    }
+    let live = Wanted { live: true, ..payments.clone() };
+    world.broker.revoke_credential(&administrator(), certificate.id, withdrawal().reason, None, Limits::default()).await.unwrap();
+    assert_eq!(found(&world, &live, 100).await, positions(&[&staging, &one]), "cut");
+    world.hand.set(one.expires_at);
+    assert_eq!(found(&world, &live, 100).await, Vec::<u64>::new(), "expired");
+    assert_eq!(found(&world, &payments, 100).await.len(), 4, "and listed still");
+}
+
+#[tokio::test]
+async fn a_list_is_for_those_whom_policy_allows_and_of_what_exists() {
+    let world = World::new().await;
+    let wanted = Wanted { owner: "payments".parse().ok(), ..Wanted::default() };
+    let list = async |caller, wanted| world.broker.credentials(&caller, wanted, None, 10).await;
+    assert_eq!(denied(list(caller("/payments/api"), wanted).await), DenialCode::PolicyDenied);
+    assert_eq!(denied(list(caller("/payments/api"), Wanted::default()).await), DenialCode::PolicyDenied);
+    for unknown in [
+        Wanted { owner: "nobody".parse().ok(), ..Wanted::default() },
+        Wanted { workload: "spiffe://example.org/nobody".parse().ok(), ..Wanted::default() },
+        Wanted { environment: "nowhere".parse().ok(), ..Wanted::default() },
+    ] {
+        assert!(matches!(list(administrator(), unknown).await, Err(Error::NotFound { .. })));
+    }
 }

@@ -1,7 +1,11 @@
 //! Issuing, and what the ledger knows of one credential.
 
+use api::batched_token::Outcome;
+use futures_util::future::join_all;
+use tonic_types::StatusExt;
+
 use super::{Call, api, service};
-use crate::broker::{CertificateRequest, CredentialStory, Error, Issuance, TokenRequest};
+use crate::broker::{CertificateRequest, CredentialStory, Error, Issuance, TokenRequest, Wanted};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
 use crate::mint::SigningRequest;
@@ -10,9 +14,14 @@ use crate::policy::Caller;
 
 service!(credentials_server::Credentials {
     issue_token(IssueTokenRequest) -> IssueTokenResponse;
+    batch_issue_tokens(BatchIssueTokensRequest) -> BatchIssueTokensResponse;
     issue_certificate(IssueCertificateRequest) -> IssueCertificateResponse;
+    list(CredentialsListRequest) -> CredentialsListResponse;
     get(CredentialsGetRequest) -> CredentialsGetResponse;
 });
+
+/// The most tokens in one batch.
+const MOST_TOKENS: usize = 500;
 
 /// The most scopes in one token: each stands in the ledger for ever.
 const MOST_SCOPES: usize = 64;
@@ -34,6 +43,37 @@ impl Call for api::IssueTokenRequest {
         };
         let (token, issuance) = parts.broker.issue_token(caller, ask).await?;
         Ok(api::IssueTokenResponse { token, issuance: Some(issuance.into()) })
+    }
+}
+
+impl Call for api::BatchIssueTokensRequest {
+    type Answer = api::BatchIssueTokensResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let asked = self.requests.len();
+        if asked == 0 || asked > MOST_TOKENS {
+            return Err(Invalid::new("requests", format!("there are {asked}; ask for 1 to {MOST_TOKENS} tokens")).into());
+        }
+        // All wait for the ledger together, and so are committed together.
+        let outcomes = join_all(self.requests.into_iter().map(|request| request.answer(parts, caller))).await;
+        let tokens = outcomes.into_iter().map(|outcome| api::BatchedToken {
+            outcome: Some(match outcome {
+                Ok(issued) => Outcome::Issued(issued),
+                Err(error) => Outcome::Failure(failure(&parts.status(&error))),
+            }),
+        });
+        Ok(api::BatchIssueTokensResponse { tokens: tokens.collect() })
+    }
+}
+
+/// What a status says, as a message.
+fn failure(status: &tonic::Status) -> api::ItemFailure {
+    let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+    api::ItemFailure {
+        code: status.code().into(),
+        reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
+        message: status.message().to_owned(),
+        retry_after: retry.and_then(|delay| prost_types::Duration::try_from(delay).ok()),
     }
 }
 
@@ -77,6 +117,26 @@ impl Call for api::CredentialsGetRequest {
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         let id = fields::required("credential_id", &self.credential_id)?;
         Ok(parts.broker.credential(caller, id).await?.into())
+    }
+}
+
+impl Call for api::CredentialsListRequest {
+    type Answer = api::CredentialsListResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let wanted = Wanted {
+            owner: fields::optional("owner", &self.owner)?,
+            workload: fields::optional("spiffe_id", &self.spiffe_id)?,
+            environment: fields::optional("environment", &self.environment)?,
+            task: Position::new(self.task).non_zero(),
+            audience: fields::optional("audience", &self.audience)?,
+            kind: fields::kind("kind", self.kind)?,
+            through: fields::optional("through", &self.through)?,
+            live: self.live_only,
+        };
+        let before = Position::new(self.before).non_zero();
+        let (credentials, next) = parts.broker.credentials(caller, wanted, before, fields::page_size(self.page_size)).await?;
+        Ok(api::CredentialsListResponse { credentials: credentials.into_iter().map(Into::into).collect(), next: fields::number(next) })
     }
 }
 

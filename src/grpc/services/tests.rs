@@ -7,6 +7,7 @@ use std::time::Duration;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
+use super::api::credentials_server::Credentials;
 use super::api::owners_server::Owners;
 use super::api::policy_server::Policy;
 use super::api::registry_server::Registry;
@@ -201,6 +202,36 @@ async fn a_task_needs_a_deadline_a_purpose_and_a_number() {
     let ended = api::TasksOpenRequest { deadline: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }), ..open };
     assert_eq!(refusal(api.open(admin(ended)).await), invalid("deadline"));
     assert_eq!(refusal(api.close(admin(api::TasksCloseRequest::default())).await), invalid("task"));
+}
+
+#[tokio::test]
+async fn a_batch_answers_each_request_by_itself_and_in_order() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    let ask = |audience: &str| api::IssueTokenRequest {
+        environment: "production".to_owned(),
+        audience: audience.to_owned(),
+        ..Default::default()
+    };
+    let (good, unknown) = (ask("https://ledger.example.org"), ask("https://nobody.example.org"));
+    let requests = vec![good.clone(), unknown, ask(" padded"), good.clone()];
+    let batch = |requests| by("spiffe://example.org/acme/sync", api::BatchIssueTokensRequest { requests });
+    let answer = api.batch_issue_tokens(batch(requests)).await.expect("answered").into_inner();
+    let shown: Vec<String> = answer.tokens.iter().map(outcome).collect();
+    assert_eq!(shown, ["issued", "AUDIENCE_UNKNOWN", "INVALID_ARGUMENT", "issued"]);
+    for (count, accepted) in [(0, false), (1, true), (500, true), (501, false)] {
+        let answer = api.batch_issue_tokens(batch(vec![good.clone(); count])).await;
+        assert_eq!(answer.is_ok(), accepted, "{count}");
+        let issued = answer.map_or(0, |answer| answer.get_ref().tokens.iter().filter(|token| outcome(token) == "issued").count());
+        assert_eq!(issued, if accepted { count } else { 0 });
+    }
+}
+
+fn outcome(token: &api::BatchedToken) -> String {
+    match token.outcome.as_ref().expect("an outcome") {
+        api::batched_token::Outcome::Issued(_) => "issued".to_owned(),
+        api::batched_token::Outcome::Failure(failure) => failure.reason.clone(),
+    }
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ use self::start::State;
 use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
-use super::{Answer, Change, Committed, Head, Ledger, LedgerError, Recorded, Stored, Unreadable, Urgency, codec};
+use super::search::MOST_SEARCHED;
+use super::{Answer, Change, Committed, Found, Head, Ledger, LedgerError, Recorded, Search, Stored, Unreadable, Urgency, codec};
 use crate::ambient::Clock;
-use crate::model::{Census, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
+use crate::model::{Census, CredentialId, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
 use crate::policy::Grant;
 
 mod counters_row;
@@ -291,6 +292,35 @@ impl Ledger for SqliteLedger {
                     })
                 })?;
             }
+            Ok(found)
+        })
+    }
+
+    fn search(&self, search: Search) -> Answer<'_, Result<Found, LedgerError>> {
+        let Some(last) = search.before.get().checked_sub(1).map(|last| last.min(self.head().position.get())) else {
+            return Box::pin(std::future::ready(Ok(Found::default())));
+        };
+        let first = last.saturating_sub(MOST_SEARCHED - 1).max(Position::BROKER.get());
+        self.read(move |shared| {
+            let mut found = Found { credentials: Vec::new(), next: Some(Position::new(first)).filter(|first| *first > Position::BROKER) };
+            shared.store.read(|connection| {
+                let range = (Position::new(first), Position::new(last));
+                rows::walk_back(connection, shared.store.segments, range, |position, bytes| {
+                    // What cannot be read was reported at the start, and is found by verifying.
+                    let Ok(entry) = codec::decode(position, &bytes) else { return true };
+                    if entry.time < search.since {
+                        found.next = None;
+                        return false;
+                    }
+                    let wanted = entry.event.issued().filter(|issued| (search.wanted)(position, issued));
+                    found.credentials.extend(wanted.map(|issued| (CredentialId::new(position, issued.nonce), issued)));
+                    let enough = found.credentials.len() >= search.limit;
+                    if enough {
+                        found.next = Some(position).filter(|position| *position > Position::BROKER);
+                    }
+                    !enough
+                })
+            })?;
             Ok(found)
         })
     }

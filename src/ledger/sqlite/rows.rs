@@ -142,6 +142,30 @@ pub(in crate::ledger) fn walk(
     Ok(())
 }
 
+/// Gives each row from `to` down to `from`, in falling order, until `each` says no.
+pub(super) fn walk_back(
+    connection: &Connection,
+    segments: Segments,
+    (from, to): (Position, Position),
+    mut each: impl FnMut(Position, Vec<u8>) -> bool,
+) -> Result<()> {
+    let mut to = to;
+    while from <= to {
+        let (number, first, _) = segments.around(to);
+        let sql = format!("SELECT position, bytes FROM entries_{number} WHERE position BETWEEN ?1 AND ?2 ORDER BY position DESC");
+        let mut select = connection.prepare_cached(&sql)?;
+        let mut rows = select.query([int(from.max(first).get()), int(to.get())])?;
+        while let Some(row) = rows.next()? {
+            if !each(Position::new(uint(row.get(0)?)), row.get(1)?) {
+                return Ok(());
+            }
+        }
+        let Some(below) = first.get().checked_sub(1) else { return Ok(()) };
+        to = Position::new(below);
+    }
+    Ok(())
+}
+
 /// The last row in the segment that holds `position`.
 pub(in crate::ledger) fn last(connection: &Connection, segments: Segments, position: Position) -> Result<Option<Position>> {
     let number = segments.number(position);
