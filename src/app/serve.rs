@@ -151,7 +151,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         keyring: Arc::clone(&keyring),
         issuer: config.public_url.clone(),
         administrators: config.administrators.clone(),
-        most_open_tasks: config.limits.tasks,
+        quotas: config.limits.quotas,
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

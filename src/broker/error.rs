@@ -27,9 +27,11 @@ pub(crate) enum Error {
     /// What it was decided on kept changing.
     #[error("what the request was decided on kept changing; repeat it")]
     Conflict,
-    /// Too much is under way.
-    #[error("too much waits to be recorded; repeat the request in a moment")]
-    Throttled {
+    /// More than may be asked for.
+    #[error("{limit}")]
+    Limited {
+        /// Which limit.
+        limit: Limit,
         /// When to try again.
         retry_after: Duration,
     },
@@ -39,6 +41,42 @@ pub(crate) enum Error {
     /// A fault of the broker.
     #[error("a fault of the broker")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What was asked for too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Limit {
+    /// Too much is under way.
+    #[error("too much waits to be recorded; repeat the request in a moment")]
+    Queue,
+    /// A workload asks too often.
+    #[error("this workload asks too often; wait, or raise limits.workload_rate")]
+    WorkloadRate,
+    /// The workloads of an owner ask too often.
+    #[error("the workloads of this owner ask too often; wait, or raise limits.owner_rate")]
+    OwnerRate,
+    /// An administrator makes a call too often.
+    #[error("this administrator makes this call too often; wait, or raise limits.administrator_rate")]
+    AdministratorRate,
+    /// A workload has as many living credentials as it may have.
+    #[error("this workload has as many living credentials as it may have; let some expire or revoke them, or raise limits.workload_live")]
+    WorkloadLive,
+}
+
+impl Limit {
+    /// The stable reason, as it stands in `google.rpc.ErrorInfo`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "THROTTLED",
+            Self::WorkloadRate | Self::OwnerRate | Self::AdministratorRate => "RATE_LIMITED",
+            Self::WorkloadLive => "QUOTA_EXCEEDED",
+        }
+    }
+
+    /// Reached, until `retry_after` has passed.
+    pub(crate) const fn after(self, retry_after: Duration) -> Error {
+        Error::Limited { limit: self, retry_after }
+    }
 }
 
 /// How long a caller that was turned away should wait.
@@ -59,7 +97,7 @@ impl From<LedgerError> for Error {
         match error {
             LedgerError::Stale => Self::Conflict,
             LedgerError::Refused(refusal) => refusal.into(),
-            LedgerError::Overloaded => Self::Throttled { retry_after: RETRY_AFTER },
+            LedgerError::Overloaded => Limit::Queue.after(RETRY_AFTER),
             LedgerError::Unavailable(why) => Self::Unavailable(why),
         }
     }

@@ -75,7 +75,7 @@ impl Broker {
     /// Issues a token to the caller.
     ///
     /// # Errors
-    /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Throttled`;
+    /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Limited`;
     /// `Unavailable` if it could not be made durable. No token exists then.
     pub(crate) async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
         let key = &self.keyring.token;
@@ -123,11 +123,15 @@ impl Broker {
 
     /// Decides and records, again while what it was decided on changes under way.
     async fn record(&self, caller: &Caller, request: &IssueRequest) -> Result<Recorded, Error> {
-        for _ in 0..DECISIONS {
+        for round in 0..DECISIONS {
             let now = self.clock.now();
-            let grant = self.decide(|engine, facts| {
+            let grant = self.decide(|engine, facts| -> Result<_, Error> {
                 let role = Role::of(caller, &self.administrators, facts);
-                engine.decide(&role, caller, request, facts, now)
+                if round == 0 {
+                    let owner = facts.workload(&caller.spiffe_id).map(|known| known.record.owner);
+                    self.count_issuance(&role, owner, now)?;
+                }
+                Ok(engine.decide(&role, caller, request, facts, now)?)
             })??;
             match self.ledger.record(grant, self.entropy.bytes()?).await {
                 Err(LedgerError::Stale) => {}

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use limits::Limiters;
+
 use crate::ambient::{Clock, Entropy};
 use crate::keys::Keyring;
 use crate::ledger::{Change, Committed, Ledger, Present, Urgency};
@@ -21,6 +23,7 @@ mod describe;
 mod error;
 mod inspect;
 mod issue;
+mod limits;
 mod open;
 mod owner;
 mod policy;
@@ -36,6 +39,7 @@ pub(crate) use credential::CredentialStory;
 pub(crate) use error::Error;
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
+pub(crate) use limits::Quotas;
 pub(crate) use owner::OwnerStory;
 pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
@@ -51,7 +55,7 @@ pub(crate) struct Broker {
     keyring: Arc<Keyring>,
     minter: Minter,
     administrators: BTreeSet<SpiffeId>,
-    most_open_tasks: usize,
+    limiters: Limiters,
     clock: Clock,
     entropy: Entropy,
     reads: reads::Reads,
@@ -70,8 +74,8 @@ pub(crate) struct Parts {
     pub issuer: String,
     /// Who may do what the default policies call administrative.
     pub administrators: BTreeSet<SpiffeId>,
-    /// How many tasks of one owner may be open at a time.
-    pub most_open_tasks: usize,
+    /// What callers may ask for.
+    pub quotas: Quotas,
     /// What time it is.
     pub clock: Clock,
     /// Where random bytes come from.
@@ -87,7 +91,7 @@ impl Broker {
             engine: ArcSwap::from_pointee(parts.engine),
             keyring: parts.keyring,
             administrators: parts.administrators,
-            most_open_tasks: parts.most_open_tasks,
+            limiters: Limiters::new(parts.quotas),
             clock: parts.clock,
             entropy: parts.entropy,
             reads: reads::Reads::default(),
@@ -168,6 +172,7 @@ impl Broker {
                 // Said before anything that it names is looked up, so that it learns nothing of what exists.
                 return Err(Denial::new(DenialCode::IdentityUnknown, format!("`{}` is in no record", caller.spiffe_id)).into());
             }
+            self.limiters.call(&role, action, now)?;
             let resource = resource(facts, now)?;
             engine.authorise(&role, action, &resource, facts)?;
             Ok((role, resource))

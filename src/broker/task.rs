@@ -87,7 +87,7 @@ impl Broker {
             Ok(Resource::new_task(task))
         })
         .await?;
-        let most = self.most_open_tasks;
+        let most = self.limiters.owner_tasks();
         let plan = move |present: &Present<'_>| {
             let task = task(&resolve, &actor, present.facts, present.now)?;
             if present.facts.open_tasks(task.owner) >= most {

@@ -34,7 +34,7 @@ pub(super) fn status(error: &Error, fault: &str) -> Status {
         }
         Error::NotFound { kind, name } => answer(Code::NotFound, "NOT_FOUND", &error.to_string(), [("kind", *kind), ("name", name)]),
         Error::Conflict => again(Code::Aborted, "CONFLICT", &error.to_string(), AFTER_CONFLICT),
-        Error::Throttled { retry_after } => again(Code::ResourceExhausted, "THROTTLED", &error.to_string(), *retry_after),
+        Error::Limited { limit, retry_after } => again(Code::ResourceExhausted, limit.as_str(), &error.to_string(), *retry_after),
         Error::Unavailable(_) => again(Code::Unavailable, "LEDGER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
         Error::Internal(_) => {
             tracing::error!(fault, error = causes(error), "a fault of the broker");
@@ -105,6 +105,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::LedgerError;
     use crate::model::Denial;
 
     #[test]
@@ -118,12 +119,7 @@ mod tests {
             (Error::Invalid(Invalid::new("owner", "it is empty")), Code::InvalidArgument, "INVALID_ARGUMENT", None),
             (Error::NotFound { kind: "owner", name: "x".to_owned() }, Code::NotFound, "NOT_FOUND", None),
             (Error::Conflict, Code::Aborted, "CONFLICT", Some(AFTER_CONFLICT)),
-            (
-                Error::Throttled { retry_after: Duration::from_millis(100) },
-                Code::ResourceExhausted,
-                "THROTTLED",
-                Some(Duration::from_millis(100)),
-            ),
+            (Error::from(LedgerError::Overloaded), Code::ResourceExhausted, "THROTTLED", Some(Duration::from_millis(100))),
             (Error::Unavailable("the disk is full".to_owned()), Code::Unavailable, "LEDGER_UNAVAILABLE", Some(AFTER_OUTAGE)),
             (Error::Internal("secret detail".into()), Code::Internal, "INTERNAL", None),
         ] {

@@ -156,6 +156,9 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// Counts the living of a subject.
     fn census(&self, whose: Whose, now: Timestamp) -> Census;
 
+    /// How many credentials of a workload are alive at most; see [`Living::at_most`].
+    fn living_at_most(&self, workload: Position) -> u64;
+
     /// Records an issuance durably. `Stale` if a subject of the grant, the policy, the keys or the
     /// downstreams changed after the grant's fence: nothing was recorded then.
     fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>>;

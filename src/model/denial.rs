@@ -56,7 +56,7 @@ denials! {
     /// The task belongs to another owner, workload or environment.
     TaskNotAllowed = "TASK_NOT_ALLOWED", "use a task of the same owner and environment that is open to this workload";
     /// The owner has as many open tasks as one may have.
-    TooManyTasks = "TOO_MANY_TASKS", "close tasks that are done, or raise limits.tasks";
+    TooManyTasks = "TOO_MANY_TASKS", "close tasks that are done, or raise limits.owner_tasks";
     /// Less than a second would be left.
     NoLifeLeft = "NO_LIFE_LEFT", "extend what bounds the life, or renew the client certificate";
     /// No policy allows it.

@@ -40,6 +40,8 @@ const MINUTE: u64 = 60_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Living {
     owners: HashMap<Position, HashMap<Group, Buckets>>,
+    /// How many of each workload stand in the buckets.
+    workloads: HashMap<Position, u64>,
     /// Until then something may be alive that is not counted.
     low_until: Timestamp,
 }
@@ -145,6 +147,7 @@ impl Group {
 impl Living {
     /// Counts one issuance.
     pub fn add(&mut self, issued: &Issued) {
+        *self.workloads.entry(issued.subjects.workload).or_default() += 1;
         let groups = self.owners.entry(issued.subjects.owner).or_default();
         let bucket = groups.entry(Group::of(issued)).or_default().entry(issued.expires_at.millis() / MINUTE).or_default();
         bucket.count += 1;
@@ -164,7 +167,14 @@ impl Living {
 
     /// Puts back what [`Living::groups`] gave.
     pub fn restore(&mut self, owner: Position, group: Group, buckets: Buckets) {
+        *self.workloads.entry(group.workload).or_default() += counted(&buckets);
         self.owners.entry(owner).or_default().insert(group, buckets);
+    }
+
+    /// How many of a workload are alive at most: what expired within the last minutes, and is not yet
+    /// forgotten, counts too.
+    pub fn at_most(&self, workload: Position) -> u64 {
+        self.workloads.get(&workload).copied().unwrap_or_default()
     }
 
     /// Every group with its buckets, in no order.
@@ -174,17 +184,20 @@ impl Living {
 
     /// Forgets the living of a subject: it was cut.
     pub fn cut(&mut self, whose: Whose) {
-        let keep = |groups: &mut HashMap<Group, Buckets>| {
-            groups.retain(|group, _| !whose.covers(group));
+        let Self { owners, workloads, .. } = self;
+        let mut keep = |groups: &mut HashMap<Group, Buckets>| {
+            for (group, buckets) in groups.extract_if(|group, _| whose.covers(group)) {
+                lessen(workloads, group.workload, counted(&buckets));
+            }
             !groups.is_empty()
         };
         match whose.owner() {
             Some(owner) => {
-                if self.owners.get_mut(&owner).is_some_and(|groups| !keep(groups)) {
-                    self.owners.remove(&owner);
+                if owners.get_mut(&owner).is_some_and(|groups| !keep(groups)) {
+                    owners.remove(&owner);
                 }
             }
-            None => self.owners.retain(|_, groups| keep(groups)),
+            None => owners.retain(|_, groups| keep(groups)),
         }
     }
 
@@ -192,17 +205,22 @@ impl Living {
     pub fn cut_one(&mut self, issued: &Issued) {
         let Some(groups) = self.owners.get_mut(&issued.subjects.owner) else { return };
         let Some(buckets) = groups.get_mut(&Group::of(issued)) else { return };
-        if let Some(bucket) = buckets.get_mut(&(issued.expires_at.millis() / MINUTE)) {
-            bucket.count = bucket.count.saturating_sub(1);
+        let bucket = buckets.get_mut(&(issued.expires_at.millis() / MINUTE)).filter(|bucket| bucket.count > 0);
+        if let Some(bucket) = bucket {
+            bucket.count -= 1;
+            lessen(&mut self.workloads, issued.subjects.workload, 1);
         }
     }
 
     /// Forgets what has expired everywhere, on clocks that are behind too.
     pub fn expire(&mut self, now: Timestamp) {
         let now = now.minus(CUT_GRACE);
-        self.owners.retain(|_, groups| {
-            groups.retain(|_, buckets| {
-                buckets.retain(|_, bucket| bucket.count > 0 && bucket.last > now);
+        let Self { owners, workloads, .. } = self;
+        owners.retain(|_, groups| {
+            groups.retain(|group, buckets| {
+                for (_, gone) in buckets.extract_if(.., |_, bucket| bucket.count == 0 || bucket.last <= now) {
+                    lessen(workloads, group.workload, gone.count);
+                }
                 !buckets.is_empty()
             });
             !groups.is_empty()
@@ -227,6 +245,21 @@ impl Living {
             }
         }
         census
+    }
+}
+
+/// How many stand in these buckets.
+fn counted(buckets: &Buckets) -> u64 {
+    buckets.values().map(|bucket| bucket.count).sum()
+}
+
+/// Takes `count` from a workload's, and forgets a workload that has none left.
+fn lessen(workloads: &mut HashMap<Position, u64>, workload: Position, count: u64) {
+    if let Some(left) = workloads.get_mut(&workload) {
+        *left = left.saturating_sub(count);
+        if *left == 0 {
+            workloads.remove(&workload);
+        }
     }
 }
 
@@ -273,8 +306,22 @@ mod tests {
             for (owner, workload, environment, task, expires) in &credentials {
                 living.add(&issued(*owner, *workload, *environment, *task, *expires));
             }
+            let agree = |living: &Living| (4..7).map(Position::new).all(|workload| {
+                let all = living.groups().filter(|(_, group, _)| group.workload == workload).map(|(_, _, buckets)| counted(buckets));
+                living.at_most(workload) == all.sum::<u64>()
+            });
+            prop_assert!(agree(&living));
             living.cut(Whose::Owner(Position::new(cut_owner)));
+            prop_assert!(agree(&living));
+            if let Some((owner, workload, environment, task, expires)) = credentials.first().filter(|first| first.0 != cut_owner) {
+                let one = issued(*owner, *workload, *environment, *task, *expires);
+                living.cut_one(&one);
+                prop_assert!(agree(&living));
+                living.add(&one);
+            }
             let now = Timestamp::from_seconds(minute * 60);
+            living.expire(now.plus(CUT_GRACE));
+            prop_assert!(agree(&living));
             living.expire(now);
             let alive = |owner: u64, expires: u64| owner != cut_owner && expires >= minute * 60;
             // A bucket lives until its last credential ends, so at a full minute only that second differs.

@@ -80,6 +80,11 @@ impl Action {
 }
 
 impl Action {
+    /// Whether it ends something for a reason: no limit may stand in its way.
+    pub(crate) const fn revokes(self) -> bool {
+        matches!(self, Self::RevokeOwner | Self::RevokeWorkload | Self::RevokeEnvironment | Self::RevokeTask | Self::RevokeCredential)
+    }
+
     /// Whether it only looks.
     pub(crate) const fn is_read(self) -> bool {
         matches!(

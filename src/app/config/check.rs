@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
+use crate::broker::Quotas;
 use crate::model::{Invalid, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
@@ -81,7 +82,13 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             limits: Limits {
                 connections: raw.limits.connections,
                 identity_connections: raw.limits.identity_connections,
-                tasks: raw.limits.tasks,
+                quotas: Quotas {
+                    workload_rate: raw.limits.workload_rate,
+                    owner_rate: raw.limits.owner_rate,
+                    administrator_rate: raw.limits.administrator_rate,
+                    workload_live: raw.limits.workload_live,
+                    owner_tasks: raw.limits.owner_tasks,
+                },
                 handshakes: raw.limits.handshakes,
                 streams: raw.limits.streams,
                 message: usize::try_from(raw.limits.message.bytes()).unwrap_or(usize::MAX),
@@ -181,7 +188,11 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     const LEAST: &str = "write at least 1";
     problems.unless(raw.connections > 0, "limits.connections", LEAST);
     problems.unless(raw.identity_connections > 0, "limits.identity_connections", LEAST);
-    problems.unless(raw.tasks > 0, "limits.tasks", LEAST);
+    problems.unless(raw.workload_rate > 0, "limits.workload_rate", LEAST);
+    problems.unless(raw.owner_rate > 0, "limits.owner_rate", LEAST);
+    problems.unless(raw.administrator_rate > 0, "limits.administrator_rate", LEAST);
+    problems.unless(raw.workload_live > 0, "limits.workload_live", LEAST);
+    problems.unless(raw.owner_tasks > 0, "limits.owner_tasks", LEAST);
     problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);
     problems.unless(raw.streams > 0, "limits.streams", LEAST);
     problems.unless(

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::broker::Quotas;
 use crate::keys::PemFiles;
 use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
@@ -70,8 +71,8 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// Of one identity.
     pub(super) identity_connections: usize,
-    /// Open at a time, of one owner.
-    pub(super) tasks: usize,
+    /// Of one caller.
+    pub(super) quotas: Quotas,
     pub(super) handshakes: usize,
     /// On one connection.
     pub(super) streams: u32,

@@ -68,7 +68,11 @@ pub(super) struct RawLimits {
     pub(super) handshakes: usize,
     pub(super) streams: u32,
     pub(super) message: Size,
-    pub(super) tasks: usize,
+    pub(super) workload_rate: u32,
+    pub(super) owner_rate: u32,
+    pub(super) administrator_rate: u32,
+    pub(super) workload_live: u64,
+    pub(super) owner_tasks: usize,
     pub(super) drain: Span,
 }
 
@@ -143,7 +147,11 @@ impl Default for RawLimits {
             handshakes: 256,
             streams: 256,
             message: Size::mebibytes(1),
-            tasks: 10_000,
+            workload_rate: 1000,
+            owner_rate: 5000,
+            administrator_rate: 100,
+            workload_live: 100_000,
+            owner_tasks: 10_000,
             drain: Span::seconds(10),
         }
     }

@@ -155,7 +155,17 @@ fn two_listeners_do_not_share_an_address_unless_it_is_any() {
 
 #[test]
 fn limits_leave_room_to_work() {
-    for field in ["connections", "identity_connections", "handshakes", "streams", "tasks"] {
+    for field in [
+        "connections",
+        "identity_connections",
+        "handshakes",
+        "streams",
+        "workload_rate",
+        "owner_rate",
+        "administrator_rate",
+        "workload_live",
+        "owner_tasks",
+    ] {
         refused(&with(field, &format!("{field} = 0")), &format!("limits.{field}"), "at least 1");
     }
     refused(&with("handshakes", "handshakes = 5000"), "limits.handshakes", "at most limits.connections");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Target, TokenRequest, Withdrawal};
+use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
 use crate::keys::Material;
@@ -18,6 +18,7 @@ use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
 mod issuing;
+mod quotas;
 mod race;
 mod reading;
 mod revoking;
@@ -43,6 +44,10 @@ downstreams:
   - {name: mesh, accepts: [certificates], environments: [production], verifier_kind: follower}
 ";
 
+/// What no test reaches by chance.
+pub(super) const QUOTAS: Quotas =
+    Quotas { workload_rate: 1_000_000, owner_rate: 1_000_000, administrator_rate: 1_000_000, workload_live: 1_000_000, owner_tasks: 100 };
+
 /// A broker with everything that it needs.
 pub(super) struct World {
     pub(super) broker: Arc<Broker>,
@@ -52,6 +57,11 @@ pub(super) struct World {
 impl World {
     /// A broker whose registry is applied.
     pub(super) async fn new() -> Self {
+        Self::within(QUOTAS).await
+    }
+
+    /// The same, with other quotas.
+    pub(super) async fn within(quotas: Quotas) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
@@ -63,7 +73,7 @@ impl World {
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let issuer = "https://broker.example.org".to_owned();
-        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, most_open_tasks: 3, clock, entropy });
+        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy });
         let world = Self { broker: Arc::new(broker), hand };
         world.apply(REGISTRY, 0).await.unwrap();
         world

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied};
-use crate::broker::{Error, Opening};
+use super::{QUOTAS, START, World, administrator, caller, denied};
+use crate::broker::{Error, Opening, Quotas};
 use crate::model::{Bound, CUT_GRACE, DenialCode, Position, Timestamp};
 
 async fn open(world: &World, deadline: Timestamp) -> Result<Position, Error> {
@@ -38,7 +38,7 @@ async fn closing_a_task_ends_what_was_issued_under_it_and_is_idempotent() {
 
 #[tokio::test]
 async fn an_owner_has_so_many_open_tasks_and_no_more() {
-    let world = World::new().await;
+    let world = World::within(Quotas { owner_tasks: 3, ..QUOTAS }).await;
     let first = open(&world, after(60)).await.unwrap();
     open(&world, after(60)).await.unwrap();
     open(&world, after(90)).await.unwrap();

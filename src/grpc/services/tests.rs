@@ -16,7 +16,7 @@ use super::api::tasks_server::Tasks;
 use super::api::trust_server::Trust;
 use super::{Api, Parts, api};
 use crate::ambient::{Clock, Entropy};
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Quotas};
 use crate::grpc::calls::CallMeters;
 use crate::grpc::peer::Peer;
 use crate::keys::Material;
@@ -48,17 +48,9 @@ async fn api() -> Api {
         heartbeat: Duration::from_secs(2),
     };
     let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
+    let quotas = Quotas { workload_rate: 10_000, owner_rate: 10_000, administrator_rate: 10_000, workload_live: 10_000, owner_tasks: 100 };
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
-    let broker = Broker::new(broker::Parts {
-        ledger,
-        engine,
-        keyring,
-        issuer,
-        administrators,
-        most_open_tasks: 100,
-        clock,
-        entropy: entropy.clone(),
-    });
+    let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy: entropy.clone() });
     Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() }))
 }
 

@@ -245,6 +245,10 @@ impl Ledger for SqliteLedger {
         self.shared.living().census(whose, now)
     }
 
+    fn living_at_most(&self, workload: Position) -> u64 {
+        self.shared.living().at_most(workload)
+    }
+
     fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>> {
         Box::pin(async move {
             let (answer, recorded) = oneshot::channel();

@@ -1,0 +1,168 @@
+//! What one caller may ask for: rates, and credentials that live at a time. A revocation is counted
+//! by none of them.
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::error::Limit;
+use super::{Broker, Error};
+use crate::model::{Position, SpiffeId, Timestamp, Whose};
+use crate::policy::{Action, Role};
+
+/// How long a count of the living stands, while a workload is near its quota.
+const COUNTED: Duration = Duration::from_secs(1);
+
+/// What callers may ask for. Rates are per second; a second's worth may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quotas {
+    /// Calls and credentials of one workload, a second.
+    pub workload_rate: u32,
+    /// Credentials of one owner, a second.
+    pub owner_rate: u32,
+    /// Calls of one administrator, a second, for each sort of call.
+    pub administrator_rate: u32,
+    /// Credentials of one workload that live at a time.
+    pub workload_live: u64,
+    /// Tasks of one owner that are open at a time.
+    pub owner_tasks: usize,
+}
+
+/// How many each may ask for within a time, by the generic cell rate algorithm: of each caller it
+/// keeps the instant at which everything it took is paid for.
+#[derive(Debug)]
+struct Rate<K: Eq + Hash> {
+    each: u64,
+    paid: DashMap<K, u64>,
+}
+
+/// A second's worth may come at once.
+const BURST: u64 = 1_000_000_000;
+
+impl<K: Eq + Hash> Rate<K> {
+    fn per_second(most: u32) -> Self {
+        Self { each: BURST / u64::from(most.max(1)), paid: DashMap::new() }
+    }
+
+    /// Takes one, or says how long to wait.
+    fn take(&self, key: K, now: Timestamp) -> Result<(), Duration> {
+        let now = now.millis().saturating_mul(1_000_000);
+        let mut paid = self.paid.entry(key).or_insert(now);
+        // A clock that was set back makes nobody wait longer than for a full burst.
+        *paid = (*paid).clamp(now, now + BURST);
+        let next = *paid + self.each;
+        if next > now + BURST {
+            return Err(Duration::from_nanos(next - now - BURST));
+        }
+        *paid = next;
+        Ok(())
+    }
+}
+
+/// What is left of a quota, as of a count.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    credentials: u64,
+    counted: Timestamp,
+}
+
+/// The limits, and what was taken of them.
+#[derive(Debug)]
+pub(super) struct Limiters {
+    quotas: Quotas,
+    workloads: Rate<Position>,
+    owners: Rate<Position>,
+    administrators: Rate<(SpiffeId, Action)>,
+    /// Of the workloads that are near their quota.
+    left: DashMap<Position, Left>,
+}
+
+impl Limiters {
+    pub(super) fn new(quotas: Quotas) -> Self {
+        Self {
+            quotas,
+            workloads: Rate::per_second(quotas.workload_rate),
+            owners: Rate::per_second(quotas.owner_rate),
+            administrators: Rate::per_second(quotas.administrator_rate),
+            left: DashMap::new(),
+        }
+    }
+
+    pub(super) const fn owner_tasks(&self) -> usize {
+        self.quotas.owner_tasks
+    }
+
+    /// Counts a call that issues nothing.
+    pub(super) fn call(&self, role: &Role, action: Action, now: Timestamp) -> Result<(), Error> {
+        if action.revokes() {
+            return Ok(());
+        }
+        match role {
+            Role::Workload(number) => self.workloads.take(*number, now).map_err(|wait| Limit::WorkloadRate.after(wait)),
+            Role::Administrator(id) => {
+                self.administrators.take((id.clone(), action), now).map_err(|wait| Limit::AdministratorRate.after(wait))
+            }
+            // What a verifier may ask for is published, and costs nothing.
+            Role::Verifier(_) | Role::Unknown => Ok(()),
+        }
+    }
+}
+
+impl Broker {
+    /// Counts a request to issue, before anything is decided on it.
+    pub(super) fn count_issuance(&self, role: &Role, owner: Option<Position>, now: Timestamp) -> Result<(), Error> {
+        let Role::Workload(workload) = role else { return Ok(()) };
+        let limiters = &self.limiters;
+        limiters.workloads.take(*workload, now).map_err(|wait| Limit::WorkloadRate.after(wait))?;
+        let Some(owner) = owner else { return Ok(()) };
+        limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
+        self.within_quota(owner, *workload, now)
+    }
+
+    /// Whether one more of a workload may live. A bound that costs nothing to know settles it for
+    /// nearly all; the living are counted, at most once a second, for those that it does not settle.
+    fn within_quota(&self, owner: Position, workload: Position, now: Timestamp) -> Result<(), Error> {
+        let Limiters { quotas, left, .. } = &self.limiters;
+        if self.ledger.living_at_most(workload) < quotas.workload_live {
+            left.remove(&workload);
+            return Ok(());
+        }
+        let mut left = left.entry(workload).or_insert(Left { credentials: 0, counted: Timestamp::EPOCH });
+        if now.since(left.counted) >= COUNTED || left.counted > now {
+            let living = self.ledger.census(Whose::Workload { owner, workload }, now).total;
+            *left = Left { credentials: quotas.workload_live.saturating_sub(living), counted: now };
+        }
+        left.credentials = left.credentials.checked_sub(1).ok_or_else(|| Limit::WorkloadLive.after(COUNTED))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_s_worth_may_come_at_once_and_then_it_is_one_at_a_time() {
+        let rate = Rate::per_second(10);
+        let start = Timestamp::from_seconds(1000);
+        let after = |millis| start.plus(Duration::from_millis(millis));
+        (0..10).for_each(|one| assert_eq!(rate.take("a", start), Ok(()), "{one}"));
+        assert_eq!(rate.take("a", start), Err(Duration::from_millis(100)));
+        assert_eq!(rate.take("b", start), Ok(()), "each has its own");
+        assert_eq!(rate.take("a", after(99)), Err(Duration::from_millis(1)));
+        assert_eq!(rate.take("a", after(100)), Ok(()));
+        assert_eq!(rate.take("a", after(100)), Err(Duration::from_millis(100)));
+        (0..10).for_each(|one| assert_eq!(rate.take("a", after(60_000)), Ok(()), "{one}"));
+        assert!(rate.take("a", after(60_000)).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let rate = Rate::per_second(10);
+        (0..10).for_each(|one| assert_eq!(rate.take("a", Timestamp::from_seconds(9000)), Ok(()), "{one}"));
+        let back = Timestamp::from_seconds(1000);
+        assert_eq!(rate.take("a", back), Err(Duration::from_millis(100)));
+        assert_eq!(rate.take("a", back.plus(Duration::from_millis(100))), Ok(()));
+    }
+}
