@@ -6,7 +6,8 @@
 //! server's process; the client runs on the same cores and is not counted.
 //!
 //! `cargo bench --bench issue` prints a table, then one line of JSON. `-- --quick` measures
-//! shorter, to see that it works.
+//! shorter, to see that it works. `-- --profile token` (or `certificate`) only runs that load, with
+//! 64 in flight, for 20 s, and says which process a profiler has to look at.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -50,9 +51,22 @@ fn main() {
     let length = if quick { Duration::from_millis(300) } else { Duration::from_secs(4) };
     let rounds = if quick { 1 } else { ROUNDS };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if let Some(place) = arguments.iter().position(|argument| argument == "--profile") {
+        return runtime.block_on(profile(&arguments[place + 1]));
+    }
     let report = runtime.block_on(measure(length, rounds));
     println!("{}", report.table());
     println!("{}", report.json());
+}
+
+/// Keeps one load up for a profiler.
+async fn profile(call: &str) {
+    let broker = broker::Subject::start();
+    let target = if call == "certificate" { broker.certificates() } else { broker.tokens() };
+    println!("process {}", broker.process().0);
+    let load = Load { in_flight: 64, connections: 4, length: Duration::from_secs(20) };
+    let sample = load.run(&target, broker.process()).await;
+    println!("{:.1} µs of CPU a {call}, {:.0} calls/s", sample.cpu_micros, sample.rate);
 }
 
 /// Measures everything in rounds, so that a machine that drifts drifts for all.
