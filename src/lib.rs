@@ -59,3 +59,5 @@ pub mod app;
 // 9: the program, and tests of programs that embed it.
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -5,7 +5,7 @@ mod error;
 mod metrics;
 mod preflight;
 mod serve;
-mod server_identity;
+pub(crate) mod server_identity;
 pub mod telemetry;
 mod upkeep;
 

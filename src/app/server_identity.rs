@@ -13,11 +13,11 @@ use super::config::{Config, Server};
 use super::error::ServeError;
 use super::metrics::Faults;
 use crate::ambient::{Clock, Entropy};
-use crate::broker::Broker;
+use crate::broker::{Broker, Issuance};
 use crate::keys::fresh_key;
 use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};
 use crate::mint::{ServerNames, SigningRequest};
-use crate::model::{EnvironmentName, SpiffeId, Timestamp};
+use crate::model::{EnvironmentName, SpiffeId, Timestamp, TrustDomain};
 
 /// How soon files are looked at again, and how soon a renewal that failed is tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -115,15 +115,8 @@ impl Making {
     }
 
     async fn issue(&self, names: &[String]) -> Result<Current, ServeError> {
-        let key = fresh_key(&self.entropy).map_err(ServeError::start)?;
-        let pair = rcgen::KeyPair::try_from(key.as_slice()).map_err(ServeError::start)?;
-        let request = rcgen::CertificateParams::default().serialize_request(&pair).map_err(ServeError::start)?;
-        let request = SigningRequest::from_der(request.der()).map_err(ServeError::start)?;
-        let id: SpiffeId = self.config.trust_domain().id(OWN_PATH).map_err(ServeError::start)?;
-        let environment: EnvironmentName = "curfew".parse().map_err(ServeError::start)?;
         let now = self.clock.now();
-        let (chain, issuance) =
-            self.broker.own_certificate(&id, &environment, &request, &server_names(names)).await.map_err(ServeError::start)?;
+        let (chain, key, issuance) = issue(&self.broker, self.config.trust_domain(), names, &self.entropy).await?;
         let again = now.plus(issuance.expires_at.since(now) * 2 / 3);
         Ok(Current { chain: Chain::Issued(chain), key, again })
     }
@@ -133,6 +126,27 @@ impl Making {
         let mutual = server_config(current.identity()?, Some(Arc::clone(&self.clients)), Alpn::Http2, self.clock.clone())?;
         Ok((mutual, server_config(current.identity()?, None, Alpn::Http, self.clock.clone())?))
     }
+}
+
+/// A certificate with its private key (PKCS #8), issued by a broker to itself for these names.
+///
+/// # Errors
+/// If it cannot be recorded or signed.
+pub(crate) async fn issue(
+    broker: &Broker,
+    domain: &TrustDomain,
+    names: &[String],
+    entropy: &Entropy,
+) -> Result<(Vec<Vec<u8>>, Zeroizing<Vec<u8>>, Issuance), ServeError> {
+    let key = fresh_key(entropy).map_err(ServeError::start)?;
+    let pair = rcgen::KeyPair::try_from(key.as_slice()).map_err(ServeError::start)?;
+    let request = rcgen::CertificateParams::default().serialize_request(&pair).map_err(ServeError::start)?;
+    let request = SigningRequest::from_der(request.der()).map_err(ServeError::start)?;
+    let id: SpiffeId = domain.id(OWN_PATH).map_err(ServeError::start)?;
+    let environment: EnvironmentName = "curfew".parse().map_err(ServeError::start)?;
+    let issued = broker.own_certificate(&id, &environment, &request, &server_names(names)).await;
+    let (chain, issuance) = issued.map_err(ServeError::start)?;
+    Ok((chain, key, issuance))
 }
 
 impl Current {

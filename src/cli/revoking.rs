@@ -134,22 +134,28 @@ pub(super) async fn finish(session: &Session, client: &Client, revoked: Revoked,
     Ok(published.map(|_| ())?)
 }
 
-/// Returns once the signed list covers `position`.
+/// Returns once the signed list covers `position`. No longer than `timeout`, whatever the broker does.
 async fn published(session: &Session, client: &Client, position: u64, timeout: Duration) -> Result<(), String> {
     let deadline = session.clock.now().plus(timeout);
-    loop {
-        let answered = answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1) })).await;
-        let problem = match answered.map(|answer| revocations::read(&answer.list)) {
-            Ok(Ok(list)) if list.position.get() >= position => return Ok(()),
-            Ok(Ok(list)) => format!("the list has come to {} after {}s", list.position, timeout.as_secs()),
-            Ok(Err(error)) => return Err(format!("{error:#}")),
-            Err(failure) => failure.to_string(),
-        };
-        if session.clock.now() >= deadline {
-            return Err(problem);
+    let mut problem = format!("the broker has not answered after {}s", timeout.as_secs());
+    let looking = async {
+        loop {
+            let answered = answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1) })).await;
+            problem = match answered.map(|answer| revocations::read(&answer.list)) {
+                Ok(Ok(list)) if list.position.get() >= position => return Ok(()),
+                Ok(Ok(list)) => format!("the list has come to {} after {}s", list.position, timeout.as_secs()),
+                Ok(Err(error)) => return Err(format!("{error:#}")),
+                Err(failure) => failure.to_string(),
+            };
+            session.clock.sleep_until(session.clock.now().plus(LOOK_AGAIN)).await;
         }
-        session.clock.sleep_until(session.clock.now().plus(LOOK_AGAIN)).await;
-    }
+    };
+    let seen = tokio::select! {
+        biased;
+        seen = looking => Some(seen),
+        () = session.clock.sleep_until(deadline) => None,
+    };
+    seen.unwrap_or(Err(problem))
 }
 
 /// Opens a workload or an environment again.

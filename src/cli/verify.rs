@@ -58,8 +58,8 @@ pub(super) struct By {
     /// The signed list, as served at /v1/revocations.
     #[arg(long, value_name = "FILE", requires = "keys")]
     list: Option<PathBuf>,
-    /// Fetch both from here, trusting --cacert.
-    #[arg(long, env = "CURFEW_URL", default_value = "https://localhost:7480", conflicts_with_all = ["keys", "list"])]
+    /// Fetch both from here, trusting --cacert, unless they are given as files.
+    #[arg(long, env = "CURFEW_URL", default_value = "https://localhost:7480")]
     url: String,
     /// The environment that the service runs in.
     #[arg(long, value_name = "NAME")]

@@ -132,6 +132,15 @@ impl Broker {
         self.serve();
     }
 
+    /// Another broker with the same keys, and the same ledger as this one has now. Nothing runs yet.
+    pub(crate) fn twin(&self) -> Self {
+        assert!(self.process.is_none(), "what is being served cannot be copied");
+        let folder = tempfile::tempdir().unwrap();
+        let twin = Self { process: None, addresses: Addresses::default(), folder };
+        run(Command::new("cp").arg("-a").arg(self.dir()).arg(twin.dir())).done();
+        twin
+    }
+
     /// The folder that `curfew init` made.
     pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("broker")
@@ -175,12 +184,16 @@ impl Broker {
         Identity::at(&self.dir().join("admin"))
     }
 
-    /// A new identity from outside, such as `payments/api`.
+    /// The identity from outside of `path`, such as `payments/api`; made when it is first asked for.
     pub(crate) fn identity(&self, path: &str) -> Identity {
         let prefix = self.folder.path().join(path.replace('/', "-"));
+        let identity = Identity::at(&prefix);
+        if identity.key.exists() {
+            return identity;
+        }
         let id = format!("spiffe://example.org/{path}");
         run(program().args(["identity", "new", &id, "--dir"]).arg(self.dir()).arg("--out").arg(&prefix)).done();
-        Identity::at(&prefix)
+        identity
     }
 
     /// The program as `caller` runs it against this broker.
@@ -281,6 +294,11 @@ pub(crate) fn run(command: &mut Command) -> Ran {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     // A signal leaves no code.
     Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// How often something is done: `usually`, or `in_long_mode` as `tests/run --long` sets it.
+pub(crate) fn rounds(usually: usize, in_long_mode: usize) -> usize {
+    if std::env::var_os("CURFEW_TEST_LONG").is_some() { in_long_mode } else { usually }
 }
 
 /// Looks again until `seen` answers something, for at most `patience`.

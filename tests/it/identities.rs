@@ -10,6 +10,7 @@ use rcgen::{
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::harness::Broker;
+use crate::holder::pem;
 
 const API: &str = "spiffe://example.org/payments/api";
 
@@ -125,11 +126,6 @@ async fn issue(client: &Client, request: CertificateParams) -> Result<(api::Issu
     let der = rustls_pki_types::CertificateDer::from(issued.chain[0].clone());
     let chain = pem(&der);
     Ok((issued, Shown { chain, key: key.serialize_pem() }))
-}
-
-fn pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64::engine::general_purpose::STANDARD.encode(der))
 }
 
 #[tokio::test]

@@ -8,10 +8,18 @@
     reason = "a test that cannot go on ends; clippy spares test functions only, not what they call"
 )]
 
+mod chains;
+mod cli;
+mod embedding;
+mod examples;
 mod harness;
+mod holder;
+mod https;
 mod identities;
 mod kill;
+mod lists;
 mod outside;
 mod process;
 mod race;
+mod service;
 mod tidy;

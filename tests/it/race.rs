@@ -1,44 +1,40 @@
-//! Issuing at full speed over many connections while the owner is revoked: a verifier with the
+//! Issuing at full speed over many connections while what it stands on ends: a service with the
 //! published list rejects everything from before, and there is nothing from after.
 
-use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use curfew::ambient::Clock;
 use curfew::client::{Client, api};
 use curfew::model::CredentialId;
-use curfew::verify::{KeySet, Moment, Presented, Rejected, Settings, Verifier};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use curfew::verify::{Presented, Rejected};
 
-use crate::harness::{AUDIENCE, Broker, Identity, eventually};
+use crate::harness::{Broker, eventually, rounds};
+use crate::holder::{Holder, certificate, token};
+use crate::service::Service;
 
-const ROUNDS: usize = 8;
 const CONNECTIONS: usize = 4;
 const CALLERS: usize = 4;
 
-/// Asks for tokens until it is refused, and notes each that it got.
-async fn call(client: Client, received: Arc<Mutex<Vec<String>>>) {
-    let ask = api::IssueTokenRequest { environment: "production".to_owned(), audience: AUDIENCE.to_owned(), ..Default::default() };
-    while let Ok(answer) = client.credentials().issue_token(ask.clone()).await {
-        received.lock().unwrap().push(answer.into_inner().token);
+/// Something that a client holds.
+enum Held {
+    Token { text: String, presented: Presented },
+    Certificate { position: u64, leaf: Vec<u8> },
+}
+
+impl Held {
+    fn position(&self) -> u64 {
+        match self {
+            Self::Token { text, .. } => position(text),
+            Self::Certificate { position, .. } => *position,
+        }
     }
-}
 
-/// What a service that accepts tokens knows, as of now.
-async fn verifier(client: &Client) -> (Verifier, Moment) {
-    let bundle = client.trust().get_bundle(api::GetBundleRequest {}).await.unwrap().into_inner();
-    let list = client.revocations().get_list(api::GetListRequest::default()).await.unwrap().into_inner().list;
-    let verifier = Verifier::new(Settings::new(AUDIENCE.parse().unwrap()), KeySet::from_json(&bundle.keys).unwrap());
-    let moment = Moment { wall: Clock::system().now(), steady: Duration::ZERO };
-    verifier.apply(&list, moment).unwrap();
-    (verifier, moment)
-}
-
-fn presented(identity: &Identity) -> Presented {
-    let leaf = CertificateDer::from_pem_slice(&fs::read(&identity.certificate).unwrap()).unwrap();
-    Presented::Certificate(ring::digest::digest(&ring::digest::SHA256, &leaf).as_ref().try_into().unwrap())
+    fn check(&self, service: &Service) -> Result<(), Rejected> {
+        match self {
+            Self::Token { text, presented } => service.token(text, *presented),
+            Self::Certificate { leaf, .. } => service.certificate(leaf),
+        }
+    }
 }
 
 /// The position in a token's id.
@@ -49,46 +45,131 @@ fn position(token: &str) -> u64 {
     claims["jti"].as_str().unwrap().parse::<CredentialId>().unwrap().position().get()
 }
 
-#[test]
-fn nothing_of_an_owner_survives_a_revocation_in_the_middle_of_issuing() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let broker = Broker::start();
-    let (workload, other) = (broker.identity("payments/api"), broker.identity("acme/reporting"));
-    let administrator = runtime.block_on(broker.client(&broker.administrator()));
-    for round in 1..=ROUNDS {
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let clients: Vec<_> = (0..CONNECTIONS).map(|_| runtime.block_on(broker.client(&workload))).collect();
+/// What all callers of a round hold.
+type Hands = Arc<Mutex<Vec<Held>>>;
+
+/// One broker, a workload that is raced against, and one that is left alone.
+struct Field {
+    broker: Arc<Broker>,
+    runtime: tokio::runtime::Runtime,
+    administrator: Client,
+    workload: Holder,
+    other: Holder,
+}
+
+impl Field {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let broker = Broker::start();
+        let administrator = runtime.block_on(broker.client(&broker.administrator()));
+        let (workload, other) = (Holder::of(&broker.identity("payments/api")), Holder::of(&broker.identity("acme/reporting")));
+        Self { broker: Arc::new(broker), runtime, administrator, workload, other }
+    }
+
+    fn connect(&self, holder: &Holder) -> Client {
+        self.runtime.block_on(holder.connect(&self.broker))
+    }
+
+    /// Lets `call` run over many connections until they hold `enough`, lets `end` end what they
+    /// stand on, and checks what is left. `end` answers the position of its cut.
+    fn race<C, F>(&self, enough: usize, call: C, end: impl FnOnce(&Client) -> u64)
+    where
+        C: Fn(Client, Hands) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hands = Hands::default();
+        let clients: Vec<_> = (0..CONNECTIONS).map(|_| self.connect(&self.workload)).collect();
         let callers = clients.iter().flat_map(|client| std::iter::repeat_n(client, CALLERS));
-        let callers: Vec<_> = callers.map(|client| runtime.spawn(call(client.clone(), Arc::clone(&received)))).collect();
-        eventually(Duration::from_secs(30), || (received.lock().unwrap().len() >= 13 * round).then_some(()));
+        let callers: Vec<_> = callers.map(|client| self.runtime.spawn(call(client.clone(), Arc::clone(&hands)))).collect();
+        eventually(Duration::from_secs(30), || (hands.lock().unwrap().len() >= enough).then_some(()));
+        let cut = end(&self.administrator);
+        for caller in callers {
+            self.runtime.block_on(caller).unwrap();
+        }
+        let service = Service::covering(&self.broker, cut);
+        for held in hands.lock().unwrap().iter() {
+            assert!(held.position() < cut, "issued at {}, above the cut at {cut}", held.position());
+            let checked = held.check(&service);
+            assert!(matches!(checked, Err(Rejected::Revoked { .. })), "{checked:?}");
+        }
+        let living = self.runtime.block_on(token(&self.connect(&self.other), "production", 0)).unwrap().token;
+        service.token(&living, self.other.presented()).expect("the other owner's are accepted");
+    }
+
+    fn revoke_owner(&self, administrator: &Client) -> u64 {
         let ask = api::RevokeByOwnerRequest {
             owner: "payments".to_owned(),
             reason: api::RevocationReason::CessationOfOperation.into(),
             ..Default::default()
         };
-        let cut = runtime.block_on(administrator.owners().revoke_by_owner(ask)).unwrap().into_inner().position;
-        for caller in callers {
-            runtime.block_on(caller).unwrap();
-        }
-        // The list is published beside the call; it covers the cut as soon as it says so.
-        let (verifier, moment) = eventually(Duration::from_secs(10), || {
-            let (verifier, moment) = runtime.block_on(verifier(&administrator));
-            (verifier.position().unwrap().get() >= cut).then_some((verifier, moment))
-        });
-        for token in received.lock().unwrap().iter() {
-            assert!(position(token) < cut, "round {round}: issued above the cut");
-            let checked = verifier.token(token, presented(&workload), moment);
-            assert!(matches!(checked, Err(Rejected::Revoked { .. })), "round {round}: {checked:?}");
-        }
-        let living = Arc::new(Mutex::new(Vec::new()));
-        let client = runtime.block_on(broker.client(&other));
-        let caller = runtime.spawn(call(client, Arc::clone(&living)));
-        eventually(Duration::from_secs(10), || (!living.lock().unwrap().is_empty()).then_some(()));
-        caller.abort();
-        let token = living.lock().unwrap()[0].clone();
-        let moment = Moment { wall: Clock::system().now(), ..moment };
-        verifier.token(&token, presented(&other), moment).expect("the other owner's are accepted");
+        self.runtime.block_on(administrator.owners().revoke_by_owner(ask)).unwrap().into_inner().position
+    }
+
+    fn reinstate_owner(&self) {
         let note = api::OwnersReinstateRequest { owner: "payments".to_owned(), note: "next round".to_owned() };
-        runtime.block_on(administrator.owners().reinstate(note)).unwrap();
+        self.runtime.block_on(self.administrator.owners().reinstate(note)).unwrap();
+    }
+}
+
+/// Asks for tokens until it is refused.
+async fn tokens(client: Client, presented: Presented, task: u64, hands: Hands) {
+    while let Ok(issued) = token(&client, "production", task).await {
+        hands.lock().unwrap().push(Held::Token { text: issued.token, presented });
+    }
+}
+
+/// Asks for certificates, and with each for some tokens, until it is refused.
+async fn certificates(broker: Arc<Broker>, client: Client, hands: Hands) {
+    while let Ok((issuance, holder)) = certificate(&client, "production", 0).await {
+        hands.lock().unwrap().push(Held::Certificate { position: issuance.position, leaf: holder.leaf.clone() });
+        let Ok(own) = Client::connect(holder.config(&broker)).await else { return };
+        for _ in 0..3 {
+            let Ok(issued) = token(&own, "production", 0).await else { return };
+            hands.lock().unwrap().push(Held::Token { text: issued.token, presented: holder.presented() });
+        }
+    }
+}
+
+#[test]
+fn nothing_of_an_owner_survives_a_revocation_in_the_middle_of_issuing() {
+    let field = Field::new();
+    let presented = field.workload.presented();
+    for round in 1..=rounds(8, 400) {
+        field.race(13 * (round % 9), |client, hands| tokens(client, presented, 0, hands), |client| field.revoke_owner(client));
+        field.reinstate_owner();
+    }
+}
+
+#[test]
+fn no_certificate_and_nothing_obtained_with_one_survives_a_revocation_in_the_middle_of_issuing() {
+    let field = Field::new();
+    for round in 1..=rounds(5, 200) {
+        let call = |client, hands| certificates(Arc::clone(&field.broker), client, hands);
+        field.race(7 * (round % 9), call, |client| field.revoke_owner(client));
+        field.reinstate_owner();
+    }
+}
+
+#[test]
+fn nothing_of_a_task_survives_its_end_in_the_middle_of_issuing() {
+    let field = Field::new();
+    let presented = field.workload.presented();
+    let workload = field.connect(&field.workload);
+    for round in 1..=rounds(8, 400) {
+        let deadline = curfew::ambient::Clock::system().now().plus(Duration::from_secs(1800));
+        let ask = api::TasksOpenRequest {
+            environment: "production".to_owned(),
+            deadline: Some(prost_types::Timestamp { seconds: deadline.seconds().try_into().unwrap(), nanos: 0 }),
+            purpose: "a job".to_owned(),
+            ..Default::default()
+        };
+        let task = field.runtime.block_on(workload.tasks().open(ask)).unwrap().into_inner().task.unwrap().task;
+        let close = |client: &Client| {
+            let ask = api::TasksCloseRequest { task, note: String::new() };
+            field.runtime.block_on(client.tasks().close(ask)).unwrap().into_inner().position
+        };
+        field.race(13 * (1 + round % 9), |client, hands| tokens(client, presented, task, hands), close);
+        let outside = field.runtime.block_on(token(&workload, "production", 0)).expect("the workload goes on").token;
+        Service::of(&field.broker).token(&outside, presented).expect("and what is of no task is accepted");
     }
 }

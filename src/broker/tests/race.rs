@@ -1,58 +1,189 @@
-//! Issuing at full speed while the owner is revoked: a revocation wins every race.
+//! Issuing at full speed while what it stands on ends: a revocation wins every race.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{World, administrator, caller, owner_named};
-use crate::broker::Error;
-use crate::model::{Event, Position};
+use super::{START, World, administrator, caller, owner_named, withdrawal};
+use crate::broker::{Error, Issuance, Limits, Opening};
+use crate::model::{Event, Position, Subjects};
+use crate::policy::Caller;
 
-const ROUNDS: usize = 30;
-const CALLERS: usize = 16;
+/// How many ask at a time.
+const CALLERS: usize = 64;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_issued_above_the_cut_and_everything_below_it_is_dead() {
-    let world = Arc::new(World::new().await);
-    for round in 0..ROUNDS {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|number| {
-                let world = Arc::clone(&world);
-                tokio::spawn(async move {
-                    let caller = caller(if number % 2 == 0 { "/payments/api" } else { "/payments/batch" });
-                    let mut received = Vec::new();
-                    loop {
-                        match world.token(&caller).await {
-                            Ok(issuance) => received.push(issuance),
-                            Err(Error::Denied(_)) => return received,
-                            Err(error) => panic!("{error}"),
-                        }
-                    }
-                })
-            })
-            .collect();
-        // Different rounds cut at different moments: a few commits later each time.
-        for _ in 0..round % 7 {
-            world.token(&caller("/acme/sync")).await.unwrap();
+/// After so many rounds the ledger, which lies in memory, is a new one.
+const ROUNDS_OF_A_WORLD: usize = 50;
+
+/// How many races there are to be of each sort: issuances that were in flight all the while that a
+/// revocation was asked for, committed and answered. `tests/run --long` runs a million in all.
+fn races() -> u64 {
+    if std::env::var_os("CURFEW_TEST_LONG").is_some() { 340_000 } else { 3_000 }
+}
+
+/// Counts races.
+#[derive(Debug, Default)]
+struct Tally {
+    asked: AtomicU64,
+    answered: AtomicU64,
+    races: AtomicU64,
+}
+
+impl Tally {
+    /// Notes how many revocations were asked for before an issuance, and whether one of those that
+    /// came later was answered before it.
+    async fn issuance<T>(&self, issuing: impl Future<Output = T>) -> T {
+        let before = self.asked.load(Ordering::SeqCst);
+        let outcome = issuing.await;
+        if self.answered.load(Ordering::SeqCst) > before {
+            self.races.fetch_add(1, Ordering::SeqCst);
         }
-        let cut = world.revoke_owner("payments").await.unwrap().position.unwrap();
-        for caller in callers {
-            for issuance in caller.await.unwrap() {
-                assert!(issuance.position < cut, "round {round}: {issuance:?} stands above the cut at {cut}");
-                let stored = world.broker.ledger().find(issuance.position).await.unwrap().expect("what a client holds has a row");
-                assert!(matches!(stored.entry.unwrap().event, Event::CredentialIssued(_)));
-            }
-        }
-        assert_eq!(above(&world, cut).await, 0, "round {round}");
-        let note = "next round".parse().ok();
-        world.broker.reinstate(&administrator(), owner_named("payments"), note).await.unwrap();
+        outcome
+    }
+
+    async fn revocation<T>(&self, revoking: impl Future<Output = T>) -> T {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let outcome = revoking.await;
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        outcome
+    }
+
+    fn races(&self) -> u64 {
+        self.races.load(Ordering::SeqCst)
     }
 }
 
-/// How many issuances under the owner stand above a position.
-async fn above(world: &World, cut: Position) -> usize {
-    let owner = world.broker.ledger().facts().owner(&"payments".parse().unwrap()).unwrap().number;
-    let entries = world.broker.ledger().entries(cut, 10_000).await.unwrap();
-    entries
-        .into_iter()
-        .filter(|stored| matches!(&stored.entry.as_ref().unwrap().event, Event::CredentialIssued(issued) if issued.subjects.owner == owner))
-        .count()
+/// What everything of a round stands on, and is ended.
+#[derive(Clone, Debug)]
+enum Ground {
+    Owner(Position),
+    Task(Position),
+    /// A certificate, and who holds it.
+    Certificate(Issuance, Caller),
+}
+
+impl Ground {
+    /// Who asks, for a task or not.
+    fn callers(&self, number: usize) -> (Caller, Option<Position>) {
+        match self {
+            Self::Owner(_) => (caller(if number.is_multiple_of(2) { "/payments/api" } else { "/payments/batch" }), None),
+            Self::Task(task) => (caller("/payments/api"), Some(*task)),
+            Self::Certificate(_, holder) => (holder.clone(), None),
+        }
+    }
+
+    /// Ends it; answers the position of the cut.
+    async fn end(&self, world: &World) -> Position {
+        match self {
+            Self::Owner(_) => world.revoke_owner("payments").await.unwrap().position.unwrap(),
+            Self::Task(task) => world.broker.close_task(&administrator(), *task, None).await.unwrap().position.unwrap(),
+            Self::Certificate(issuance, _) => {
+                let revoked =
+                    world.broker.revoke_credential(&administrator(), issuance.id, withdrawal().reason, None, Limits::default()).await;
+                revoked.unwrap().position.unwrap()
+            }
+        }
+    }
+
+    fn is_under(&self, subjects: &Subjects) -> bool {
+        match self {
+            Self::Owner(owner) => subjects.owner == *owner,
+            Self::Task(task) => subjects.task == Some(*task),
+            Self::Certificate(issuance, _) => subjects.lineage == Some(issuance.position),
+        }
+    }
+}
+
+/// Asks until it is refused; answers what it got. One in four asks for certificates.
+async fn ask(world: Arc<World>, tally: Arc<Tally>, number: usize, (caller, task): (Caller, Option<Position>)) -> Vec<Position> {
+    let mut received = Vec::new();
+    loop {
+        let issued = if number.is_multiple_of(4) {
+            tally.issuance(world.certificate(&caller, "production", task)).await.map(|(issuance, _)| issuance)
+        } else {
+            tally.issuance(world.token_in(&caller, "production", task)).await
+        };
+        match issued {
+            Ok(issuance) => received.push(issuance.position),
+            Err(Error::Denied(_)) => return received,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// One round: all ask, the ground is cut, and what was issued is looked at.
+async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_before: usize) {
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), number, ground.callers(number))))
+        .collect();
+    for _ in 0..commits_before {
+        world.token(&caller("/acme/sync")).await.unwrap();
+    }
+    let cut = tally.revocation(ground.end(world)).await;
+    let mut received = Vec::new();
+    for caller in callers {
+        received.extend(caller.await.unwrap());
+    }
+    let (mut rows, mut next) = (HashSet::new(), received.iter().copied().min().unwrap_or(cut).min(cut));
+    loop {
+        let page = world.broker.ledger().entries(next, 10_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        next = last.position.next();
+        for stored in page {
+            let Event::CredentialIssued(issued) = stored.entry.unwrap().event else { continue };
+            assert!(stored.position < cut || !ground.is_under(&issued.subjects), "{} is above the cut at {cut}", stored.position);
+            rows.insert(stored.position);
+        }
+    }
+    for position in received {
+        assert!(position < cut, "{position} was received, and is above the cut at {cut}");
+        assert!(rows.contains(&position), "{position} was received, and has no row");
+    }
+}
+
+/// Races until there were enough. Different rounds cut at different moments: some commits later each time.
+async fn race(ground: impl AsyncFn(&World) -> Ground) {
+    let tally = Arc::new(Tally::default());
+    let mut rounds = 0;
+    while tally.races() < races() {
+        let world = Arc::new(World::new().await);
+        for _ in 0..ROUNDS_OF_A_WORLD {
+            rounds += 1;
+            let ground = ground(&world).await;
+            round(&world, &tally, &ground, rounds % 7).await;
+            if matches!(ground, Ground::Owner(_)) {
+                let note = "next round".parse().ok();
+                world.broker.reinstate(&administrator(), owner_named("payments"), note).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_under_an_owner_above_its_cut() {
+    race(async |world: &World| Ground::Owner(world.broker.ledger().facts().owner(&"payments".parse().unwrap()).unwrap().number)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_under_a_task_after_it_was_closed() {
+    race(async |world: &World| {
+        let ask = Opening {
+            owner: None,
+            environment: "production".parse().unwrap(),
+            workload: None,
+            deadline: START.plus(std::time::Duration::from_secs(1800)),
+            purpose: "a job".parse().unwrap(),
+        };
+        Ground::Task(world.broker.open_task(&caller("/payments/api"), ask).await.unwrap().number)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_through_a_certificate_after_it_was_cut() {
+    race(async |world: &World| {
+        let (issuance, holder) = world.certificate(&caller("/payments/api"), "production", None).await.unwrap();
+        Ground::Certificate(issuance, holder)
+    })
+    .await;
 }

@@ -31,12 +31,12 @@ mod tests;
 mod writer;
 
 /// Where a ledger is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Place {
     /// In a file, with its write-ahead log and a lock beside it.
     File(PathBuf),
     /// In memory: gone when it is closed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests at the boundary of the broker"))]
+    #[default]
     Memory,
 }
 

@@ -1,0 +1,5 @@
+//! The command line as scripts use it: exit codes, formats, and what goes where.
+
+mod exits;
+mod proxy;
+mod results;

@@ -1,0 +1,85 @@
+//! The examples, run as their headers say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{AUDIENCE, Broker, Identity, Ran, run};
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// An example as cargo builds it: beside the tests, with their features.
+fn built(name: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").expect("run by cargo");
+    let mut command = Command::new(cargo);
+    run(command.args(["build", "--quiet", "--locked", "--all-features", "--example", name]).current_dir(checkout())).done();
+    let tests = std::env::current_exe().unwrap();
+    tests.parent().unwrap().parent().unwrap().join("examples").join(name)
+}
+
+/// What is written in the header of an example, between `from` and `to`.
+fn header(file: &str, from: &str, to: &str) -> String {
+    let text = fs::read_to_string(checkout().join("examples").join(file)).unwrap();
+    let text: String = text.lines().map(|line| format!("{}\n", line.trim_start_matches("//!").trim_start())).collect();
+    text.split_once(from).and_then(|(_, rest)| rest.split_once(to)).unwrap_or_else(|| panic!("{file} does not say how to run it")).0.to_owned()
+}
+
+/// Runs what a header says, with the example that was built in place of `cargo run`.
+fn as_written(name: &str, broker: &Broker, identity: &Identity, environment: &[(&str, &str)]) -> Ran {
+    let script = header(&format!("{name}.rs"), "```sh\n", "```\n");
+    let cargo = format!("cargo run --example {name} --features client --");
+    assert!(script.contains(&cargo), "{script}");
+    shell(&script.replace(&cargo, built(name).to_str().unwrap()), broker, identity, environment)
+}
+
+fn shell(script: &str, broker: &Broker, identity: &Identity, environment: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new("sh");
+    command.args(["-euc", script]).current_dir(checkout()).envs(environment.iter().copied());
+    command.env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
+    run(command.env("CURFEW_CLIENT_CERT", &identity.certificate).env("CURFEW_CLIENT_KEY", &identity.key))
+}
+
+fn revoke(broker: &Broker) {
+    let line = ["owner", "revoke", "payments", "--reason", "cessation-of-operation"];
+    broker.curfew(&broker.administrator(), line).done();
+}
+
+#[test]
+fn a_service_takes_the_token_of_a_workload_until_its_owner_is_revoked() {
+    let broker = Broker::start();
+    let (workload, verifier) = (broker.identity("payments/api"), broker.identity("ledger/verifier"));
+    let token = as_written("workload", &broker, &workload, &[]).done();
+    let certificate = workload.certificate.to_str().unwrap();
+    let serve = |token: &str| as_written("service", &broker, &verifier, &[("TOKEN", token), ("CALLER_CERT", certificate)]).done();
+    assert_eq!(serve(token.trim()), "yes: spiffe://example.org/payments/api\n");
+    assert!(serve("garbage").starts_with("no: MALFORMED"));
+
+    revoke(&broker);
+    let rejected = serve(token.trim());
+    assert!(rejected.starts_with("no: REVOKED"), "{rejected}");
+    let refused = as_written("workload", &broker, &workload, &[]).exits(1);
+    assert!(refused.stderr.contains("refused (OWNER_NOT_ACTIVE)") && refused.stdout.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_workload_in_python_gets_a_token_and_reads_the_reason_of_a_refusal() {
+    let broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let python = std::env::var("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
+    let generated = tempfile::tempdir().unwrap();
+    // The packages are those that tests/run has installed.
+    let script: String = header("workload.py", "\n\n", "\"\"\"").lines().filter(|line| !line.contains("pip install")).collect::<Vec<_>>().join("\n");
+    let script = format!("python() {{ \"{python}\" -B \"$@\"; }}\n{script}");
+    let issue = || shell(&script, &broker, &workload, &[("GENERATED", generated.path().to_str().unwrap())]);
+    let token = issue().done();
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    let file = broker.scratch().join("token");
+    fs::write(&file, token).unwrap();
+    let check = ["verify", "token", file.to_str().unwrap(), "--audience", AUDIENCE, "--presented", workload.certificate.to_str().unwrap()];
+    broker.curfew(&workload, check).done();
+    revoke(&broker);
+    let refused = issue().exits(1);
+    assert!(refused.stderr.contains("no token (OWNER_NOT_ACTIVE)"), "{refused:?}");
+}
