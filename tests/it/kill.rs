@@ -2,12 +2,13 @@
 //! ended, and the ledger is whole.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use curfew::client::{Client, Config, api};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Broker, eventually, rounds};
+use crate::harness::{Broker, rounds};
 use crate::holder::{certificate, token};
 
 const CONNECTIONS: usize = 4;
@@ -24,26 +25,53 @@ struct Answered {
     closed: BTreeMap<u64, u64>,
 }
 
-type Notes = Arc<Mutex<Answered>>;
+/// What the callers note. Whoever notes enough ends the broker in the same instant.
+struct Notebook {
+    answered: Mutex<Answered>,
+    more: Condvar,
+    broker: Pid,
+    enough: Box<dyn Fn(&Answered) -> bool + Send + Sync>,
+}
+
+type Notes = Arc<Notebook>;
+
+impl Notebook {
+    fn note(&self, what: impl FnOnce(&mut Answered)) {
+        let mut answered = self.answered.lock().unwrap();
+        what(&mut answered);
+        if (self.enough)(&answered) {
+            // It may be dead already.
+            let _ = kill_process(self.broker, Signal::KILL);
+            self.more.notify_all();
+        }
+    }
+
+    /// Returns when there was enough.
+    fn wait(&self) {
+        let patience = Duration::from_secs(30);
+        let waited = self.more.wait_timeout_while(self.answered.lock().unwrap(), patience, |answered| !(self.enough)(answered)).unwrap();
+        assert!(!waited.1.timed_out(), "not enough answers within {patience:?}: {:?}", waited.0);
+    }
+}
 
 /// Asks for tokens until the broker is gone.
 async fn tokens(client: Client, notes: Notes) {
     while let Ok(answer) = token(&client, "production", 0).await {
-        notes.lock().unwrap().issued.push(answer.issuance.unwrap().credential_id);
+        notes.note(|answered| answered.issued.push(answer.issuance.unwrap().credential_id));
     }
 }
 
 /// Asks for certificates until the broker is gone.
 async fn certificates(client: Client, notes: Notes) {
     while let Ok((issuance, _)) = certificate(&client, "production", 0).await {
-        notes.lock().unwrap().issued.push(issuance.credential_id);
+        notes.note(|answered| answered.issued.push(issuance.credential_id));
     }
 }
 
 /// Revokes what was issued last, again and again, until the broker is gone.
 async fn revocations(administrator: Client, notes: Notes) {
     loop {
-        let last = notes.lock().unwrap().issued.last().cloned();
+        let last = notes.answered.lock().unwrap().issued.last().cloned();
         let Some(id) = last else {
             tokio::task::yield_now().await;
             continue;
@@ -54,7 +82,7 @@ async fn revocations(administrator: Client, notes: Notes) {
             ..Default::default()
         };
         let Ok(answer) = administrator.revocations().revoke(ask).await else { return };
-        notes.lock().unwrap().ended.insert(id, answer.into_inner().position);
+        notes.note(|answered| drop(answered.ended.insert(id, answer.into_inner().position)));
     }
 }
 
@@ -72,9 +100,9 @@ async fn tasks(client: Client, notes: Notes) {
         let task = opened.into_inner().task.unwrap().task;
         // Something is alive under it when it ends.
         let Ok(answer) = token(&client, "production", task).await else { return };
-        notes.lock().unwrap().issued.push(answer.issuance.unwrap().credential_id);
+        notes.note(|answered| answered.issued.push(answer.issuance.unwrap().credential_id));
         let Ok(closed) = client.tasks().close(api::TasksCloseRequest { task, note: String::new() }).await else { return };
-        notes.lock().unwrap().closed.insert(task, closed.into_inner().position);
+        notes.note(|answered| drop(answered.closed.insert(task, closed.into_inner().position)));
     }
 }
 
@@ -102,8 +130,19 @@ async fn check(administrator: &Client, answered: &Answered) {
         }
     }
     for (task, closed) in &answered.closed {
-        let known = administrator.tasks().get(api::TasksGetRequest { task: *task }).await.unwrap().into_inner().task.unwrap();
-        assert_eq!(known.closed_position, *closed, "task {task} was closed");
+        let ask = api::TasksCloseRequest { task: *task, note: String::new() };
+        let again = administrator.tasks().close(ask).await.unwrap().into_inner();
+        assert_eq!((again.position, again.repeated), (*closed, true), "task {task} was closed");
+    }
+}
+
+/// Different rounds end at different moments: as an issuance is answered, or the end of something,
+/// some more answers later each time.
+fn moment(round: usize) -> Box<dyn Fn(&Answered) -> bool + Send + Sync> {
+    if round.is_multiple_of(2) {
+        Box::new(move |answered| answered.issued.len() >= 17 * (1 + round % 11))
+    } else {
+        Box::new(move |answered| answered.ended.len() + answered.closed.len() >= 1 + round % 7)
     }
 }
 
@@ -113,19 +152,19 @@ fn what_was_answered_survives_a_kill_at_any_moment() {
     let mut broker = Broker::start();
     let (workload, administrator) = (broker.identity("payments/api"), broker.administrator());
     let (mut ended, mut closed) = (0, 0);
-    for round in 1..=rounds(6, 1000) {
-        let notes = Notes::default();
+    for round in 1..=rounds(10, 1000) {
+        let process = Pid::from_raw(broker.process_id().try_into().unwrap()).unwrap();
+        let notes = Notebook { answered: Mutex::default(), more: Condvar::new(), broker: process, enough: moment(round) };
+        let notes = Arc::new(notes);
         let configs = (broker.client_config(&workload), broker.client_config(&administrator));
         let callers = runtime.block_on(call(configs.0, configs.1, Arc::clone(&notes)));
-        // Different rounds end at different moments: some more answers later each time.
-        let enough = 17 * (1 + round % 11);
-        eventually(Duration::from_secs(30), || (notes.lock().unwrap().issued.len() >= enough).then_some(()));
+        notes.wait();
         broker.kill();
         for caller in callers {
             runtime.block_on(caller).unwrap();
         }
         broker.serve();
-        let answered = std::mem::take(&mut *notes.lock().unwrap());
+        let answered = std::mem::take(&mut *notes.answered.lock().unwrap());
         runtime.block_on(async { check(&broker.client(&administrator).await, &answered).await });
         (ended, closed) = (ended + answered.ended.len(), closed + answered.closed.len());
     }
