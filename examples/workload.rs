@@ -16,8 +16,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
 }
 
 async fn issue(client: &Client, environment: &str, audience: &str) -> Result<api::IssueTokenResponse, Failure> {
-    let request =
-        api::IssueTokenRequest { environment: environment.to_owned(), audience: audience.to_owned(), ..Default::default() };
+    let request = api::IssueTokenRequest { environment: environment.to_owned(), audience: audience.to_owned(), ..Default::default() };
     Ok(client.credentials().issue_token(request).await?.into_inner())
 }
 

@@ -255,8 +255,7 @@ async fn server(
     let (chain, key, _) = server_identity::issue(broker, &domain, &names, &entropy).await.map_err(failed)?;
     let identity = listen::Identity::from_der(chain, key.to_vec());
     let tls = server_config(identity, Some(Arc::new(ClientVerifier(Arc::clone(&trust)))), Alpn::Http2, clock.clone()).map_err(failed)?;
-    let parts =
-        grpc::Parts { broker: Arc::clone(broker), publisher: Arc::clone(publisher), entropy, meters: CallMeters::default() };
+    let parts = grpc::Parts { broker: Arc::clone(broker), publisher: Arc::clone(publisher), entropy, meters: CallMeters::default() };
     let (router, _health) = grpc::router(parts, LONGEST_REQUEST).map_err(failed)?;
     Ok(Server {
         admit: MutualTls { tls: Tls::new(tls), trust },

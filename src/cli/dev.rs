@@ -2,7 +2,7 @@
 
 use super::identity;
 use super::output::{self, Format, Layout};
-use super::sample::Sample;
+use super::sample::{self, Sample};
 use super::session::Session;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     }
     tokio::select! {
         () = sample.ended() => anyhow::bail!("the broker ended\n{}", sample.last_words()),
-        stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+        stopped = sample::stopped() => Ok(stopped?),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::init::{self, Made};
 use super::session::Session;
@@ -108,6 +109,18 @@ impl Sample {
     /// The end of the broker's log, for people who ask what went wrong.
     pub(super) fn last_words(&self) -> String {
         last_words(&log_file(&self.made))
+    }
+}
+
+/// Returns when somebody asks the program to end, by Ctrl-C or a signal, or closes its terminal: the
+/// broker and its folder are to go then.
+pub(super) async fn stopped() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped,
+        _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
     }
 }
 

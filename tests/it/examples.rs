@@ -23,7 +23,11 @@ fn built(name: &str) -> PathBuf {
 fn header(file: &str, from: &str, to: &str) -> String {
     let text = fs::read_to_string(checkout().join("examples").join(file)).unwrap();
     let text: String = text.lines().map(|line| format!("{}\n", line.trim_start_matches("//!").trim_start())).collect();
-    text.split_once(from).and_then(|(_, rest)| rest.split_once(to)).unwrap_or_else(|| panic!("{file} does not say how to run it")).0.to_owned()
+    text.split_once(from)
+        .and_then(|(_, rest)| rest.split_once(to))
+        .unwrap_or_else(|| panic!("{file} does not say how to run it"))
+        .0
+        .to_owned()
 }
 
 /// Runs what a header says, with the example that was built in place of `cargo run`.
@@ -70,7 +74,8 @@ fn a_workload_in_python_gets_a_token_and_reads_the_reason_of_a_refusal() {
     let python = std::env::var("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
     let generated = tempfile::tempdir().unwrap();
     // The packages are those that tests/run has installed.
-    let script: String = header("workload.py", "\n\n", "\"\"\"").lines().filter(|line| !line.contains("pip install")).collect::<Vec<_>>().join("\n");
+    let script: String =
+        header("workload.py", "\n\n", "\"\"\"").lines().filter(|line| !line.contains("pip install")).collect::<Vec<_>>().join("\n");
     let script = format!("python() {{ \"{python}\" -B \"$@\"; }}\n{script}");
     let issue = || shell(&script, &broker, &workload, &[("GENERATED", generated.path().to_str().unwrap())]);
     let token = issue().done();

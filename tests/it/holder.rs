@@ -43,8 +43,7 @@ impl Holder {
 
 /// Asks for a token for the ledger service.
 pub(crate) async fn token(client: &Client, environment: &str, task: u64) -> Result<api::IssueTokenResponse, Failure> {
-    let request =
-        api::IssueTokenRequest { environment: environment.to_owned(), audience: AUDIENCE.to_owned(), task, ..Default::default() };
+    let request = api::IssueTokenRequest { environment: environment.to_owned(), audience: AUDIENCE.to_owned(), task, ..Default::default() };
     Ok(client.credentials().issue_token(request).await?.into_inner())
 }
 

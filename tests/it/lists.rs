@@ -126,7 +126,8 @@ fn who_holds_the_same_list_is_told_so_and_who_holds_another_gets_the_new_one() {
     assert_eq!((same.body.as_str(), same.header("etag"), same.header("cache-control")), ("", got.header("etag"), "no-cache"));
 
     let cut = revoke(&broker, "payments");
-    let next = eventually(Duration::from_secs(10), || Some(held(&got)).filter(|next| next.status == 200 && read(next).position.get() >= cut));
+    let next =
+        eventually(Duration::from_secs(10), || Some(held(&got)).filter(|next| next.status == 200 && read(next).position.get() >= cut));
     assert_ne!(next.header("etag"), got.header("etag"));
     assert!(read(&next).cuts.iter().any(|cut_| cut_.position.get() == cut));
 }

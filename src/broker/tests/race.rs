@@ -113,9 +113,8 @@ async fn ask(world: Arc<World>, tally: Arc<Tally>, number: usize, (caller, task)
 
 /// One round: all ask, the ground is cut, and what was issued is looked at.
 async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_before: usize) {
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|number| tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), number, ground.callers(number))))
-        .collect();
+    let callers: Vec<_> =
+        (0..CALLERS).map(|number| tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), number, ground.callers(number)))).collect();
     for _ in 0..commits_before {
         world.token(&caller("/acme/sync")).await.unwrap();
     }

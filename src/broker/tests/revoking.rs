@@ -166,3 +166,34 @@ async fn only_those_whom_policy_allows_may_revoke() {
     let outcome = world.broker.revoke(&caller("/nobody"), owner_named("payments"), withdrawal()).await;
     assert_eq!(denied(outcome), DenialCode::IdentityUnknown);
 }
+
+#[tokio::test]
+async fn an_id_that_leaked_lets_no_other_owner_revoke_it() {
+    let world = World::new().await;
+    let token = world.token(&caller("/payments/api")).await.unwrap();
+    let reason = withdrawal().reason;
+    let outcome = world.broker.revoke_credential(&caller("/acme/sync"), token.id, reason, None, Limits::default()).await;
+    assert_eq!(denied(outcome), DenialCode::PolicyDenied);
+    assert!(!world.is_dead(&token).await);
+}
+
+#[tokio::test]
+async fn a_second_revocation_ends_what_was_issued_since_the_first() {
+    let world = World::new().await;
+    let first = world.revoke_owner("payments").await.unwrap();
+    world.broker.reinstate(&administrator(), owner_named("payments"), "back".parse().ok()).await.unwrap();
+    let token = world.token(&caller("/payments/api")).await.unwrap();
+    let second = world.revoke_owner("payments").await.unwrap();
+    assert!(second.position > first.position && !second.repeated && second.ended.total == 1, "{second:?}");
+    assert!(world.is_dead(&token).await);
+}
+
+#[tokio::test]
+async fn nobody_becomes_an_administrator_by_another_case() {
+    let world = World::new().await;
+    for path in ["/Admin", "/ADMIN", "/admin/x"] {
+        let outcome = world.broker.revoke(&caller(path), owner_named("payments"), withdrawal()).await;
+        assert_eq!(denied(outcome), DenialCode::IdentityUnknown, "{path}");
+    }
+    world.token(&caller("/payments/api")).await.expect("still active");
+}

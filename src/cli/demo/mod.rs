@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{self, Format, Layout};
+use super::sample;
 use super::session::Session;
 use crate::ambient::Stopwatch;
 
@@ -36,7 +37,7 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     let mut telling = Telling { ok: false, steps: Vec::new(), aloud };
     let told = tokio::select! {
         told = story::play(session, &mut telling) => told,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
+        _ = sample::stopped() => Err(anyhow::anyhow!("stopped")),
     };
     telling.ok = told.is_ok();
     if !aloud {

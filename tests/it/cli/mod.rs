@@ -3,3 +3,4 @@
 mod exits;
 mod proxy;
 mod results;
+mod samples;

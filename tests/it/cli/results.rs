@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{AUDIENCE, Broker, Identity, run};
+use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, run};
 
 /// The keys of each command's result, as scripts rely on them. Keys are added, never changed.
 const KEYS: &str = include_str!("../../golden/cli/keys.txt");
@@ -38,6 +38,7 @@ impl World {
         let certificate = ["cert", "issue", "--environment", "production", "--out", "mine"];
         broker.curfew(&workload, certificate).done();
         fs::write(broker.scratch().join("batch"), format!("{{\"environment\":\"production\",\"audience\":\"{AUDIENCE}\"}}\n")).unwrap();
+        fs::write(broker.scratch().join("changed.yaml"), REGISTRY.replace("Takes payments", "Takes all payments")).unwrap();
         Self { broker, administrator, workload, credential, task }
     }
 
@@ -72,9 +73,9 @@ impl World {
             ("downstream show", ours, "downstream show ledger-api".to_owned()),
             ("task list", ours, "task list".to_owned()),
             ("task show", ours, format!("task show {task}")),
-            ("registry diff", ours, "registry diff registry.yaml".to_owned()),
+            ("registry diff", ours, "registry diff changed.yaml".to_owned()),
             ("registry export", ours, "registry export".to_owned()),
-            ("registry apply", ours, "registry apply registry.yaml".to_owned()),
+            ("registry apply", ours, "registry apply changed.yaml".to_owned()),
             ("policy check", ours, format!("policy check {policies}")),
             ("policy apply", ours, format!("policy apply {policies}")),
             ("ledger list", ours, "ledger list --limit 1000".to_owned()),
