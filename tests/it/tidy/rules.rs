@@ -98,7 +98,12 @@ pub(super) fn names_features_on_modules_only(source: &Source) -> Breaches {
         .collect()
 }
 
-const CLOCK: Allowed = &[("src/ambient/", "it is the clock"), ("tests/", "of a real process"), ("benches/", "of a real process")];
+const CLOCK: Allowed = &[
+    ("src/ambient/", "it is the clock"),
+    ("tests/", "of a real process"),
+    ("benches/", "of a real process"),
+    ("examples/", "programs of their own"),
+];
 const WAITS: Allowed = &[("src/listen/", "pauses when the machine has no descriptor left")];
 const CHANCE: Allowed =
     &[("src/ambient/", "it is the entropy"), ("src/cli/", "the caller makes its own keys"), ("benches/", "throwaway keys")];
@@ -142,6 +147,7 @@ const ENVIRONMENT_AND_FILES: Allowed = &[
     ("build.rs", "cargo says where to write by the environment"),
     ("tests/", "tests/run says by the environment where its tools are"),
     ("benches/", "they make their own folders"),
+    ("examples/", "programs of their own"),
 ];
 
 pub(super) fn leaves_the_outside_to_app_config(source: &Source) -> Breaches {
