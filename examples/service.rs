@@ -40,6 +40,7 @@ impl Clocks {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program of its own reads its environment")]
 fn config() -> Result<Config, Box<dyn Error>> {
     let variable = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
     let file = |name: &str| -> Result<Vec<u8>, Box<dyn Error>> { Ok(std::fs::read(variable(name)?)?) };
