@@ -106,16 +106,21 @@ async fn tasks(client: Client, notes: Notes) {
     }
 }
 
-/// Calls of every sort, over several connections.
+/// Calls of every sort, over several connections. All are open before the first call, whose answer
+/// may end the broker.
 async fn call(workload: Config, administrator: Config, notes: Notes) -> Vec<tokio::task::JoinHandle<()>> {
-    let mut callers = Vec::new();
+    let administrator = Client::connect(administrator).await.unwrap();
+    let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        let client = Client::connect(workload.clone()).await.unwrap();
+        clients.push(Client::connect(workload.clone()).await.unwrap());
+    }
+    let mut callers = Vec::new();
+    for client in clients {
         callers.extend((0..CALLERS).map(|_| tokio::spawn(tokens(client.clone(), Arc::clone(&notes)))));
         callers.push(tokio::spawn(certificates(client.clone(), Arc::clone(&notes))));
         callers.push(tokio::spawn(tasks(client, Arc::clone(&notes))));
     }
-    callers.push(tokio::spawn(revocations(Client::connect(administrator).await.unwrap(), notes)));
+    callers.push(tokio::spawn(revocations(administrator, notes)));
     callers
 }
 
