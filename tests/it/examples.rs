@@ -71,12 +71,12 @@ fn a_service_takes_the_token_of_a_workload_until_its_owner_is_revoked() {
 fn a_workload_in_python_gets_a_token_and_reads_the_reason_of_a_refusal() {
     let broker = Broker::start();
     let workload = broker.identity("payments/api");
-    let python = std::env::var("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
+    let python = std::env::var_os("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
     let generated = tempfile::tempdir().unwrap();
     // The packages are those that tests/run has installed.
     let script: String =
         header("workload.py", "\n\n", "\"\"\"").lines().filter(|line| !line.contains("pip install")).collect::<Vec<_>>().join("\n");
-    let script = format!("python() {{ \"{python}\" -B \"$@\"; }}\n{script}");
+    let script = format!("python() {{ \"{}\" -B \"$@\"; }}\n{script}", python.display());
     let issue = || shell(&script, &broker, &workload, &[("GENERATED", generated.path().to_str().unwrap())]);
     let token = issue().done();
     assert_eq!(token.trim().split('.').count(), 3, "{token}");
