@@ -4,6 +4,7 @@ pub mod config;
 mod error;
 mod metrics;
 mod preflight;
+pub mod process;
 mod serve;
 pub(crate) mod server_identity;
 pub mod telemetry;
@@ -11,4 +12,5 @@ mod upkeep;
 
 pub use error::ServeError;
 pub use preflight::check;
+pub(crate) use preflight::keys;
 pub use serve::{Addresses, serve};

@@ -14,10 +14,19 @@ use crate::listen::{Alpn, Identity, server_config};
 pub fn check(config: &Config) -> Result<(), ServeError> {
     upkeep::compile(config)?;
     upkeep::bundles(config)?;
-    Material::from_pem(config.trust_domain(), &config.keys()?, &Entropy::system()).map_err(ServeError::start)?;
+    let entropy = Entropy::system();
+    keys(config, &entropy)?;
     if let Some((chain, key)) = config.server_certificate()? {
         let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).map_err(ServeError::start)?;
         server_config(identity, None, Alpn::Http, Clock::system()).map_err(ServeError::start)?;
     }
     Ok(())
+}
+
+/// The keys that a configuration names, opened if they are sealed.
+///
+/// # Errors
+/// If one cannot be read, opened, or used.
+pub(crate) fn keys(config: &Config, entropy: &Entropy) -> Result<Material, ServeError> {
+    Material::from_pem(config.trust_domain(), &config.keys(entropy)?, entropy).map_err(ServeError::start)
 }

@@ -14,13 +14,13 @@ use super::config::Config;
 use super::error::ServeError;
 use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
-use super::{metrics, upkeep};
+use super::{metrics, preflight, upkeep};
 use crate::ambient::{Clock, Entropy};
 use crate::broker::{self, Broker};
 use crate::formats::checkpoint;
 use crate::grpc::{self, CallMeters, ClientVerifier, Issuer, MutualTls, Peer, Trust};
 use crate::http::{self, Admin, Https, Plain};
-use crate::keys::{Keyring, Material};
+use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
 use crate::model::Epoch;
@@ -131,7 +131,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
 /// Opens the ledger, puts the policies of the configuration in force, and activates its keys.
 async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opened, ServeError> {
     let engine = upkeep::compile(config)?;
-    let material = Material::from_pem(config.trust_domain(), &config.keys()?, entropy).map_err(ServeError::start)?;
+    let material = preflight::keys(config, entropy)?;
     let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
     let options = Options { min_free_disk: config.min_free_disk, ..Options::new(config.trust_domain().clone(), epoch) };
     let ledger = open_ledger(config.ledger_file()?, options, clock.clone()).await?;

@@ -10,8 +10,10 @@ use super::cert::beside;
 use super::output::Layout;
 use super::session::Session;
 use crate::ambient::Entropy;
+use crate::app::config::sealing::Source;
 use crate::app::config::{Config, files};
 use crate::keys::identity::{Identity, IdentityCa};
+use crate::keys::seal::{self, SealingSecret};
 use crate::model::{SpiffeId, Timestamp};
 
 #[derive(Debug, clap::Subcommand)]
@@ -63,7 +65,7 @@ impl Command {
         let name = spiffe_id.path().rsplit('/').next().unwrap_or_default();
         let prefix = out.unwrap_or_else(|| PathBuf::from(name));
         let ends = session.clock.now().plus(days_long(days));
-        let identity = open(&dir, &session.entropy)?.issue(&spiffe_id, session.clock.now(), ends, &session.entropy)?;
+        let identity = open(&dir, config.unseal_with(), &session.entropy)?.issue(&spiffe_id, session.clock.now(), ends, &session.entropy)?;
         let (certificate_file, key_file) = write(&prefix, &identity)?;
         let answer =
             Answer { spiffe_id: spiffe_id.to_string(), certificate_file, key_file, expires_at: ends.floor_to_second().to_string() };
@@ -87,19 +89,24 @@ pub(super) fn write(prefix: &Path, identity: &Identity) -> anyhow::Result<(PathB
     Ok((certificate, key))
 }
 
-/// Opens the identity CA of a folder.
-pub(super) fn open(dir: &Path, entropy: &Entropy) -> anyhow::Result<IdentityCa> {
+/// Opens the identity CA of a folder. If its key is sealed and no file holds the secret, somebody
+/// at the terminal has to know it.
+pub(super) fn open(dir: &Path, unseal_with: Option<&Path>, entropy: &Entropy) -> anyhow::Result<IdentityCa> {
     let folder = dir.join(FOLDER);
     let certificate = files::read_text(&folder.join("ca.pem"))?;
-    let key = files::read_secret(&folder.join("ca.key"))?;
+    let mut key = files::read_secret(&folder.join("ca.key"))?;
+    if seal::is_sealed(&key) {
+        let source = unseal_with.map_or(Source::Ask, |path| Source::File(path.to_owned()));
+        key = seal::unseal("identity CA", &key, &source.existing("the identity CA")?, entropy)?;
+    }
     IdentityCa::from_pem(&certificate, &key, entropy).with_context(|| folder.display().to_string())
 }
 
 /// Writes a new identity CA into a folder.
-pub(super) fn create(dir: &Path, ca: &IdentityCa) -> anyhow::Result<()> {
+pub(super) fn create(dir: &Path, ca: &IdentityCa, secret: Option<&SealingSecret>, entropy: &Entropy) -> anyhow::Result<()> {
     let folder = dir.join(FOLDER);
     files::create_folder(&folder)?;
-    files::create_secret(&folder.join("ca.key"), ca.key_pem().as_bytes())?;
+    files::create_secret(&folder.join("ca.key"), ca.key_pem(secret, entropy)?.as_bytes())?;
     Ok(files::create_file(&folder.join("ca.pem"), ca.certificate_pem())?)
 }
 
@@ -128,7 +135,8 @@ mod tests {
     fn new(folder: &Path, id: &str, days: u64) -> anyhow::Result<()> {
         let (session, dir) = (session(), folder.join("made"));
         if !files::exists(&dir) {
-            init::make(&dir, &"corp.example".parse()?, init::CONFIG, session.clock.now(), &session.entropy)?;
+            let plan = init::Plan { dir: &dir, domain: &"corp.example".parse()?, config: init::CONFIG, secret: None };
+            plan.make(session.clock.now(), &session.entropy)?;
         }
         Command::New(Args { spiffe_id: id.parse()?, dir, out: Some(folder.join("new")), days }).run(&session)
     }

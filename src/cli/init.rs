@@ -8,9 +8,11 @@ use super::identity;
 use super::output::{self, Format, Layout};
 use super::session::Session;
 use crate::ambient::Entropy;
+use crate::app::config::sealing::Source;
 use crate::app::config::{files, keys_dir};
 use crate::keys::Material;
 use crate::keys::identity::IdentityCa;
+use crate::keys::seal::SealingSecret;
 use crate::model::{SpiffeId, Timestamp, TrustDomain};
 use crate::policy::DEFAULT_PACK;
 
@@ -21,6 +23,10 @@ pub(super) struct Args {
     /// The SPIFFE trust domain whose credentials will be issued.
     #[arg(long, value_name = "NAME", default_value = DOMAIN)]
     trust_domain: TrustDomain,
+    /// Seal the private keys under a passphrase: of this file, which is made if it is missing, or
+    /// `ask` for whoever sits at the terminal.
+    #[arg(long, value_name = "FILE|ask")]
+    seal_with: Option<Source>,
 }
 
 /// The trust domain of the samples.
@@ -49,7 +55,11 @@ pub(super) struct Made {
 
 impl Args {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let made = make(&files::absolute(&self.dir)?, &self.trust_domain, CONFIG, session.clock.now(), &session.entropy)?;
+        let dir = files::absolute(&self.dir)?;
+        files::require_empty(&dir)?;
+        let (config, secret) = self.sealing(&dir, session)?;
+        let plan = Plan { dir: &dir, domain: &self.trust_domain, config: &config, secret };
+        let made = plan.make(session.clock.now(), &session.entropy)?;
         if session.global.format == Format::Table && session.global.field.is_none() {
             return output::write(&made.what_next());
         }
@@ -65,29 +75,65 @@ impl Args {
     }
 }
 
-/// Makes the folder. Refuses one that is not empty before anything is written.
-pub(super) fn make(dir: &Path, domain: &TrustDomain, config: &str, now: Timestamp, entropy: &Entropy) -> anyhow::Result<Made> {
-    files::require_empty(dir)?;
-    let administrator = domain.id("/administrator")?;
-    let keys = Material::generate(domain, entropy, now)?.to_pem();
-    let identity_ca = IdentityCa::generate(domain, entropy, now)?;
-    let identity = identity::for_a_year(&identity_ca, &administrator, now, entropy)?;
-
-    files::create_folder(dir)?;
-    files::create_file(&dir.join("curfew.toml"), of_domain(config, domain))?;
-    keys_dir::create(&dir.join("keys"), &keys)?;
-    files::create_file(&dir.join("ca.pem"), keys.issuer_certificate.as_bytes())?;
-    identity::create(dir, &identity_ca)?;
-    files::create_folder(&dir.join("trust"))?;
-    files::create_file(&dir.join("trust").join(format!("{domain}.pem")), identity_ca.certificate_pem())?;
-    identity::write(&dir.join("admin"), &identity)?;
-    files::create_folder(&dir.join("policies"))?;
-    for (name, text) in DEFAULT_PACK {
-        files::create_file(&dir.join("policies").join(name), of_domain(text, domain))?;
+impl Args {
+    /// The configuration, with the file of the secret if there is one, and the secret.
+    fn sealing(&self, dir: &Path, session: &Session) -> anyhow::Result<(String, Option<SealingSecret>)> {
+        let Some(source) = &self.seal_with else { return Ok((CONFIG.to_owned(), None)) };
+        let mut config = CONFIG.to_owned();
+        if let Source::File(path) = source {
+            let path = files::absolute(path)?;
+            anyhow::ensure!(!path.starts_with(dir), "keep the secret apart from the keys: {} is in {}", path.display(), dir.display());
+            let field = format!("unseal_with = {}", toml::Value::from(path.display().to_string()));
+            config = config.lines().map(|line| if line.starts_with(UNSEAL_WITH) { field.as_str() } else { line }).collect::<Vec<_>>().join("\n");
+            config.push('\n');
+        }
+        Ok((config, Some(source.new(&session.entropy)?)))
     }
-    files::create_folder(&dir.join("registry"))?;
-    files::create_file(&dir.join("registry").join("registry.yaml"), of_domain(REGISTRY, domain))?;
-    Ok(Made { dir: dir.to_owned(), identity_ca, administrator_id: administrator })
+}
+
+/// The line of the configuration that names the file of the secret.
+const UNSEAL_WITH: &str = "# unseal_with = ";
+
+/// What is to be made.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) domain: &'a TrustDomain,
+    pub(super) config: &'a str,
+    /// What private keys are sealed under.
+    pub(super) secret: Option<SealingSecret>,
+}
+
+impl Plan<'_> {
+    /// Makes the folder. Refuses one that is not empty before anything is written.
+    pub(super) fn make(self, now: Timestamp, entropy: &Entropy) -> anyhow::Result<Made> {
+        let Self { dir, domain, config, secret } = self;
+        files::require_empty(dir)?;
+        let administrator = domain.id("/administrator")?;
+        let keys = Material::generate(domain, entropy, now)?.to_pem();
+        let keys = match &secret {
+            Some(secret) => keys.sealed(secret, entropy)?,
+            None => keys,
+        };
+        let identity_ca = IdentityCa::generate(domain, entropy, now)?;
+        let identity = identity::for_a_year(&identity_ca, &administrator, now, entropy)?;
+
+        files::create_folder(dir)?;
+        files::create_file(&dir.join("curfew.toml"), of_domain(config, domain))?;
+        keys_dir::create(&dir.join("keys"), &keys)?;
+        files::create_file(&dir.join("ca.pem"), keys.issuer_certificate.as_bytes())?;
+        identity::create(dir, &identity_ca, secret.as_ref(), entropy)?;
+        files::create_folder(&dir.join("trust"))?;
+        files::create_file(&dir.join("trust").join(format!("{domain}.pem")), identity_ca.certificate_pem())?;
+        identity::write(&dir.join("admin"), &identity)?;
+        files::create_folder(&dir.join("policies"))?;
+        for (name, text) in DEFAULT_PACK {
+            files::create_file(&dir.join("policies").join(name), of_domain(text, domain))?;
+        }
+        files::create_folder(&dir.join("registry"))?;
+        files::create_file(&dir.join("registry").join("registry.yaml"), of_domain(REGISTRY, domain))?;
+        Ok(Made { dir: dir.to_owned(), identity_ca, administrator_id: administrator })
+    }
 }
 
 /// A sample, for another trust domain.
@@ -155,7 +201,8 @@ mod tests {
     use crate::app::config::Config;
 
     fn made(dir: &Path) -> anyhow::Result<Made> {
-        make(dir, &"corp.example".parse().expect("a domain"), CONFIG, Timestamp::from_seconds(1_800_000_000), &Entropy::system())
+        let plan = Plan { dir, domain: &"corp.example".parse().expect("a domain"), config: CONFIG, secret: None };
+        plan.make(Timestamp::from_seconds(1_800_000_000), &Entropy::system())
     }
 
     fn everything(dir: &Path) -> Vec<PathBuf> {

@@ -2,6 +2,7 @@
 
 mod call;
 mod cert;
+mod completions;
 mod config;
 mod cred;
 mod demo;
@@ -12,6 +13,7 @@ mod exit;
 mod fetch;
 mod identity;
 mod init;
+mod keys;
 mod ledger;
 mod output;
 mod owner;
@@ -65,6 +67,9 @@ enum Command {
     /// Look at a broker's configuration file.
     #[command(subcommand)]
     Config(config::Command),
+    /// The signing keys as files, offline: what there is, and sealing them under a passphrase.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Show who the caller is to the broker, and what policy allows.
     Whoami,
     /// Get a token.
@@ -106,6 +111,13 @@ enum Command {
     /// Check a credential offline, as a service would. Exits with 5 if it is not valid.
     #[command(subcommand)]
     Verify(verify::Command),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    Man(completions::Man),
 }
 
 /// Parses the arguments, runs the command, and says how it ended.
@@ -118,7 +130,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::LOCAL } else { exit::DONE });
         }
     };
-    match run(arguments) {
+    match crate::app::process::keep_memory_private().map_err(Into::into).and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
             let code = exit::code(&error);
@@ -148,6 +160,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Init(args) => args.run(session),
         Command::Identity(command) => command.run(session),
         Command::Config(command) => command.run(session),
+        Command::Keys(command) => command.run(session),
         Command::Whoami => whoami::run(session).await,
         Command::Token(command) => command.run(session).await,
         Command::Cert(command) => command.run(session).await,
@@ -162,6 +175,8 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => command.run(session).await,
         Command::Ledger(command) => command.run(session).await,
         Command::Verify(command) => command.run(session).await,
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man(args) => args.run(session),
     }
 }
 

@@ -56,7 +56,8 @@ impl Sample {
         let scratch = Scratch::create(&session.entropy)?;
         let dir = scratch.path().join("sample");
         let config = on_any_ports(init::CONFIG);
-        let made = init::make(&dir, &init::DOMAIN.parse()?, &config, session.clock.now(), &session.entropy)?;
+        let plan = init::Plan { dir: &dir, domain: &init::DOMAIN.parse()?, config: &config, secret: None };
+        let made = plan.make(session.clock.now(), &session.entropy)?;
         let mut broker = Broker::spawn(&made)?;
         let listens = broker.listens().await.with_context(|| last_words(&log_file(&made)))?;
         Ok(Self { broker, made, listens, _scratch: scratch })

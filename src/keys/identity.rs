@@ -9,6 +9,7 @@ use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa,
 use zeroize::Zeroizing;
 
 use super::certificate::{Authority, set_validity, uri};
+use super::seal::{SealingSecret, seal};
 use super::signer::{MemoryP256, Pkcs8, X509Signer};
 use super::{KeyError, pem};
 use crate::ambient::Entropy;
@@ -81,9 +82,13 @@ impl IdentityCa {
         pem::write("CERTIFICATE", &self.certificate).to_string()
     }
 
-    /// Its key, PEM.
-    pub(crate) fn key_pem(&self) -> Zeroizing<String> {
-        pem::write("PRIVATE KEY", &self.pkcs8)
+    /// Its key, PEM, sealed if there is a secret.
+    ///
+    /// # Errors
+    /// If there are no random bytes.
+    pub(crate) fn key_pem(&self, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<Zeroizing<String>, KeyError> {
+        let key = pem::write(pem::OPEN, &self.pkcs8);
+        secret.map_or(Ok(key.clone()), |secret| seal(CA, &key, secret, entropy))
     }
 
     /// A new key with a certificate for `id` until `ends`: an X509-SVID for clients.
@@ -105,7 +110,7 @@ impl IdentityCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&signer(&pkcs8, entropy)?, &self.authority).map_err(refused)?;
-        Ok(Identity { certificate: pem::write("CERTIFICATE", certificate.der()).to_string(), key: pem::write("PRIVATE KEY", &pkcs8) })
+        Ok(Identity { certificate: pem::write("CERTIFICATE", certificate.der()).to_string(), key: pem::write(pem::OPEN, &pkcs8) })
     }
 }
 

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::Authority;
 use super::keyring::{Issuer, Keyring, SigningKey};
+use super::seal::{SealingSecret, seal};
 use super::signer::{MemoryEd25519, MemoryP256, Pkcs8, Signer, X509Signer};
 use super::{KeyError, pem};
 use crate::ambient::Entropy;
@@ -76,6 +77,23 @@ impl fmt::Debug for PemFiles {
     }
 }
 
+impl PemFiles {
+    /// The same keys, sealed under a secret.
+    ///
+    /// # Errors
+    /// If there are no random bytes.
+    pub(crate) fn sealed(&self, secret: &SealingSecret, entropy: &Entropy) -> Result<Self, KeyError> {
+        let sealed = |what, key| seal(what, key, secret, entropy);
+        Ok(Self {
+            token_key: sealed(TOKEN, &self.token_key)?,
+            issuer_key: sealed(ISSUER, &self.issuer_key)?,
+            issuer_certificate: self.issuer_certificate.clone(),
+            list_key: sealed(LIST, &self.list_key)?,
+            checkpoint_key: sealed(CHECKPOINT, &self.checkpoint_key)?,
+        })
+    }
+}
+
 impl fmt::Debug for Material {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Material").field("keys", &self.public_keys()).finish_non_exhaustive()
@@ -127,7 +145,7 @@ impl Material {
 
     /// The text of the files, to be kept with mode 0600.
     pub(crate) fn to_pem(&self) -> PemFiles {
-        let key = |held: &Held| pem::write("PRIVATE KEY", &held.pkcs8);
+        let key = |held: &Held| pem::write(pem::OPEN, &held.pkcs8);
         PemFiles {
             token_key: key(&self.token),
             issuer_key: key(&self.issuer),

@@ -8,6 +8,7 @@ pub(crate) mod identity;
 mod keyring;
 mod material;
 mod pem;
+pub(crate) mod seal;
 mod signer;
 
 pub(crate) use certificate::{set_validity, uri};

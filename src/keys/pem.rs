@@ -1,13 +1,20 @@
-//! PEM (RFC 7468): writing; the reading is rustls's.
+//! PEM (RFC 7468): writing; the reading is that of libraries, of keys by one that wipes what it read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pkcs8::der::SecretDocument;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::KeyError;
 use super::signer::Pkcs8;
+
+/// The label of a private key.
+pub(super) const OPEN: &str = "PRIVATE KEY";
+
+/// The label of a sealed one.
+pub(super) const SEALED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// One section, in lines of 64 characters.
 pub(super) fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
@@ -31,9 +38,10 @@ pub(super) fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
 }
 
 pub(super) fn private_key(what: &'static str, text: &str) -> Result<Pkcs8, KeyError> {
-    let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes());
-    let key = key.map_err(|_shows_nothing| KeyError::unusable(what, "it has to be PEM with one section `PRIVATE KEY` (PKCS#8)"))?;
-    Ok(Zeroizing::new(key.secret_pkcs8_der().to_vec()))
+    match SecretDocument::from_pem(text) {
+        Ok((OPEN, document)) => Ok(Zeroizing::new(document.as_bytes().to_vec())),
+        _ => Err(KeyError::unusable(what, "it has to be PEM with one section `PRIVATE KEY` (PKCS#8)")),
+    }
 }
 
 pub(super) fn certificate(what: &'static str, text: &str) -> Result<Vec<u8>, KeyError> {

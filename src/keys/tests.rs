@@ -110,7 +110,8 @@ fn an_identity_is_one_name_signed_by_the_identity_ca() {
     let entropy = Entropy::system();
     let now = Timestamp::from_seconds(1_790_000_000);
     let made = IdentityCa::generate(&domain(), &entropy, now).expect("random bytes");
-    let ca = IdentityCa::from_pem(&made.certificate_pem(), &made.key_pem(), &entropy).expect("was written");
+    let key_of = |ca: &IdentityCa| ca.key_pem(None, &entropy).expect("not sealed");
+    let ca = IdentityCa::from_pem(&made.certificate_pem(), &key_of(&made), &entropy).expect("was written");
     let id = "spiffe://example.org/payments/worker".parse().expect("an id");
     let ends = now.plus(std::time::Duration::from_secs(3600));
     let identity = ca.issue(&id, now, ends, &entropy).expect("random bytes");
@@ -124,7 +125,7 @@ fn an_identity_is_one_name_signed_by_the_identity_ca() {
     let key = MemoryP256::open("key", &pem::private_key("key", &identity.key).expect("PEM"), &entropy).expect("P-256");
     assert_eq!(key.public_key(), leaf.public_key().raw, "the key is the certificate's");
     let other = IdentityCa::generate(&domain(), &entropy, now).expect("random bytes");
-    assert!(IdentityCa::from_pem(&made.certificate_pem(), &other.key_pem(), &entropy).is_err(), "the key of another CA");
+    assert!(IdentityCa::from_pem(&made.certificate_pem(), &key_of(&other), &entropy).is_err(), "the key of another CA");
 }
 
 /// RFC 5280, sections 4.2.1.1 to 4.2.1.9; X509-SVID, section 3.1.

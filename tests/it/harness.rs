@@ -69,10 +69,20 @@ impl Broker {
 
     /// A folder as `curfew init` makes it, for any free ports; nothing runs yet.
     pub(crate) fn prepare() -> Self {
+        Self::prepare_with(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// The same, with private keys that are sealed under a key-encryption key.
+    pub(crate) fn prepare_sealed() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("seal");
+        Self::prepare_with(folder, &["--seal-with".as_ref(), secret.as_os_str()])
+    }
+
+    fn prepare_with(folder: TempDir, options: &[&OsStr]) -> Self {
         let broker = Self { process: None, addresses: Addresses::default(), folder };
         let dir = broker.dir();
-        run(Command::new(PROGRAM).arg("init").arg(&dir)).done();
+        run(Command::new(PROGRAM).arg("init").arg(&dir).args(options)).done();
         let config = fs::read_to_string(broker.config()).unwrap();
         let any_port = ["7443", "7480", "7490"].iter().fold(config, |config, port| {
             assert!(config.contains(&format!("127.0.0.1:{port}\"")), "no port {port} in the configuration");
@@ -90,9 +100,14 @@ impl Broker {
 
     /// Starts the process and waits until it says where it listens.
     pub(crate) fn serve(&mut self) {
+        self.serve_under(&[]);
+    }
+
+    /// The same, with a program in front that ends up being the broker.
+    pub(crate) fn serve_under(&mut self, launcher: &[String]) {
         assert!(self.process.is_none(), "it is being served");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = program();
+        let mut command = program_under(launcher);
         command.args(["serve", "--format", "json", "--config"]).arg(self.config());
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
@@ -114,6 +129,15 @@ impl Broker {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// How the process ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut().expect("it is being served").try_wait().unwrap();
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
     }
 
     /// SIGTERM: the process drains, closes, and says how it ended.
@@ -281,7 +305,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_curfew");
 
 /// The program, free of what the environment of the tests would tell it.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(PROGRAM);
+    program_under(&[])
+}
+
+fn program_under(launcher: &[String]) -> Command {
+    let mut words = launcher.iter().map(String::as_str).chain([PROGRAM]);
+    let mut command = Command::new(words.next().unwrap_or(PROGRAM));
+    command.args(words);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CURFEW_")) {
         command.env_remove(name);
     }

@@ -16,6 +16,7 @@ mod harness;
 mod holder;
 mod https;
 mod identities;
+mod keys;
 mod kill;
 mod lists;
 mod outside;

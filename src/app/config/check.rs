@@ -97,6 +97,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             log: Log { format: raw.log.format, filter: raw.log.filter.clone() },
             policies_dir: raw.policies_dir.clone(),
             keys_dir: raw.keys_dir.clone(),
+            unseal_with: raw.unseal_with.clone(),
             trust,
             raw,
         }),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -56,11 +56,16 @@ impl FileError {
 
 fn read(path: &Path, source: impl Read) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    read_into(&mut bytes, path, source)?;
+    Ok(bytes)
+}
+
+fn read_into(bytes: &mut Vec<u8>, path: &Path, source: impl Read) -> Result<(), FileError> {
+    source.take(LONGEST + 1).read_to_end(bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > LONGEST {
         return Err(FileError::TooLong { path: path.to_owned() });
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, FileError> {
@@ -93,11 +98,20 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let file = File::open(path).map_err(FileError::io("open", path))?;
     // Asked of the open file, so that it is this file whose mode is judged.
-    let mode = file.metadata().map_err(FileError::io("open", path))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(FileError::Open { path: path.to_owned(), mode });
+    let metadata = file.metadata().map_err(FileError::io("open", path))?;
+    if lies_open(metadata.mode(), metadata.uid(), metadata.gid()) {
+        return Err(FileError::Open { path: path.to_owned(), mode: metadata.mode() & 0o777 });
     }
-    Ok(Zeroizing::new(text(path, read(path, file)?)?))
+    // Room for all of it, so that no copy of a secret is left behind by growing.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(LONGEST)).unwrap_or(0) + 64));
+    read_into(&mut bytes, path, file)?;
+    Ok(Zeroizing::new(text(path, std::mem::take(&mut *bytes))?))
+}
+
+/// Whether anybody but the owner of a file may read or change it. The group of root is root: systemd
+/// shows what an access list grants to the user of a service as permissions of that group.
+const fn lies_open(mode: u32, owner: u32, group: u32) -> bool {
+    mode & if owner == 0 && group == 0 { 0o037 } else { 0o077 } != 0
 }
 
 /// Path and text of each file in `folder` whose name ends in one of `extensions`, by name.
@@ -146,6 +160,36 @@ pub fn create_file(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileEr
 /// If it exists, or cannot be written.
 pub fn create_secret(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError> {
     create(path, contents.as_ref(), 0o600)
+}
+
+/// Puts secrets in the place of what their files hold. All are written beside them before the first
+/// takes its place, so that a full disk changes nothing.
+///
+/// # Errors
+/// If one cannot be written, or cannot take its place.
+pub fn replace_secrets(secrets: &[(PathBuf, Zeroizing<String>)]) -> Result<(), FileError> {
+    let beside = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        PathBuf::from(name)
+    };
+    let written = secrets.iter().try_for_each(|(path, contents)| {
+        // What a run left behind that was stopped half way is a copy of what was replaced or not.
+        drop(fs::remove_file(beside(path)));
+        create_secret(&beside(path), contents.as_bytes())
+    });
+    let placed = written.and_then(|()| {
+        secrets.iter().try_for_each(|(path, _)| {
+            fs::rename(beside(path), path).map_err(FileError::io("replace", path))?;
+            let folder = path.parent().unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::io("write", folder))
+        })
+    });
+    if placed.is_err() {
+        // Whatever is left is a copy; the first error is the one to tell.
+        secrets.iter().for_each(|(path, _)| drop(fs::remove_file(beside(path))));
+    }
+    placed
 }
 
 /// A new file that a program may go on writing to, such as a log.
@@ -238,6 +282,8 @@ pub fn program() -> Result<PathBuf, FileError> {
 mod tests {
     use super::*;
 
+    use std::os::unix::fs::PermissionsExt as _;
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("exists").permissions().mode() & 0o777
     }
@@ -256,11 +302,45 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.key");
         create_secret(&path, "hush").expect("new");
-        for open in [0o640, 0o604, 0o660, 0o644, 0o610] {
+        for open in [0o604, 0o660, 0o644, 0o610, 0o601, 0o602, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(open)).expect("ours");
             let error = read_secret(&path).expect_err("open to others").to_string();
             assert!(error.contains("chmod 600") && error.contains(&format!("{open:04o}")) && !error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn only_the_group_of_root_may_read_what_root_owns() {
+        for (mode, owner, group, open) in [
+            (0o100_600, 0, 0, false),
+            (0o100_400, 1000, 1000, false),
+            (0o100_440, 0, 0, false),
+            (0o100_440, 1000, 0, true),
+            (0o100_440, 0, 1000, true),
+            (0o100_640, 1000, 1000, true),
+            (0o100_460, 0, 0, true),
+            (0o100_444, 0, 0, true),
+        ] {
+            assert_eq!(lies_open(mode, owner, group), open, "{mode:o} of {owner}:{group}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_replaced_together_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [one, other] = ["one.key", "other.key"].map(|name| folder.path().join(name));
+        create_secret(&one, "old").expect("new");
+        create_secret(&other, "old").expect("new");
+        let new = |path: &Path| (path.to_owned(), Zeroizing::new("new".to_owned()));
+        create_file(&folder.path().join("one.key.new"), "left behind").expect("new");
+        create_folder(&folder.path().join("other.key.new")).expect("new");
+        assert!(replace_secrets(&[new(&one), new(&other)]).is_err());
+        assert_eq!((read_secret(&one).expect("there").as_str(), read_secret(&other).expect("there").as_str()), ("old", "old"));
+        assert!(!exists(&folder.path().join("one.key.new")), "no copy is left behind");
+        fs::remove_dir(folder.path().join("other.key.new")).expect("empty");
+        replace_secrets(&[new(&one), new(&other)]).expect("nothing is in the way any more");
+        assert_eq!((read_secret(&one).expect("there").as_str(), read_secret(&other).expect("there").as_str()), ("new", "new"));
+        assert_eq!(mode(&one), 0o600);
     }
 
     #[test]

@@ -1,35 +1,72 @@
-//! The folder of the signing keys: which file holds what. Keys have mode 0600.
+//! The folder of the signing keys: which file holds what. Keys have mode 0600, sealed or not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
+use super::ConfigError;
 use super::files::{self, FileError};
+use crate::ambient::Entropy;
 use crate::keys::PemFiles;
+use crate::keys::seal::{self, SealingSecret};
+use crate::model::KeyPurpose;
 
-const TOKEN_KEY: &str = "token.key";
-const ISSUER_KEY: &str = "issuer.key";
 const ISSUER_CERTIFICATE: &str = "issuer.pem";
-const LIST_KEY: &str = "list.key";
-const CHECKPOINT_KEY: &str = "checkpoint.key";
 
-/// Reads the five files.
-pub(super) fn read(folder: &Path) -> Result<PemFiles, FileError> {
-    let secret = |name| files::read_secret(&folder.join(name));
+/// The name of the file of a key.
+const fn key_file(purpose: KeyPurpose) -> &'static str {
+    match purpose {
+        KeyPurpose::Token => "token.key",
+        KeyPurpose::Issuer => "issuer.key",
+        KeyPurpose::List => "list.key",
+        KeyPurpose::Checkpoint => "checkpoint.key",
+    }
+}
+
+/// The files of the keys, and what each key signs.
+pub(crate) fn key_files(folder: &Path) -> Vec<(KeyPurpose, PathBuf)> {
+    KeyPurpose::ALL.iter().map(|purpose| (*purpose, folder.join(key_file(*purpose)))).collect()
+}
+
+/// Reads the five files. With a secret, each key has to be sealed under it; without, none.
+pub(super) fn read(folder: &Path, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
+    let key = |purpose| private_key(&folder.join(key_file(purpose)), secret, entropy);
     Ok(PemFiles {
-        token_key: secret(TOKEN_KEY)?,
-        issuer_key: secret(ISSUER_KEY)?,
+        token_key: key(KeyPurpose::Token)?,
+        issuer_key: key(KeyPurpose::Issuer)?,
         issuer_certificate: files::read_text(&folder.join(ISSUER_CERTIFICATE))?.into(),
-        list_key: secret(LIST_KEY)?,
-        checkpoint_key: secret(CHECKPOINT_KEY)?,
+        list_key: key(KeyPurpose::List)?,
+        checkpoint_key: key(KeyPurpose::Checkpoint)?,
     })
+}
+
+/// Reads a private key, as PEM that is not sealed.
+///
+/// # Errors
+/// If it cannot be read, others may read it, or it is sealed and should not be, or the other way
+/// round: who seals keys must hear of one that is not.
+pub(crate) fn private_key(path: &Path, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<Zeroizing<String>, ConfigError> {
+    let text = files::read_secret(path)?;
+    let refused = |problem: String| ConfigError::Key { path: path.to_owned(), problem };
+    match (secret, seal::is_sealed(&text)) {
+        (None, false) => Ok(text),
+        (Some(secret), true) => seal::unseal("key", &text, secret, entropy).map_err(|error| refused(error.to_string())),
+        (None, true) => Err(refused("it is sealed; name the file that holds its secret as `unseal_with`".to_owned())),
+        (Some(_), false) => Err(refused("it is not sealed, and `unseal_with` says that it is; run: curfew keys seal".to_owned())),
+    }
 }
 
 /// Writes the five files into a folder that has none of them.
 pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
     files::create_folder(folder)?;
-    for (name, key) in
-        [(TOKEN_KEY, &keys.token_key), (ISSUER_KEY, &keys.issuer_key), (LIST_KEY, &keys.list_key), (CHECKPOINT_KEY, &keys.checkpoint_key)]
-    {
-        files::create_secret(&folder.join(name), key.as_bytes())?;
+    for (purpose, path) in key_files(folder) {
+        let key = match purpose {
+            KeyPurpose::Token => &keys.token_key,
+            KeyPurpose::Issuer => &keys.issuer_key,
+            KeyPurpose::List => &keys.list_key,
+            KeyPurpose::Checkpoint => &keys.checkpoint_key,
+        };
+        files::create_secret(&path, key.as_bytes())?;
     }
     files::create_file(&folder.join(ISSUER_CERTIFICATE), keys.issuer_certificate.as_bytes())
 }

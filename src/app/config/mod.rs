@@ -7,6 +7,7 @@ mod check;
 pub mod files;
 pub mod keys_dir;
 mod raw;
+pub mod sealing;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::ambient::Entropy;
 use crate::broker::Quotas;
 use crate::keys::PemFiles;
 use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
@@ -44,6 +46,7 @@ pub struct Config {
     pub(super) log: Log,
     policies_dir: PathBuf,
     keys_dir: PathBuf,
+    unseal_with: Option<PathBuf>,
     trust: BTreeMap<TrustDomain, PathBuf>,
     raw: Raw,
 }
@@ -111,6 +114,14 @@ pub enum ConfigError {
         /// Everything that is wrong.
         problems: Vec<Invalid>,
     },
+    /// A private key cannot be used. Never shows it.
+    #[error("{}: {problem}", path.display())]
+    Key {
+        /// The file of the key, or of the secret that it is sealed under.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
 }
 
 impl Config {
@@ -177,12 +188,23 @@ impl Config {
         self.trust.iter().map(|(domain, path)| files::read_text(path).map(|pem| (domain.clone(), pem))).collect()
     }
 
-    /// The private halves of the signing keys.
+    /// The folder of the signing keys.
+    pub fn keys_dir(&self) -> &Path {
+        &self.keys_dir
+    }
+
+    /// The file of the secret that the signing keys are sealed under, if they are.
+    pub fn unseal_with(&self) -> Option<&Path> {
+        self.unseal_with.as_deref()
+    }
+
+    /// The private halves of the signing keys, opened if they are sealed.
     ///
     /// # Errors
-    /// If one cannot be read, or others may read it.
-    pub(super) fn keys(&self) -> Result<PemFiles, FileError> {
-        keys_dir::read(&self.keys_dir)
+    /// If one cannot be read or opened, or others may read it.
+    pub(super) fn keys(&self, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
+        let secret = self.unseal_with.as_deref().map(sealing::read).transpose()?;
+        keys_dir::read(&self.keys_dir, secret.as_ref(), entropy)
     }
 
     /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the

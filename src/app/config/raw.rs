@@ -19,6 +19,8 @@ pub(super) struct Raw {
     pub(super) data_dir: PathBuf,
     #[serde(default = "keys_dir")]
     pub(super) keys_dir: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unseal_with: Option<PathBuf>,
     #[serde(default = "policies_dir")]
     pub(super) policies_dir: PathBuf,
     #[serde(default = "max_staleness")]
@@ -167,8 +169,8 @@ impl Raw {
     /// Relative paths are meant from the folder of the configuration file.
     pub(super) fn resolve(&mut self, folder: &Path) {
         let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir].into_iter();
-        let server = [&mut self.server.certificate, &mut self.server.key].into_iter().flatten();
-        for path in paths.chain(server).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
+        let optional = [&mut self.unseal_with, &mut self.server.certificate, &mut self.server.key].into_iter().flatten();
+        for path in paths.chain(optional).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
             *path = folder.join(&path);
         }
     }

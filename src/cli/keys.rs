@@ -1,0 +1,158 @@
+//! `curfew keys`: the signing keys as files, offline: what there is, and sealing them.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::output::Layout;
+use super::session::Session;
+use crate::ambient::Entropy;
+use crate::app::config::sealing::Source;
+use crate::app::config::{Config, files, keys_dir};
+use crate::keys::KeyError;
+use crate::keys::seal::{self, SealingSecret};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show what each key signs, its name and end, and whether its file is sealed.
+    List(Where),
+    /// Seal private keys under a passphrase. Those that are sealed under it already stay as they are.
+    Seal(Args),
+    /// Open sealed private keys: they are then protected by the permissions of their files alone.
+    Unseal(Args),
+    /// Seal private keys under another passphrase. To be repeated if it was interrupted.
+    Reseal {
+        #[command(flatten)]
+        args: Args,
+        /// The new one: a file, which is made if it is missing, or `ask`.
+        #[arg(long, value_name = "FILE|ask")]
+        to: Source,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Where {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "CURFEW_CONFIG", default_value = "curfew.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Private keys, PEM, such as identity-ca/ca.key; by default the signing keys of the configuration.
+    #[arg(value_name = "KEY")]
+    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+    /// Where the passphrase comes from: the first line of a file that its owner alone may read, or
+    /// `ask` for whoever sits at the terminal.
+    #[arg(long, value_name = "FILE|ask")]
+    with: Source,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    keys: Vec<Key>,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    purpose: &'static str,
+    kid: String,
+    not_after: Option<String>,
+    sealed: bool,
+    file: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    files: Vec<File>,
+}
+
+#[derive(Debug, Serialize)]
+struct File {
+    file: PathBuf,
+    sealed: bool,
+    changed: bool,
+}
+
+impl Command {
+    pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
+        match self {
+            Self::List(place) => list(&place, session),
+            Self::Seal(args) => {
+                let secret = args.with.new(&session.entropy)?;
+                args.each(session, |text| sealed_under(text, &secret, &session.entropy))
+            }
+            Self::Unseal(args) => {
+                let secret = args.with.existing("the keys")?;
+                args.each(session, |text| match seal::is_sealed(text) {
+                    true => seal::unseal("key", text, &secret, &session.entropy).map(Some),
+                    false => Ok(None),
+                })
+            }
+            Self::Reseal { args, to } => {
+                let (old, new) = (args.with.existing("the keys")?, to.new(&session.entropy)?);
+                args.each(session, |text| {
+                    // Those that a run had reached already that was interrupted.
+                    if seal::unseal("key", text, &new, &session.entropy).is_ok() {
+                        return Ok(None);
+                    }
+                    let open = seal::unseal("key", text, &old, &session.entropy)?;
+                    seal::seal("key", &open, &new, &session.entropy).map(Some)
+                })
+            }
+        }
+    }
+}
+
+/// The sealed form of a key, or nothing if it is sealed under this secret already.
+fn sealed_under(text: &str, secret: &SealingSecret, entropy: &Entropy) -> Result<Option<Zeroizing<String>>, KeyError> {
+    if seal::is_sealed(text) {
+        return seal::unseal("key", text, secret, entropy).map(|_the_same| None);
+    }
+    seal::seal("key", text, secret, entropy).map(Some)
+}
+
+impl Args {
+    /// Puts what `change` makes of each file in its place, once it is made for all of them.
+    fn each(&self, session: &Session, change: impl Fn(&str) -> Result<Option<Zeroizing<String>>, KeyError>) -> anyhow::Result<()> {
+        let (mut answer, mut changed) = (Vec::new(), Vec::new());
+        for file in self.files()? {
+            let text = files::read_secret(&file)?;
+            let new = change(&text).with_context(|| file.display().to_string())?;
+            answer.push(File {
+                file: file.clone(),
+                sealed: seal::is_sealed(new.as_ref().unwrap_or(&text)),
+                changed: new.is_some(),
+            });
+            changed.extend(new.map(|new| (file, new)));
+        }
+        files::replace_secrets(&changed)?;
+        session.print(&Answer { files: answer }, Layout::rows("files", &["file", "sealed", "changed"]))
+    }
+
+    fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        if !self.keys.is_empty() {
+            return Ok(self.keys.clone());
+        }
+        let config = Config::load(&self.place.config)?;
+        Ok(keys_dir::key_files(config.keys_dir()).into_iter().map(|(_, file)| file).collect())
+    }
+}
+
+fn list(place: &Where, session: &Session) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let mut public = crate::app::keys(&config, &session.entropy)?.public_keys();
+    let mut keys = Vec::new();
+    for (purpose, file) in keys_dir::key_files(config.keys_dir()) {
+        let sealed = seal::is_sealed(&files::read_secret(&file)?);
+        for key in public.extract_if(.., |key| key.purpose == purpose) {
+            let not_after = key.not_after.map(|end| end.to_string());
+            keys.push(Key { purpose: purpose.as_str(), kid: key.kid, not_after, sealed, file: file.clone() });
+        }
+    }
+    session.print(&Listed { keys }, Layout::rows("keys", &["purpose", "kid", "not_after", "sealed", "file"]))
+}
