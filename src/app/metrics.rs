@@ -1,5 +1,6 @@
 //! What the admin listener shows beside the counts of calls and connections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -9,8 +10,10 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::config::files;
 use crate::broker::Broker;
 use crate::ledger::{Ledger as _, SqliteLedger};
+use crate::model::Timestamp;
 use crate::publish::Publisher;
 
 /// What went wrong beside the calls. Each was logged as an error.
@@ -22,8 +25,8 @@ pub(super) struct Faults {
     pub(super) deadlines: Counter,
 }
 
-/// Shows ledger, policy and list in the registry, and counts faults.
-pub(super) fn register(registry: &mut Registry, ledger: &Arc<SqliteLedger>, broker: &Arc<Broker>, publisher: &Arc<Publisher>) -> Faults {
+/// Shows ledger, policy, list and keys in the registry, and counts faults.
+pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
     let faults = Faults::default();
     let counters = [
         ("trust_bundle_errors", "Trust bundles that could not be used; the last good ones stayed", &faults.trust_bundles),
@@ -34,20 +37,20 @@ pub(super) fn register(registry: &mut Registry, ledger: &Arc<SqliteLedger>, brok
     for (name, help, counter) in counters {
         registry.register(name, help, counter.clone());
     }
-    registry.register_collector(Box::new(Observed {
-        ledger: Arc::clone(ledger),
-        broker: Arc::clone(broker),
-        publisher: Arc::clone(publisher),
-    }));
+    registry.register_collector(Box::new(observed));
     faults
 }
 
 /// Read when it is asked for.
 #[derive(Debug)]
-struct Observed {
-    ledger: Arc<SqliteLedger>,
-    broker: Arc<Broker>,
-    publisher: Arc<Publisher>,
+pub(super) struct Observed {
+    pub(super) ledger: Arc<SqliteLedger>,
+    pub(super) broker: Arc<Broker>,
+    pub(super) publisher: Arc<Publisher>,
+    /// The end of the issuer's certificate.
+    pub(super) issuer_ends: Option<Timestamp>,
+    /// Where the ledger is.
+    pub(super) data_dir: PathBuf,
 }
 
 impl Collector for Observed {
@@ -84,7 +87,15 @@ impl Collector for Observed {
         gauge("cuts_active", "Cuts in the revocation list", None, count(cuts))?;
         gauge("tasks_open", "Tasks that are open", None, count(tasks))?;
         gauge("list_position", "Position that the published list covers", None, published.map_or(0.0, |list| as_f64(list.position.get())))?;
-        gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)
+        gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)?;
+        if let Some(ends) = self.issuer_ends {
+            let help = "When the certificate of the issuer ends, in Unix time";
+            gauge("issuer_end", help, Some(&Unit::Seconds), as_f64(ends.seconds()))?;
+        }
+        // What the operating system does not say is not shown.
+        files::free_space(&self.data_dir).map_or(Ok(()), |free| {
+            gauge("data_free", "Free disk space where the ledger is", Some(&Unit::Bytes), as_f64(free))
+        })
     }
 }
 

@@ -12,9 +12,10 @@ use tonic_health::ServingStatus;
 
 use super::config::Config;
 use super::error::ServeError;
+use super::metrics::{self, Observed};
 use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
-use super::{metrics, preflight, upkeep};
+use super::{preflight, upkeep};
 use crate::ambient::{Clock, Entropy};
 use crate::broker::{self, Broker};
 use crate::formats::checkpoint;
@@ -102,7 +103,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     public.meters.register(&public.connections, registry.sub_registry_with_prefix("public"));
     listeners.spawn(listen::serve(doors.public, public, stop.clone()));
 
-    let faults = metrics::register(&mut registry, &opened.ledger, &opened.broker, &opened.publisher);
+    let observed = Observed {
+        ledger: Arc::clone(&opened.ledger),
+        broker: Arc::clone(&opened.broker),
+        publisher: Arc::clone(&opened.publisher),
+        issuer_ends: opened.keyring.issuer.key.not_after,
+        data_dir: config.data_dir.clone(),
+    };
+    let faults = metrics::register(&mut registry, observed);
     let admin = Admin { ledger: Arc::clone(&opened.ledger) as Arc<dyn Ledger>, publisher: Arc::clone(&opened.publisher), registry };
     // The admin listener goes last, so that it can say how the others end.
     let stop_admin = CancellationToken::new();

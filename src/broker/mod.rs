@@ -37,6 +37,8 @@ mod whoami;
 pub(crate) use census::NamedCensus;
 pub(crate) use credential::CredentialStory;
 pub(crate) use error::Error;
+#[cfg(test)]
+pub(crate) use error::Limit;
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
 pub(crate) use limits::Quotas;

@@ -122,7 +122,7 @@ impl CallMeters {
 }
 
 /// The code as gRPC writes it.
-const fn code_name(code: Code) -> &'static str {
+pub(super) const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -105,8 +105,11 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Limit;
+    use crate::grpc::calls::code_name;
     use crate::ledger::LedgerError;
     use crate::model::Denial;
+    use crate::verify::Rejected;
 
     #[test]
     fn each_error_has_its_code_and_a_stable_reason() {
@@ -128,6 +131,58 @@ mod tests {
             assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "curfew"));
             assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), retry, "{reason}");
         }
+    }
+
+    /// An error of each reason that is no refusal.
+    fn others() -> Vec<Error> {
+        let every = [Limit::Queue, Limit::WorkloadRate, Limit::OwnerRate, Limit::AdministratorRate, Limit::WorkloadLive];
+        let mut errors: Vec<Error> = every.map(|limit| limit.after(AFTER_OUTAGE)).into();
+        errors.push(Invalid::new("owner", "it is empty").into());
+        errors.push(Error::NotFound { kind: "owner", name: "payments".to_owned() });
+        errors.push(Error::Conflict);
+        errors.push(Error::Unavailable("the disk is full".to_owned()));
+        errors.push(Error::Internal("secret detail".into()));
+        for error in &errors {
+            // Whoever adds an error or a limit finds that it has to be added above.
+            match error {
+                Error::Denied(_) | Error::Invalid(_) | Error::NotFound { .. } | Error::Conflict => {}
+                Error::Unavailable(_) | Error::Internal(_) => {}
+                Error::Limited { limit, .. } => match limit {
+                    Limit::Queue | Limit::WorkloadRate | Limit::OwnerRate | Limit::AdministratorRate | Limit::WorkloadLive => {}
+                },
+            }
+        }
+        errors
+    }
+
+    #[test]
+    fn every_reason_stands_in_the_documentation_with_its_remedy() {
+        const PAGE: &str = include_str!("../../docs/reasons.md");
+        let (broker, verifier) = PAGE.split_once("## From the verifier").expect("two tables");
+        // Code, then gRPC code, meaning and remedy in the first; meaning and remedy in the second.
+        let rows = |text: &'static str| -> Vec<Vec<&str>> {
+            let rows = text.lines().filter(|line| line.starts_with("| `"));
+            rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()).collect()
+        };
+        let mut expected: Vec<(String, String)> = Vec::new();
+        let denied = DenialCode::ALL.iter().map(|code| Error::Denied(Denial::new(*code, "so it is")));
+        for error in denied.chain(others()) {
+            let status = status(&error, "f17");
+            let reason = status.get_details_error_info().expect("every error has it").reason;
+            expected.push((reason, code_name(status.code()).to_owned()));
+        }
+        expected.sort();
+        expected.dedup();
+        let mut found: Vec<(String, String)> = rows(broker).iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+        found.sort();
+        assert_eq!(found, expected);
+        for code in DenialCode::ALL {
+            let row = rows(broker).into_iter().find(|row| row[0] == code.as_str()).expect("seen above");
+            assert_eq!(row[3], code.remedy(), "{}", code.as_str());
+        }
+        assert_eq!(rows(verifier).iter().map(|row| row[0]).collect::<Vec<_>>(), Rejected::CODES);
+        let told = |row: &Vec<&str>| row.iter().all(|cell| !cell.is_empty());
+        assert!(rows(broker).iter().all(|row| row.len() == 4 && told(row)) && rows(verifier).iter().all(|row| row.len() == 3 && told(row)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Private keys at rest, sealed: PKCS#8 `EncryptedPrivateKeyInfo` (RFC 5958, section 3) by scrypt and
 //! AES-256-CBC (PBES2; RFC 8018, RFC 7914), which OpenSSL reads and writes too.
 //!
-//! The format hides a key and does not authenticate it. What was altered is found by the public half
-//! that stands beside the private one, and by the ledger, in which a key has to be activated.
+//! The format hides a key and does not authenticate it: what was altered is found by the public half
+//! that stands beside the private one. Where keys have to be sealed, a key that is not is refused, so
+//! that who can write the folder and does not know the secret cannot bring a key of his own.
 
 use std::fmt;
 

@@ -75,8 +75,10 @@ fn openssl_opens_what_was_sealed_and_seals_what_is_opened() {
     assert_ne!(openssl(&["pkey", "-pubout"], &token, &wrong).code, 0);
     // The other way round, by both functions that OpenSSL derives keys with.
     unseal_with(&broker, &secret);
+    // OpenSSL takes the second line of a file that it is given for both.
+    let outgoing = passphrase(&broker, "outgoing", "correct horse battery staple\n");
     for derive in [&["-scrypt"] as &[&str], &["-v2prf", "hmacWithSHA256", "-iter", "600000"]] {
-        let pass = format!("file:{}", secret.display());
+        let pass = format!("file:{}", outgoing.display());
         let sealing = ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &pass];
         let theirs = openssl(&[&sealing, derive].concat(), &token, &secret).done();
         fs::write(&token, theirs).unwrap();

@@ -19,6 +19,7 @@ mod identities;
 mod keys;
 mod kill;
 mod lists;
+mod operations;
 mod outside;
 mod process;
 mod race;

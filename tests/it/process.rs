@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::harness::{AUDIENCE, Broker};
 
 /// The status line and body of a document of the admin listener.
-fn get(broker: &Broker, path: &str) -> (String, String) {
+pub(crate) fn get(broker: &Broker, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(&broker.addresses().admin).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
