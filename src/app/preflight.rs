@@ -28,5 +28,5 @@ pub fn check(config: &Config) -> Result<(), ServeError> {
 /// # Errors
 /// If one cannot be read, opened, or used.
 pub(crate) fn keys(config: &Config, entropy: &Entropy) -> Result<Material, ServeError> {
-    Material::from_pem(config.trust_domain(), &config.keys(entropy)?, entropy).map_err(ServeError::start)
+    Material::open(config.trust_domain(), config.keys(entropy)?, entropy).map_err(ServeError::start)
 }

@@ -1,4 +1,4 @@
-//! `curfew keys`: the signing keys as files, offline: what there is, and sealing them.
+//! `curfew keys`: the signing keys, offline: what there is, and sealing those that are files.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use super::output::Layout;
 use super::session::Session;
 use crate::ambient::Entropy;
 use crate::app::config::sealing::Source;
-use crate::app::config::{Config, files, keys_dir};
-use crate::keys::KeyError;
+use crate::app::config::{Config, files};
 use crate::keys::seal::{self, SealingSecret};
+use crate::keys::{KeyError, issuer_certificate};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -30,6 +30,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE|ask")]
         to: Source,
     },
+    /// Make the certificate of an issuer key that has none, such as one that a PKCS#11 module made.
+    Certify(Where),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +65,15 @@ struct Key {
     kid: String,
     not_after: Option<String>,
     sealed: bool,
-    file: PathBuf,
+    /// Where it is a file.
+    file: Option<PathBuf>,
+    /// Where a PKCS#11 module holds it.
+    label: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Certified {
+    certificate_file: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +92,7 @@ impl Command {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::List(place) => list(&place, session),
+            Self::Certify(place) => certify(&place, session),
             Self::Seal(args) => {
                 let secret = args.with.new(&session.entropy)?;
                 args.each(session, |text| sealed_under(text, &secret, &session.entropy))
@@ -139,20 +150,33 @@ impl Args {
             return Ok(self.keys.clone());
         }
         let config = Config::load(&self.place.config)?;
-        Ok(keys_dir::key_files(config.keys_dir()).into_iter().map(|(_, file)| file).collect())
+        Ok(config.key_files().into_iter().map(|(_, file)| file).collect())
     }
 }
 
 fn list(place: &Where, session: &Session) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let mut public = crate::app::keys(&config, &session.entropy)?.public_keys();
+    let files = config.key_files();
     let mut keys = Vec::new();
-    for (purpose, file) in keys_dir::key_files(config.keys_dir()) {
-        let sealed = seal::is_sealed(&files::read_secret(&file)?);
-        for key in public.extract_if(.., |key| key.purpose == purpose) {
-            let not_after = key.not_after.map(|end| end.to_string());
-            keys.push(Key { purpose: purpose.as_str(), kid: key.kid, not_after, sealed, file: file.clone() });
-        }
+    for key in crate::app::keys(&config, &session.entropy)?.public_keys() {
+        let file = files.iter().find(|(purpose, _)| *purpose == key.purpose).map(|(_, file)| file.clone());
+        keys.push(Key {
+            purpose: key.purpose.as_str(),
+            kid: key.kid,
+            not_after: key.not_after.map(|end| end.to_string()),
+            sealed: file.as_deref().map_or(Ok(false), |file| files::read_secret(file).map(|text| seal::is_sealed(&text)))?,
+            file,
+            label: config.key_label(key.purpose).map(str::to_owned),
+        });
     }
-    session.print(&Listed { keys }, Layout::rows("keys", &["purpose", "kid", "not_after", "sealed", "file"]))
+    session.print(&Listed { keys }, Layout::rows("keys", &["purpose", "kid", "not_after", "sealed", "file", "label"]))
+}
+
+fn certify(place: &Where, session: &Session) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let issuer = config.issuer_key(&session.entropy)?;
+    let certificate = issuer_certificate(config.trust_domain(), issuer, &session.entropy, session.clock.now())?;
+    let certificate_file = config.issuer_certificate();
+    files::create_file(&certificate_file, certificate)?;
+    session.print(&Certified { certificate_file }, Layout::fields(&["certificate_file"]))
 }

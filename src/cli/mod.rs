@@ -67,7 +67,7 @@ enum Command {
     /// Look at a broker's configuration file.
     #[command(subcommand)]
     Config(config::Command),
-    /// The signing keys as files, offline: what there is, and sealing them under a passphrase.
+    /// The signing keys, offline: what there is, and sealing those that are files.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Show who the caller is to the broker, and what policy allows.

@@ -1,4 +1,4 @@
-//! The private halves, as they are made by `init` and read from files at start.
+//! The private halves, as they are made by `init`, read from files, or held by something that signs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,19 +37,44 @@ pub(crate) struct Material {
 }
 
 struct Held {
-    pkcs8: Pkcs8,
+    /// Absent where only the signer has it.
+    pkcs8: Option<Pkcs8>,
     signer: Arc<dyn Signer>,
+}
+
+/// Where the private half of a key is.
+pub(crate) enum Private {
+    /// In a text, PKCS#8 PEM.
+    Pem(Zeroizing<String>),
+    /// With something that signs and does not give it away.
+    Elsewhere(Arc<dyn Signer>),
+}
+
+/// Where every private half is, and the issuer's own certificate.
+pub(crate) struct Sources {
+    pub(crate) token: Private,
+    pub(crate) issuer: Private,
+    pub(crate) issuer_certificate: String,
+    pub(crate) list: Private,
+    pub(crate) checkpoint: Zeroizing<String>,
 }
 
 impl Held {
     fn p256(what: &'static str, pkcs8: Pkcs8, entropy: &Entropy) -> Result<Self, KeyError> {
         let signer = Arc::new(MemoryP256::open(what, &pkcs8, entropy)?);
-        Ok(Self { pkcs8, signer })
+        Ok(Self { pkcs8: Some(pkcs8), signer })
+    }
+
+    fn open_p256(what: &'static str, private: Private, entropy: &Entropy) -> Result<Self, KeyError> {
+        match private {
+            Private::Pem(text) => Self::p256(what, pem::private_key(what, &text)?, entropy),
+            Private::Elsewhere(signer) => Ok(Self { pkcs8: None, signer }),
+        }
     }
 
     fn ed25519(what: &'static str, pkcs8: Pkcs8) -> Result<Self, KeyError> {
         let signer = Arc::new(MemoryEd25519::open(what, &pkcs8)?);
-        Ok(Self { pkcs8, signer })
+        Ok(Self { pkcs8: Some(pkcs8), signer })
     }
 
     fn thumbprint(&self) -> String {
@@ -108,9 +133,7 @@ impl Material {
     pub(crate) fn generate(trust_domain: &TrustDomain, entropy: &Entropy, now: Timestamp) -> Result<Self, KeyError> {
         let p256 = |what| Held::p256(what, MemoryP256::generate(entropy)?, entropy);
         let issuer = p256(ISSUER)?;
-        let ends = now.plus(ISSUER_LIFE).floor_to_second();
-        let authority = Authority { what: ISSUER_CERTIFICATE, title: "Curfew issuer", trust_domain, made: now, ends };
-        let issuer_certificate = authority.certificate(&X509Signer::new(ISSUER, Arc::clone(&issuer.signer))?, entropy)?;
+        let (issuer_certificate, ends) = certify(trust_domain, &issuer.signer, entropy, now)?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
             token: p256(TOKEN)?,
@@ -122,30 +145,29 @@ impl Material {
         })
     }
 
-    /// Reads what [`Material::to_pem`] wrote, or keys that an operator brings.
+    /// Takes what [`Material::to_pem`] wrote, or keys that an operator brings.
     ///
     /// # Errors
-    /// If a file is not what it has to be, or the issuer's certificate is not the CA certificate of
+    /// If a key is not what it has to be, or the issuer's certificate is not the CA certificate of
     /// the issuer's key for this trust domain.
-    pub(crate) fn from_pem(trust_domain: &TrustDomain, files: &PemFiles, entropy: &Entropy) -> Result<Self, KeyError> {
-        let p256 = |what, text| Held::p256(what, pem::private_key(what, text)?, entropy);
-        let issuer = p256(ISSUER, &files.issuer_key)?;
-        let issuer_certificate = pem::certificate(ISSUER_CERTIFICATE, &files.issuer_certificate)?;
+    pub(crate) fn open(trust_domain: &TrustDomain, sources: Sources, entropy: &Entropy) -> Result<Self, KeyError> {
+        let issuer = Held::open_p256(ISSUER, sources.issuer, entropy)?;
+        let issuer_certificate = pem::certificate(ISSUER_CERTIFICATE, &sources.issuer_certificate)?;
         let issuer_ends = check_issuer(&issuer_certificate, issuer.signer.public_key(), trust_domain)?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
-            token: p256(TOKEN, &files.token_key)?,
+            token: Held::open_p256(TOKEN, sources.token, entropy)?,
             issuer,
             issuer_certificate,
             issuer_ends,
-            list: p256(LIST, &files.list_key)?,
-            checkpoint: Held::ed25519(CHECKPOINT, pem::private_key(CHECKPOINT, &files.checkpoint_key)?)?,
+            list: Held::open_p256(LIST, sources.list, entropy)?,
+            checkpoint: Held::ed25519(CHECKPOINT, pem::private_key(CHECKPOINT, &sources.checkpoint)?)?,
         })
     }
 
-    /// The text of the files, to be kept with mode 0600.
+    /// The text of the files, to be kept with mode 0600; empty for a key that is elsewhere.
     pub(crate) fn to_pem(&self) -> PemFiles {
-        let key = |held: &Held| pem::write(pem::OPEN, &held.pkcs8);
+        let key = |held: &Held| held.pkcs8.as_ref().map(|pkcs8| pem::write(pem::OPEN, pkcs8)).unwrap_or_default();
         PemFiles {
             token_key: key(&self.token),
             issuer_key: key(&self.issuer),
@@ -202,6 +224,28 @@ impl Material {
             checkpoint: activated(checkpoint, KeyPurpose::Checkpoint)?,
         })
     }
+}
+
+/// A certificate for the issuer's key from `now` on, PEM: for a key that was made elsewhere.
+///
+/// # Errors
+/// If the key cannot be used.
+pub(crate) fn issuer_certificate(domain: &TrustDomain, issuer: Private, entropy: &Entropy, now: Timestamp) -> Result<String, KeyError> {
+    let issuer = Held::open_p256(ISSUER, issuer, entropy)?;
+    let (certificate, _ends) = certify(domain, &issuer.signer, entropy, now)?;
+    Ok(pem::write("CERTIFICATE", &certificate).to_string())
+}
+
+/// The issuer's own certificate, DER, and its end.
+fn certify(
+    trust_domain: &TrustDomain,
+    issuer: &Arc<dyn Signer>,
+    entropy: &Entropy,
+    now: Timestamp,
+) -> Result<(Vec<u8>, Timestamp), KeyError> {
+    let ends = now.plus(ISSUER_LIFE).floor_to_second();
+    let authority = Authority { what: ISSUER_CERTIFICATE, title: "Curfew issuer", trust_domain, made: now, ends };
+    Ok((authority.certificate(&X509Signer::new(ISSUER, Arc::clone(issuer))?, entropy)?, ends))
 }
 
 /// Checks that `der` is the CA certificate of this key for this trust domain; gives its end.

@@ -4,6 +4,7 @@
 //! activation stands in the ledger.
 
 mod certificate;
+pub(crate) mod hsm;
 pub(crate) mod identity;
 mod keyring;
 mod material;
@@ -13,7 +14,7 @@ mod signer;
 
 pub(crate) use certificate::{set_validity, uri};
 pub(crate) use keyring::Keyring;
-pub(crate) use material::{Material, PemFiles};
+pub(crate) use material::{Material, PemFiles, Private, Sources, issuer_certificate};
 pub(crate) use signer::{SignError, fresh_key};
 
 use crate::model::KeyPurpose;

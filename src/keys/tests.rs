@@ -17,6 +17,18 @@ fn domain() -> TrustDomain {
     "example.org".parse().expect("a trust domain")
 }
 
+fn open(domain: &TrustDomain, files: &PemFiles) -> Result<Material, KeyError> {
+    let pem = |text: &Zeroizing<String>| Private::Pem(text.clone());
+    let sources = Sources {
+        token: pem(&files.token_key),
+        issuer: pem(&files.issuer_key),
+        issuer_certificate: files.issuer_certificate.to_string(),
+        list: pem(&files.list_key),
+        checkpoint: files.checkpoint_key.clone(),
+    };
+    Material::open(domain, sources, &Entropy::system())
+}
+
 fn material() -> Material {
     Material::generate(&domain(), &Entropy::system(), Timestamp::from_seconds(1_790_000_000)).expect("random bytes")
 }
@@ -34,10 +46,27 @@ fn facts(keys: Vec<PublicKey>) -> Facts {
 #[test]
 fn what_was_written_reads_back_as_the_same_keys() {
     let material = material();
-    let again = Material::from_pem(&domain(), &material.to_pem(), &Entropy::system()).expect("was written");
+    let again = open(&domain(), &material.to_pem()).expect("was written");
     assert_eq!(again.public_keys(), material.public_keys());
     let kinds: Vec<KeyPurpose> = material.public_keys().iter().map(|key| key.purpose).collect();
     assert_eq!(kinds, KeyPurpose::ALL);
+}
+
+#[test]
+fn a_key_that_is_held_elsewhere_signs_and_leaves_no_file() {
+    let material = material();
+    let files = material.to_pem();
+    let elsewhere = MemoryP256::open("token key", &pem::private_key("token key", &files.token_key).expect("PEM"), &Entropy::system());
+    let sources = Sources {
+        token: Private::Elsewhere(std::sync::Arc::new(elsewhere.expect("a key"))),
+        issuer: Private::Pem(files.issuer_key),
+        issuer_certificate: files.issuer_certificate.to_string(),
+        list: Private::Pem(files.list_key),
+        checkpoint: files.checkpoint_key,
+    };
+    let held = Material::open(&domain(), sources, &Entropy::system()).expect("complete");
+    assert_eq!(held.public_keys(), material.public_keys());
+    assert_eq!(held.to_pem().token_key.as_str(), "");
 }
 
 #[test]
@@ -80,10 +109,10 @@ fn the_checkpoint_key_signs_checkpoints_of_its_ledger() {
 fn an_issuer_certificate_of_another_key_or_domain_is_refused() {
     let (one, other) = (material().to_pem(), material().to_pem());
     let mixed = PemFiles { issuer_certificate: other.issuer_certificate, ..one };
-    let error = Material::from_pem(&domain(), &mixed, &Entropy::system()).expect_err("another key");
+    let error = open(&domain(), &mixed).expect_err("another key");
     assert_eq!(error.to_string(), "the issuer certificate cannot be used: it is of another key than the issuer key");
     let elsewhere = "example.net".parse().expect("a trust domain");
-    let error = Material::from_pem(&elsewhere, &material().to_pem(), &Entropy::system()).expect_err("another domain");
+    let error = open(&elsewhere, &material().to_pem()).expect_err("another domain");
     assert!(error.to_string().contains("spiffe://example.net"), "{error}");
 }
 
@@ -92,9 +121,8 @@ fn nothing_that_is_printed_holds_a_private_key() {
     let material = material();
     let pem = material.to_pem();
     let keys = [&pem.token_key, &pem.issuer_key, &pem.list_key, &pem.checkpoint_key];
-    let entropy = Entropy::system();
     let broken = PemFiles { list_key: Zeroizing::new(pem.list_key.replace("PRIVATE KEY", "EC PRIVATE KEY")), ..material.to_pem() };
-    let error = Material::from_pem(&domain(), &broken, &entropy).expect_err("another label");
+    let error = open(&domain(), &broken).expect_err("another label");
     let facts = facts(material.public_keys());
     let before = format!("{pem:?} {material:?} {error} {error:?}");
     let printed = format!("{before} {:?}", material.into_keyring(&facts));

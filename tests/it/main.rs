@@ -14,6 +14,7 @@ mod embedding;
 mod examples;
 mod harness;
 mod holder;
+mod hsm;
 mod https;
 mod identities;
 mod keys;

@@ -13,7 +13,11 @@ const CALLERS: [&str; 3] = ["payments/api", "payments/settlement", "acme/reporti
 
 /// Runs a script of `tests/outside` against a broker of its own.
 fn judge(script: &str) {
-    let broker = Broker::start();
+    judge_broker(&Broker::start(), script);
+}
+
+/// Runs a script of `tests/outside` against this broker.
+pub(crate) fn judge_broker(broker: &Broker, script: &str) {
     let files = |identity: Identity| json!({ "certificate": identity.certificate, "key": identity.key });
     let mut callers: Map<String, Value> = CALLERS.iter().map(|path| ((*path).to_owned(), files(broker.identity(path)))).collect();
     callers.insert("administrator".to_owned(), files(broker.administrator()));

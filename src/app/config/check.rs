@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use tracing_subscriber::EnvFilter;
 
+use super::hsm::Pkcs11;
 use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
 use crate::broker::Quotas;
@@ -61,6 +62,12 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     public_url(&raw.public_url, &server, &mut problems);
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
+    let labels = raw.pkcs11.as_ref().map(|hsm| [&hsm.token_key, &hsm.issuer_key, &hsm.list_key]);
+    problems.unless(
+        labels.is_none_or(|labels| labels.iter().any(|label| label.is_some())),
+        "pkcs11",
+        "name the label of at least one of token_key, issuer_key and list_key, or leave the table out",
+    );
     listen(&raw.listen, &mut problems);
     limits(&raw.limits, &mut problems);
     if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
@@ -98,6 +105,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             policies_dir: raw.policies_dir.clone(),
             keys_dir: raw.keys_dir.clone(),
             unseal_with: raw.unseal_with.clone(),
+            pkcs11: raw.pkcs11.as_ref().map(Pkcs11::new),
             trust,
             raw,
         }),

@@ -11,32 +11,16 @@ use crate::keys::PemFiles;
 use crate::keys::seal::{self, SealingSecret};
 use crate::model::KeyPurpose;
 
-const ISSUER_CERTIFICATE: &str = "issuer.pem";
+/// The name of the file of the issuer's certificate.
+pub(super) const ISSUER_CERTIFICATE: &str = "issuer.pem";
 
-/// The name of the file of a key.
-const fn key_file(purpose: KeyPurpose) -> &'static str {
-    match purpose {
+/// The file of a key.
+pub(super) fn key_file(folder: &Path, purpose: KeyPurpose) -> PathBuf {
+    folder.join(match purpose {
         KeyPurpose::Token => "token.key",
         KeyPurpose::Issuer => "issuer.key",
         KeyPurpose::List => "list.key",
         KeyPurpose::Checkpoint => "checkpoint.key",
-    }
-}
-
-/// The files of the keys, and what each key signs.
-pub(crate) fn key_files(folder: &Path) -> Vec<(KeyPurpose, PathBuf)> {
-    KeyPurpose::ALL.iter().map(|purpose| (*purpose, folder.join(key_file(*purpose)))).collect()
-}
-
-/// Reads the five files. With a secret, each key has to be sealed under it; without, none.
-pub(super) fn read(folder: &Path, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
-    let key = |purpose| private_key(&folder.join(key_file(purpose)), secret, entropy);
-    Ok(PemFiles {
-        token_key: key(KeyPurpose::Token)?,
-        issuer_key: key(KeyPurpose::Issuer)?,
-        issuer_certificate: files::read_text(&folder.join(ISSUER_CERTIFICATE))?.into(),
-        list_key: key(KeyPurpose::List)?,
-        checkpoint_key: key(KeyPurpose::Checkpoint)?,
     })
 }
 
@@ -45,7 +29,7 @@ pub(super) fn read(folder: &Path, secret: Option<&SealingSecret>, entropy: &Entr
 /// # Errors
 /// If it cannot be read, others may read it, or it is sealed and should not be, or the other way
 /// round: who seals keys must hear of one that is not.
-pub(crate) fn private_key(path: &Path, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<Zeroizing<String>, ConfigError> {
+pub(super) fn private_key(path: &Path, secret: Option<&SealingSecret>, entropy: &Entropy) -> Result<Zeroizing<String>, ConfigError> {
     let text = files::read_secret(path)?;
     let refused = |problem: String| ConfigError::Key { path: path.to_owned(), problem };
     match (secret, seal::is_sealed(&text)) {
@@ -59,14 +43,14 @@ pub(crate) fn private_key(path: &Path, secret: Option<&SealingSecret>, entropy: 
 /// Writes the five files into a folder that has none of them.
 pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
     files::create_folder(folder)?;
-    for (purpose, path) in key_files(folder) {
+    for purpose in KeyPurpose::ALL {
         let key = match purpose {
             KeyPurpose::Token => &keys.token_key,
             KeyPurpose::Issuer => &keys.issuer_key,
             KeyPurpose::List => &keys.list_key,
             KeyPurpose::Checkpoint => &keys.checkpoint_key,
         };
-        files::create_secret(&path, key.as_bytes())?;
+        files::create_secret(&key_file(folder, *purpose), key.as_bytes())?;
     }
     files::create_file(&folder.join(ISSUER_CERTIFICATE), keys.issuer_certificate.as_bytes())
 }

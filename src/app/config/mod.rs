@@ -5,6 +5,7 @@
 
 mod check;
 pub mod files;
+mod hsm;
 pub mod keys_dir;
 mod raw;
 pub mod sealing;
@@ -20,9 +21,12 @@ use zeroize::Zeroizing;
 
 use crate::ambient::Entropy;
 use crate::broker::Quotas;
-use crate::keys::PemFiles;
-use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
+use crate::keys::hsm::Hsm;
+use crate::keys::seal::SealingSecret;
+use crate::keys::{Private, Sources};
+use crate::model::{Invalid, KeyPurpose, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
+use hsm::Pkcs11;
 pub use raw::LogFormat;
 use raw::Raw;
 pub use units::{Size, Span, UnitError};
@@ -47,6 +51,7 @@ pub struct Config {
     policies_dir: PathBuf,
     keys_dir: PathBuf,
     unseal_with: Option<PathBuf>,
+    pkcs11: Option<Pkcs11>,
     trust: BTreeMap<TrustDomain, PathBuf>,
     raw: Raw,
 }
@@ -188,9 +193,20 @@ impl Config {
         self.trust.iter().map(|(domain, path)| files::read_text(path).map(|pem| (domain.clone(), pem))).collect()
     }
 
-    /// The folder of the signing keys.
-    pub fn keys_dir(&self) -> &Path {
-        &self.keys_dir
+    /// The signing keys that are files, and what each signs.
+    pub fn key_files(&self) -> Vec<(KeyPurpose, PathBuf)> {
+        let in_file = |purpose: &KeyPurpose| self.key_label(*purpose).is_none();
+        KeyPurpose::ALL.iter().copied().filter(in_file).map(|purpose| (purpose, keys_dir::key_file(&self.keys_dir, purpose))).collect()
+    }
+
+    /// The label of a signing key that a PKCS#11 module holds.
+    pub fn key_label(&self, purpose: KeyPurpose) -> Option<&str> {
+        self.pkcs11.as_ref()?.labels.get(&purpose).map(String::as_str)
+    }
+
+    /// The file of the issuer's certificate.
+    pub fn issuer_certificate(&self) -> PathBuf {
+        self.keys_dir.join(keys_dir::ISSUER_CERTIFICATE)
     }
 
     /// The file of the secret that the signing keys are sealed under, if they are.
@@ -202,9 +218,28 @@ impl Config {
     ///
     /// # Errors
     /// If one cannot be read or opened, or others may read it.
-    pub(super) fn keys(&self, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
+    pub(super) fn keys(&self, entropy: &Entropy) -> Result<Sources, ConfigError> {
+        let ring = self.open_keys(entropy)?;
+        Ok(Sources {
+            token: ring.private(KeyPurpose::Token)?,
+            issuer: ring.private(KeyPurpose::Issuer)?,
+            issuer_certificate: files::read_text(&self.issuer_certificate())?,
+            list: ring.private(KeyPurpose::List)?,
+            checkpoint: ring.pem(KeyPurpose::Checkpoint)?,
+        })
+    }
+
+    /// The private half of the issuer's key.
+    ///
+    /// # Errors
+    /// As [`Config::keys`].
+    pub(crate) fn issuer_key(&self, entropy: &Entropy) -> Result<Private, ConfigError> {
+        self.open_keys(entropy)?.private(KeyPurpose::Issuer)
+    }
+
+    fn open_keys<'a>(&'a self, entropy: &'a Entropy) -> Result<OpenKeys<'a>, ConfigError> {
         let secret = self.unseal_with.as_deref().map(sealing::read).transpose()?;
-        keys_dir::read(&self.keys_dir, secret.as_ref(), entropy)
+        Ok(OpenKeys { config: self, secret, hsm: self.pkcs11.as_ref().map(Pkcs11::open).transpose()?, entropy })
     }
 
     /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the
@@ -217,6 +252,30 @@ impl Config {
             Server::Issued { .. } => Ok(None),
             Server::Files { certificate, key } => Ok(Some((files::read_text(certificate)?, files::read_secret(key)?))),
         }
+    }
+}
+
+/// What it takes to open the signing keys.
+struct OpenKeys<'a> {
+    config: &'a Config,
+    secret: Option<SealingSecret>,
+    hsm: Option<Hsm>,
+    entropy: &'a Entropy,
+}
+
+impl OpenKeys<'_> {
+    fn private(&self, purpose: KeyPurpose) -> Result<Private, ConfigError> {
+        match (&self.hsm, self.config.pkcs11.as_ref(), self.config.key_label(purpose)) {
+            (Some(hsm), Some(Pkcs11 { module, .. }), Some(label)) => hsm
+                .p256(purpose.as_str(), label)
+                .map(Private::Elsewhere)
+                .map_err(|error| ConfigError::Key { path: module.clone(), problem: error.to_string() }),
+            _ => self.pem(purpose).map(Private::Pem),
+        }
+    }
+
+    fn pem(&self, purpose: KeyPurpose) -> Result<Zeroizing<String>, ConfigError> {
+        keys_dir::private_key(&keys_dir::key_file(&self.config.keys_dir, purpose), self.secret.as_ref(), self.entropy)
     }
 }
 

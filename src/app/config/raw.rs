@@ -31,6 +31,8 @@ pub(super) struct Raw {
     pub(super) min_free_disk: Size,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) worker_threads: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pkcs11: Option<RawPkcs11>,
     #[serde(default)]
     pub(super) listen: RawListen,
     #[serde(default)]
@@ -41,6 +43,20 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     #[serde(default)]
     pub(super) trust: Vec<RawTrust>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPkcs11 {
+    pub(super) module: PathBuf,
+    pub(super) token: String,
+    pub(super) pin_file: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issuer_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) list_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,7 +186,8 @@ impl Raw {
     pub(super) fn resolve(&mut self, folder: &Path) {
         let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir].into_iter();
         let optional = [&mut self.unseal_with, &mut self.server.certificate, &mut self.server.key].into_iter().flatten();
-        for path in paths.chain(optional).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
+        let hsm = self.pkcs11.as_mut().into_iter().flat_map(|hsm| [&mut hsm.module, &mut hsm.pin_file]);
+        for path in paths.chain(optional).chain(hsm).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
             *path = folder.join(&path);
         }
     }

@@ -45,7 +45,19 @@ fn the_sample_is_the_defaults() {
 fn the_sample_names_every_field() {
     let raw = parse(SAMPLE).expect("the sample").raw;
     let toml::Value::Table(table) = toml::Value::try_from(&raw).expect("a table") else { panic!("a table") };
-    let optional = ["worker_threads", "unseal_with", "certificate", "key"].map(|name| format!("# {name} = "));
+    let optional = [
+        "worker_threads",
+        "unseal_with",
+        "certificate",
+        "key",
+        "module",
+        "token",
+        "pin_file",
+        "token_key",
+        "issuer_key",
+        "list_key",
+    ]
+    .map(|name| format!("# {name} = "));
     assert!(optional.iter().all(|line| SAMPLE.contains(line)));
     let inner = table.values().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
     for field in table.keys().chain(inner) {
@@ -171,6 +183,18 @@ fn limits_leave_room_to_work() {
     refused(&with("handshakes", "handshakes = 5000"), "limits.handshakes", "at most limits.connections");
     refused(&with("message", "message = \"1KiB\""), "limits.message", "between 4KiB and 1GiB");
     refused(&format!("worker_threads = 0\n{SAMPLE}"), "worker_threads", "at least 1");
+}
+
+#[test]
+fn a_module_that_holds_no_key_is_a_mistake() {
+    let hsm = "[pkcs11]\nmodule = \"m.so\"\ntoken = \"curfew\"\npin_file = \"pin\"\n";
+    refused(&format!("{LEAST}{hsm}"), "pkcs11", "at least one of token_key, issuer_key and list_key");
+    let config = parse(&format!("{LEAST}{hsm}token_key = \"curfew-token\"\n")).expect("sound");
+    assert_eq!(config.key_label(KeyPurpose::Token), Some("curfew-token"));
+    let files: Vec<KeyPurpose> = config.key_files().into_iter().map(|(purpose, _)| purpose).collect();
+    assert_eq!(files, [KeyPurpose::Issuer, KeyPurpose::List, KeyPurpose::Checkpoint]);
+    let effective = toml::to_string(&config.effective()).expect("writable");
+    assert!(effective.contains("/etc/curfew/m.so") && parse(&effective).expect("sound") == config, "{effective}");
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! Which signing keys a PKCS#11 module holds, and how it is reached.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::files;
+use super::raw::RawPkcs11;
+use crate::keys::hsm::Hsm;
+use crate::model::KeyPurpose;
+
+/// A module, one of its tokens, and the labels of keys on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pkcs11 {
+    pub(super) module: PathBuf,
+    pub(super) token: String,
+    pub(super) pin_file: PathBuf,
+    pub(super) labels: BTreeMap<KeyPurpose, String>,
+}
+
+impl Pkcs11 {
+    pub(super) fn new(raw: &RawPkcs11) -> Self {
+        let labels = [(KeyPurpose::Token, &raw.token_key), (KeyPurpose::Issuer, &raw.issuer_key), (KeyPurpose::List, &raw.list_key)];
+        Self {
+            module: raw.module.clone(),
+            token: raw.token.clone(),
+            pin_file: raw.pin_file.clone(),
+            labels: labels.into_iter().filter_map(|(purpose, label)| Some((purpose, label.clone()?))).collect(),
+        }
+    }
+
+    /// Loads the module and logs in.
+    pub(super) fn open(&self) -> Result<Hsm, ConfigError> {
+        let pin = files::read_secret(&self.pin_file)?;
+        Hsm::open(&self.module, &self.token, pin.lines().next().unwrap_or_default())
+            .map_err(|error| ConfigError::Key { path: self.module.clone(), problem: error.to_string() })
+    }
+}

@@ -1,0 +1,113 @@
+//! Signing keys that never leave a PKCS#11 module: SoftHSM, with key pairs that OpenSC made on it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Broker, REGISTRY, Ran, program, run};
+use crate::outside::judge_broker;
+
+const PIN: &str = "314159";
+
+/// A broker whose keys for tokens, certificates and lists are on a token of SoftHSM.
+struct World {
+    broker: Broker,
+    softhsm: String,
+}
+
+impl World {
+    fn prepare() -> Self {
+        let broker = Broker::prepare();
+        let tokens = broker.scratch().join("tokens");
+        fs::create_dir(&tokens).unwrap();
+        let configuration = broker.scratch().join("softhsm2.conf");
+        fs::write(&configuration, format!("directories.tokendir = {}\n", tokens.display())).unwrap();
+        let world = Self { softhsm: format!("SOFTHSM2_CONF={}", configuration.display()), broker };
+        world.tool("softhsm2-util", &["--init-token", "--free", "--label", "curfew", "--pin", PIN, "--so-pin", "271828"]);
+        for (id, label) in [("01", "curfew-token"), ("02", "curfew-issuer"), ("03", "curfew-list")] {
+            let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", id, "--label", label];
+            let module = module();
+            let login = ["--module", module.to_str().unwrap(), "--login", "--pin", PIN, "--token-label", "curfew"];
+            world.tool("pkcs11-tool", &[login.as_slice(), &made].concat());
+        }
+        world.pin(PIN);
+        for gone in ["token.key", "issuer.key", "list.key", "issuer.pem"] {
+            fs::remove_file(world.broker.dir().join("keys").join(gone)).unwrap();
+        }
+        let config = fs::read_to_string(world.broker.config()).unwrap();
+        let hsm = format!(
+            "[pkcs11]\nmodule = \"{}\"\ntoken = \"curfew\"\npin_file = \"../pin\"\n\
+             token_key = \"curfew-token\"\nissuer_key = \"curfew-issuer\"\nlist_key = \"curfew-list\"\n",
+            module().display()
+        );
+        fs::write(world.broker.config(), format!("{config}\n{hsm}")).unwrap();
+        world
+    }
+
+    fn tool(&self, name: &str, arguments: &[&str]) -> String {
+        run(Command::new("env").arg(&self.softhsm).arg(name).args(arguments)).done()
+    }
+
+    fn pin(&self, pin: &str) {
+        let file = self.broker.scratch().join("pin");
+        fs::write(&file, format!("{pin}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// The program, on the broker's configuration.
+    fn curfew<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
+        let mut command = Command::new("env");
+        command.arg(&self.softhsm).arg(program().get_program()).args(arguments).arg("--config").arg(self.broker.config());
+        run(command.args(["--format", "json"]))
+    }
+}
+
+/// Where Debian puts it.
+fn module() -> PathBuf {
+    "/usr/lib/softhsm/libsofthsm2.so".into()
+}
+
+#[test]
+fn tokens_certificates_and_lists_are_signed_by_a_module() {
+    let mut world = World::prepare();
+    let certified = world.curfew(&["keys", "certify"]).json();
+    let certificate = PathBuf::from(certified["certificate_file"].as_str().unwrap());
+    fs::copy(certificate, world.broker.ca()).unwrap();
+    let listed = world.curfew(&["keys", "list"]).json();
+    let labels: Vec<_> = listed["keys"].as_array().unwrap().iter().map(|key| key["label"].as_str()).collect();
+    assert_eq!(labels, [Some("curfew-token"), Some("curfew-issuer"), Some("curfew-list"), None]);
+
+    world.broker.serve_under(&["env".to_owned(), world.softhsm.clone()]);
+    world.broker.apply(REGISTRY);
+    judge_broker(&world.broker, "story.py");
+    judge_broker(&world.broker, "tokens.py");
+    judge_broker(&world.broker, "certificates.py");
+    let left: Vec<_> = fs::read_dir(world.broker.dir().join("keys")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "the issuer's certificate and the checkpoint key: {left:?}");
+    assert!(world.broker.stop().success(), "{}", world.broker.log());
+}
+
+#[test]
+fn a_module_that_cannot_sign_is_said_at_the_start() {
+    let world = World::prepare();
+    world.curfew(&["keys", "certify"]).done();
+    let again = world.curfew(&["keys", "certify"]).exits(1).stderr;
+    assert!(again.contains("issuer.pem") && again.contains("exists"), "{again}");
+    world.curfew(&["config", "check"]).done();
+    let config = fs::read_to_string(world.broker.config()).unwrap();
+    for (from, to, expected) in [
+        ("curfew-list", "curfew-lost", "0 objects of class CKO_PRIVATE_KEY with the label `curfew-lost`"),
+        ("token = \"curfew\"", "token = \"other\"", "one token with the label `other`"),
+        ("libsofthsm2.so", "libnone.so", "libnone.so"),
+    ] {
+        fs::write(world.broker.config(), config.replace(from, to)).unwrap();
+        let error = world.curfew(&["config", "check"]).exits(1).stderr;
+        assert!(error.contains(expected), "{error}");
+    }
+    fs::write(world.broker.config(), &config).unwrap();
+    world.pin("141421");
+    let error = world.curfew(&["config", "check"]).exits(1).stderr;
+    assert!(error.contains("PIN") && !error.contains("141421") && !error.contains(PIN), "{error}");
+}
