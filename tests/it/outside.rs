@@ -13,11 +13,11 @@ const CALLERS: [&str; 3] = ["payments/api", "payments/settlement", "acme/reporti
 
 /// Runs a script of `tests/outside` against a broker of its own.
 fn judge(script: &str) {
-    judge_broker(&Broker::start(), script);
+    judge_broker(&Broker::start(), &[script]);
 }
 
-/// Runs a script of `tests/outside` against this broker.
-pub(crate) fn judge_broker(broker: &Broker, script: &str) {
+/// Runs scripts of `tests/outside` against this broker.
+pub(crate) fn judge_broker(broker: &Broker, scripts: &[&str]) {
     let files = |identity: Identity| json!({ "certificate": identity.certificate, "key": identity.key });
     let mut callers: Map<String, Value> = CALLERS.iter().map(|path| ((*path).to_owned(), files(broker.identity(path)))).collect();
     callers.insert("administrator".to_owned(), files(broker.administrator()));
@@ -32,8 +32,10 @@ pub(crate) fn judge_broker(broker: &Broker, script: &str) {
     let file = broker.scratch().join("world.json");
     fs::write(&file, world.to_string()).unwrap();
     let python = std::env::var_os("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
-    // No byte code is left in the checkout.
-    run(Command::new(python).arg("-B").arg(checkout.join("tests/outside").join(script)).arg(file)).done();
+    for script in scripts {
+        // No byte code is left in the checkout.
+        run(Command::new(&python).arg("-B").arg(checkout.join("tests/outside").join(script)).arg(&file)).done();
+    }
 }
 
 #[test]
