@@ -93,9 +93,8 @@ impl Collector for Observed {
             gauge("issuer_end", help, Some(&Unit::Seconds), as_f64(ends.seconds()))?;
         }
         // What the operating system does not say is not shown.
-        files::free_space(&self.data_dir).map_or(Ok(()), |free| {
-            gauge("data_free", "Free disk space where the ledger is", Some(&Unit::Bytes), as_f64(free))
-        })
+        files::free_space(&self.data_dir)
+            .map_or(Ok(()), |free| gauge("data_free", "Free disk space where the ledger is", Some(&Unit::Bytes), as_f64(free)))
     }
 }
 

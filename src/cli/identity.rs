@@ -65,7 +65,8 @@ impl Command {
         let name = spiffe_id.path().rsplit('/').next().unwrap_or_default();
         let prefix = out.unwrap_or_else(|| PathBuf::from(name));
         let ends = session.clock.now().plus(days_long(days));
-        let identity = open(&dir, config.unseal_with(), &session.entropy)?.issue(&spiffe_id, session.clock.now(), ends, &session.entropy)?;
+        let identity =
+            open(&dir, config.unseal_with(), &session.entropy)?.issue(&spiffe_id, session.clock.now(), ends, &session.entropy)?;
         let (certificate_file, key_file) = write(&prefix, &identity)?;
         let answer =
             Answer { spiffe_id: spiffe_id.to_string(), certificate_file, key_file, expires_at: ends.floor_to_second().to_string() };

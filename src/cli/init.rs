@@ -84,10 +84,11 @@ impl Args {
             let path = files::absolute(path)?;
             anyhow::ensure!(!path.starts_with(dir), "keep the secret apart from the keys: {} is in {}", path.display(), dir.display());
             let field = format!("unseal_with = {}", toml::Value::from(path.display().to_string()));
-            config = config.lines().map(|line| if line.starts_with(UNSEAL_WITH) { field.as_str() } else { line }).collect::<Vec<_>>().join("\n");
+            config =
+                config.lines().map(|line| if line.starts_with(UNSEAL_WITH) { field.as_str() } else { line }).collect::<Vec<_>>().join("\n");
             config.push('\n');
         }
-        Ok((config, Some(source.new(&session.entropy)?)))
+        Ok((config, Some(source.fresh(&session.entropy)?)))
     }
 }
 

@@ -94,7 +94,7 @@ impl Command {
             Self::List(place) => list(&place, session),
             Self::Certify(place) => certify(&place, session),
             Self::Seal(args) => {
-                let secret = args.with.new(&session.entropy)?;
+                let secret = args.with.fresh(&session.entropy)?;
                 args.each(session, |text| sealed_under(text, &secret, &session.entropy))
             }
             Self::Unseal(args) => {
@@ -105,7 +105,7 @@ impl Command {
                 })
             }
             Self::Reseal { args, to } => {
-                let (old, new) = (args.with.existing("the keys")?, to.new(&session.entropy)?);
+                let (old, new) = (args.with.existing("the keys")?, to.fresh(&session.entropy)?);
                 args.each(session, |text| {
                     // Those that a run had reached already that was interrupted.
                     if seal::unseal("key", text, &new, &session.entropy).is_ok() {
@@ -134,11 +134,7 @@ impl Args {
         for file in self.files()? {
             let text = files::read_secret(&file)?;
             let new = change(&text).with_context(|| file.display().to_string())?;
-            answer.push(File {
-                file: file.clone(),
-                sealed: seal::is_sealed(new.as_ref().unwrap_or(&text)),
-                changed: new.is_some(),
-            });
+            answer.push(File { file: file.clone(), sealed: seal::is_sealed(new.as_ref().unwrap_or(&text)), changed: new.is_some() });
             changed.extend(new.map(|new| (file, new)));
         }
         files::replace_secrets(&changed)?;

@@ -66,10 +66,8 @@ impl Hsm {
         let private = self.only(what, ObjectClass::PRIVATE_KEY, label)?;
         let public = self.only(what, ObjectClass::PUBLIC_KEY, label)?;
         let attributes = self.session.get_attributes(public, &[AttributeType::EcPoint]).map_err(refused)?;
-        let public_key = attributes.iter().find_map(|attribute| match attribute {
-            Attribute::EcPoint(point) => p256(point),
-            _ => None,
-        });
+        let point = |attribute: &Attribute| if let Attribute::EcPoint(point) = attribute { p256(point) } else { None };
+        let public_key = attributes.iter().find_map(point);
         let public_key = public_key.ok_or_else(|| KeyError::unusable(what, "it has to be a P-256 key with an uncompressed point"))?;
         // Sessions of one application share its login; one for each key, so that keys sign at once.
         let session = Mutex::new(self.module.open_ro_session(self.slot).map_err(refused)?);

@@ -175,7 +175,10 @@ mod tests {
             assert_eq!(unseal("token key", &sealed, &secret("correct horse battery"), &entropy).expect("opens"), key);
             for wrong in ["correct horse batter", "correct horse battery ", "x"] {
                 let error = unseal("token key", &sealed, &secret(wrong), &entropy).expect_err("another secret").to_string();
-                assert_eq!(error, "the token key cannot be used: it does not open: it was sealed under another secret, or was altered since");
+                assert_eq!(
+                    error,
+                    "the token key cannot be used: it does not open: it was sealed under another secret, or was altered since"
+                );
             }
         }
     }

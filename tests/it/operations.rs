@@ -119,7 +119,8 @@ fn systemd_takes_the_unit_and_finds_little_exposed() {
     let folder = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(checkout("docs/samples/curfew.service")).unwrap();
     // The program is where cargo put it, and its pages are not installed.
-    let here = unit.replace("/usr/local/bin/curfew", program().get_program().to_str().unwrap()).replace("Documentation=man:curfew(1)\n", "");
+    let here =
+        unit.replace("/usr/local/bin/curfew", program().get_program().to_str().unwrap()).replace("Documentation=man:curfew(1)\n", "");
     let file = folder.path().join("curfew.service");
     fs::write(&file, here).unwrap();
     let verified = run(Command::new("systemd-analyze").arg("verify").arg(&file));

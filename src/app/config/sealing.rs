@@ -45,7 +45,7 @@ impl Source {
     }
 
     /// A secret to seal under. A file that is missing is made, with 256 random bits.
-    pub(crate) fn new(&self, entropy: &Entropy) -> Result<SealingSecret, ConfigError> {
+    pub(crate) fn fresh(&self, entropy: &Entropy) -> Result<SealingSecret, ConfigError> {
         match self {
             Self::File(path) if !files::exists(path) => {
                 let (secret, text) = SealingSecret::generate(entropy).map_err(|error| refused(path, error))?;
@@ -95,9 +95,9 @@ mod tests {
         let path = folder.path().join("seal");
         let source = Source::File(path.clone());
         assert!(source.existing("keys").is_err(), "nothing is made to open something with");
-        let made = source.new(&Entropy::system()).expect("made");
+        let made = source.fresh(&Entropy::system()).expect("made");
         let text = files::read_secret(&path).expect("for its owner alone");
-        assert!(source.new(&Entropy::system()).expect("there") == made && source.existing("keys").expect("there") == made);
+        assert!(source.fresh(&Entropy::system()).expect("there") == made && source.existing("keys").expect("there") == made);
         assert_eq!(files::read_secret(&path).expect("there"), text);
     }
 
@@ -108,12 +108,12 @@ mod tests {
         let (path, short) = (folder.path().join("seal"), folder.path().join("short"));
         files::create_file(&path, "correct horse battery\n").expect("new");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("ours");
-        for outcome in [Source::File(path.clone()).existing("keys"), Source::File(path).new(&Entropy::system())] {
+        for outcome in [Source::File(path.clone()).existing("keys"), Source::File(path).fresh(&Entropy::system())] {
             let error = outcome.expect_err("others may read it").to_string();
             assert!(error.contains("chmod 600") && !error.contains("horse"), "{error}");
         }
         files::create_secret(&short, "short\n").expect("new");
-        let error = Source::File(short).new(&Entropy::system()).expect_err("short").to_string();
+        let error = Source::File(short).fresh(&Entropy::system()).expect_err("short").to_string();
         assert!(error.contains("at least 12 characters"), "{error}");
     }
 }

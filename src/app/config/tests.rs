@@ -45,19 +45,9 @@ fn the_sample_is_the_defaults() {
 fn the_sample_names_every_field() {
     let raw = parse(SAMPLE).expect("the sample").raw;
     let toml::Value::Table(table) = toml::Value::try_from(&raw).expect("a table") else { panic!("a table") };
-    let optional = [
-        "worker_threads",
-        "unseal_with",
-        "certificate",
-        "key",
-        "module",
-        "token",
-        "pin_file",
-        "token_key",
-        "issuer_key",
-        "list_key",
-    ]
-    .map(|name| format!("# {name} = "));
+    let optional =
+        ["worker_threads", "unseal_with", "certificate", "key", "module", "token", "pin_file", "token_key", "issuer_key", "list_key"]
+            .map(|name| format!("# {name} = "));
     assert!(optional.iter().all(|line| SAMPLE.contains(line)));
     let inner = table.values().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
     for field in table.keys().chain(inner) {
