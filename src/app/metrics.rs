@@ -23,6 +23,7 @@ pub(super) struct Faults {
     pub(super) policies: Counter,
     pub(super) server_certificate: Counter,
     pub(super) deadlines: Counter,
+    pub(super) high_water: Counter,
 }
 
 /// Shows ledger, policy, list and keys in the registry, and counts faults.
@@ -32,6 +33,7 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
         ("trust_bundle_errors", "Trust bundles that could not be used; the last good ones stayed", &faults.trust_bundles),
         ("policy_reload_errors", "Policy sets that could not be used; the last good one stayed", &faults.policies),
         ("server_certificate_errors", "Server certificates that could not be made or read", &faults.server_certificate),
+        ("high_water_errors", "Times that the high-water mark could not be moved on", &faults.high_water),
         ("deadline_errors", "Times that tasks could not be closed at their deadlines", &faults.deadlines),
     ];
     for (name, help, counter) in counters {

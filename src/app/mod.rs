@@ -2,9 +2,11 @@
 
 pub mod config;
 mod error;
+mod high_water;
 mod metrics;
 mod preflight;
 pub mod process;
+mod recover;
 mod serve;
 pub(crate) mod server_identity;
 pub mod telemetry;
@@ -13,4 +15,5 @@ mod upkeep;
 pub use error::ServeError;
 pub use preflight::check;
 pub(crate) use preflight::keys;
+pub use recover::{Recovered, recover};
 pub use serve::{Addresses, serve};

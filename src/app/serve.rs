@@ -12,6 +12,7 @@ use tonic_health::ServingStatus;
 
 use super::config::Config;
 use super::error::ServeError;
+use super::high_water::{self, Marking};
 use super::metrics::{self, Observed};
 use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
@@ -41,9 +42,39 @@ pub struct Addresses {
 /// A broker that is open, and what goes with it.
 struct Opened {
     ledger: Arc<SqliteLedger>,
+    marking: Arc<Marking>,
     broker: Arc<Broker>,
     publisher: Arc<Publisher>,
     keyring: Arc<Keyring>,
+}
+
+impl Opened {
+    /// The issuer whose certificates are believed.
+    fn issuer(&self) -> Issuer {
+        let issuer = &self.keyring.issuer;
+        Issuer { number: issuer.key.number, certificate: issuer.certificate.clone() }
+    }
+
+    /// What is measured.
+    fn observed(&self, data_dir: PathBuf) -> Observed {
+        Observed {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            publisher: Arc::clone(&self.publisher),
+            issuer_ends: self.keyring.issuer.key.not_after,
+            data_dir,
+        }
+    }
+
+    /// What the admin listener tells.
+    fn admin(&self, registry: Registry) -> Admin {
+        Admin {
+            ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+            publisher: Arc::clone(&self.publisher),
+            unreadable: self.ledger.unreadable().len(),
+            registry,
+        }
+    }
 }
 
 /// The listeners, bound.
@@ -67,8 +98,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     // Before anybody is let in: what was cut before the start is published.
     opened.publisher.publish().map_err(ServeError::start)?;
 
-    let issuer = Issuer { number: opened.keyring.issuer.key.number, certificate: opened.keyring.issuer.certificate.clone() };
-    let trust = Trust::new(config.trust_domain().clone(), &[issuer], upkeep::bundles(&config)?).map_err(ServeError::start)?;
+    let trust = Trust::new(config.trust_domain().clone(), &[opened.issuer()], upkeep::bundles(&config)?).map_err(ServeError::start)?;
     let trust = Arc::new(trust);
     let making = Making {
         config: config.clone(),
@@ -103,22 +133,17 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     public.meters.register(&public.connections, registry.sub_registry_with_prefix("public"));
     listeners.spawn(listen::serve(doors.public, public, stop.clone()));
 
-    let observed = Observed {
-        ledger: Arc::clone(&opened.ledger),
-        broker: Arc::clone(&opened.broker),
-        publisher: Arc::clone(&opened.publisher),
-        issuer_ends: opened.keyring.issuer.key.not_after,
-        data_dir: config.data_dir.clone(),
-    };
-    let faults = metrics::register(&mut registry, observed);
-    let admin = Admin { ledger: Arc::clone(&opened.ledger) as Arc<dyn Ledger>, publisher: Arc::clone(&opened.publisher), registry };
+    let faults = metrics::register(&mut registry, opened.observed(config.data_dir.clone()));
+    let admin = opened.admin(registry);
     // The admin listener goes last, so that it can say how the others end.
     let stop_admin = CancellationToken::new();
     let admin_task = tokio::spawn(listen::serve(doors.admin, server_of(Plain, http::admin(admin), &clock), stop_admin.clone()));
 
+    let marks = Arc::clone(&opened.marking).keep(faults.clone());
     let upkeep = Upkeep { config, broker: opened.broker, publisher: opened.publisher, trust, connections, clock, faults };
     let upkeep = Arc::new(upkeep);
     let mut chores = upkeep.start(identity);
+    chores.spawn(marks);
     ready(&addresses);
     tracing::info!(grpc = %addresses.grpc, public = %addresses.public, admin = %addresses.admin, "ready");
 
@@ -128,7 +153,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     stop.cancel();
     listeners.close();
     listeners.wait().await;
-    opened.ledger.close().await;
+    opened.marking.close().await;
     stop_admin.cancel();
     let _ended = admin_task.await;
     chores.abort_all();
@@ -141,7 +166,8 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let engine = upkeep::compile(config)?;
     let material = preflight::keys(config, entropy)?;
     let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
-    let options = Options { min_free_disk: config.min_free_disk, ..Options::new(config.trust_domain().clone(), epoch) };
+    let high_water = high_water::read(config)?;
+    let options = Options { min_free_disk: config.min_free_disk, high_water, ..Options::new(config.trust_domain().clone(), epoch) };
     let ledger = open_ledger(config.ledger_file()?, options, clock.clone()).await?;
     let shared: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
     Broker::put_in_force(&*shared, &engine).await.map_err(ServeError::start)?;
@@ -163,10 +189,13 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));
-    Ok(Opened { ledger, broker, publisher, keyring })
+    let marking = Arc::new(Marking { config: config.clone(), ledger: Arc::clone(&ledger), clock: clock.clone() });
+    // So that a place where it cannot be written is found now.
+    marking.mark().await?;
+    Ok(Opened { ledger, marking, broker, publisher, keyring })
 }
 
-async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {
+pub(super) async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {
     let opening = tokio::task::spawn_blocking(move || SqliteLedger::open(&Place::File(file), options, clock));
     opening.await.map_err(ServeError::start)?.map_err(ServeError::start)
 }

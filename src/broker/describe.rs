@@ -37,6 +37,11 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let what = number.map(|number| format!(" of {}", name(number))).unwrap_or_default();
             format!("administrator used {action}{what}")
         }
+        Event::EpochBegun(begun) => {
+            let lost = begun.reached.map(|reached| format!(", after the loss of entries up to {reached}")).unwrap_or_default();
+            let note = begun.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("epoch {} begun{lost}{note}", begun.epoch)
+        }
     }
 }
 

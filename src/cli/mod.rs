@@ -1,5 +1,6 @@
 //! The program `curfew`: one file per command.
 
+mod backup;
 mod call;
 mod cert;
 mod completions;
@@ -64,6 +65,8 @@ enum Command {
     Identity(identity::Command),
     /// Run a broker until it is told to stop (SIGTERM or SIGINT).
     Serve(serve::Args),
+    /// Copy the ledger of a broker that runs, or not, to a new file, and verify the copy.
+    Backup(backup::Args),
     /// Look at a broker's configuration file.
     #[command(subcommand)]
     Config(config::Command),
@@ -159,6 +162,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Dev => dev::run(session).await,
         Command::Init(args) => args.run(session),
         Command::Identity(command) => command.run(session),
+        Command::Backup(args) => args.run(session),
         Command::Config(command) => command.run(session),
         Command::Keys(command) => command.run(session),
         Command::Whoami => whoami::run(session).await,

@@ -113,16 +113,22 @@ impl Sample {
     }
 }
 
-/// Returns when somebody asks the program to end, by Ctrl-C or a signal, or closes its terminal: the
-/// broker and its folder are to go then.
-pub(super) async fn stopped() -> std::io::Result<()> {
+/// Comes when somebody asks the program to end, by Ctrl-C or a signal, or closes its terminal, from
+/// this call on: the broker and its folder are to go then.
+///
+/// # Errors
+/// If signals cannot be waited for.
+pub(super) fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        stopped = tokio::signal::ctrl_c() => stopped,
-        _ = terminate.recv() => Ok(()),
-        _ = hang_up.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
 }
 
 impl Broker {

@@ -22,6 +22,8 @@ pub(crate) struct Admin {
     pub(crate) ledger: Arc<dyn Ledger>,
     /// Ready means that a list is published.
     pub(crate) publisher: Arc<Publisher>,
+    /// How many entries could not be read at the start: it goes on without them, and says so.
+    pub(crate) unreadable: usize,
     /// Everything that is counted.
     pub(crate) registry: Registry,
 }
@@ -32,9 +34,13 @@ pub(crate) fn admin(admin: Admin) -> Router {
     finished(router.with_state(Arc::new(admin)))
 }
 
-async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Problem> {
+async fn ready(State(admin): State<Arc<Admin>>) -> Result<String, Problem> {
     admin.ledger.probe().await.map_err(|error| Problem::unavailable(error.to_string()))?;
-    admin.publisher.current().map(|_| "ready\n").ok_or_else(|| Problem::unavailable("no list is published yet"))
+    admin.publisher.current().ok_or_else(|| Problem::unavailable("no list is published yet"))?;
+    Ok(match admin.unreadable {
+        0 => "ready\n".to_owned(),
+        count => format!("ready, without {count} entries that cannot be read: verify a backup of the ledger\n"),
+    })
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {

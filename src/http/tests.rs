@@ -47,7 +47,7 @@ impl World {
 
     fn admin(&self) -> Router {
         let (ledger, publisher) = (Arc::clone(&self.ledger), Arc::clone(&self.publisher));
-        admin(Admin { ledger, publisher, registry: Registry::with_prefix("curfew") })
+        admin(Admin { ledger, publisher, unreadable: 0, registry: Registry::with_prefix("curfew") })
     }
 }
 

@@ -202,16 +202,17 @@ impl Material {
     /// The keys with their numbers, ready to sign.
     ///
     /// # Errors
-    /// If one of them was never activated in this ledger.
+    /// If one of them was never activated in this ledger, or was retired.
     pub(crate) fn into_keyring(self, facts: &Facts) -> Result<Keyring, KeyError> {
         let [token, issuer, list, checkpoint] =
             [&self.token, &self.issuer, &self.list, &self.checkpoint].map(|held| Arc::clone(&held.signer));
         let activated = |signer: Arc<dyn Signer>, purpose| {
             let mut keys = self.public_keys().into_iter();
             let PublicKey { kid, not_after, .. } = keys.find(|key| key.purpose == purpose).ok_or(KeyError::Generate("no such key"))?;
-            match facts.key_number(purpose, &kid) {
-                Some(number) => Ok(SigningKey { number, kid, not_after, signer }),
-                None => Err(KeyError::NotActivated { purpose, kid }),
+            let Some(number) = facts.key_number(purpose, &kid) else { return Err(KeyError::NotActivated { purpose, kid }) };
+            match facts.cuts().get(number) {
+                Some(cut) => Err(KeyError::Retired { purpose, kid, position: cut.position }),
+                None => Ok(SigningKey { number, kid, not_after, signer }),
             }
         };
         let key = activated(Arc::clone(&issuer), KeyPurpose::Issuer)?;

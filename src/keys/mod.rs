@@ -17,7 +17,7 @@ pub(crate) use keyring::Keyring;
 pub(crate) use material::{Material, PemFiles, Private, Sources, issuer_certificate};
 pub(crate) use signer::{SignError, fresh_key};
 
-use crate::model::KeyPurpose;
+use crate::model::{KeyPurpose, Position};
 
 /// Why keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,19 @@ pub(crate) enum KeyError {
         purpose: KeyPurpose,
         /// Its name.
         kid: String,
+    },
+    /// The key was cut: nothing that it signs is accepted.
+    #[error(
+        "the {purpose} key `{kid}` was retired at entry {position}, and nothing that it signs is accepted: \
+         put its successors into keys_dir; `curfew ledger recover` makes new ones"
+    )]
+    Retired {
+        /// What it signed.
+        purpose: KeyPurpose,
+        /// Its name.
+        kid: String,
+        /// Where it was cut.
+        position: Position,
     },
 }
 

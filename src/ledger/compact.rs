@@ -39,10 +39,12 @@ pub(super) enum Aspect {
     Downstream = 12,
     /// The last removal of a downstream, whichever it was.
     Removed = 13,
+    /// The last beginning of an epoch.
+    Epoch = 14,
 }
 
 impl Aspect {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -57,6 +59,7 @@ impl Aspect {
         Self::Task,
         Self::Downstream,
         Self::Removed,
+        Self::Epoch,
     ];
 
     /// Its number in the store.
@@ -101,6 +104,7 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::DownstreamRemoved { .. } => vec![slot(Position::ZERO, Aspect::Removed)],
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
+        Event::EpochBegun(_) => vec![slot(Position::ZERO, Aspect::Epoch)],
     };
     slots.push(slot(Position::ZERO, Aspect::Last));
     slots
@@ -140,7 +144,8 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Reinstated
         | Aspect::Task
         | Aspect::Downstream
-        | Aspect::Removed => return None,
+        | Aspect::Removed
+        | Aspect::Epoch => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
     let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None };

@@ -4,9 +4,7 @@ use std::iter;
 
 use prost::Message;
 
-use crate::model::{
-    Bucket, Buckets, CredentialKind, CutMade, Entry, Event, Facts, Group, Issued, Living, NameError, Position, Timestamp, Whose,
-};
+use crate::model::{Bucket, Buckets, CredentialKind, Entry, Event, Facts, Group, Issued, Living, NameError, Position, Timestamp, Whose};
 
 /// What a cut takes from the counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +13,8 @@ pub(super) enum Ended {
     All(Whose),
     /// A credential itself.
     One(Box<Issued>),
+    /// Everything that was ever counted.
+    Everything,
 }
 
 impl Ended {
@@ -23,22 +23,24 @@ impl Ended {
         match self {
             Self::All(whose) => living.cut(*whose),
             Self::One(issued) => living.cut_one(issued),
+            Self::Everything => living.clear(),
         }
     }
 }
 
-/// What the cut at `position` takes from the counters. `facts` are from before the cut, or of any
-/// moment since then; `find` gives what stands at a position.
-///
-/// A workload's living are looked for under every owner: it may have moved since.
-pub(super) fn ended(
-    cut: &CutMade,
-    position: Position,
-    time: Timestamp,
-    facts: &Facts,
-    find: impl FnOnce(Position) -> Option<Entry>,
-) -> Vec<Ended> {
-    let number = cut.number;
+/// What an entry takes from the counters. `facts` are from before it, or of any moment since then;
+/// `find` gives what stands at a position.
+pub(super) fn ended(entry: &Entry, facts: &Facts, find: impl FnOnce(Position) -> Option<Entry>) -> Vec<Ended> {
+    if let Event::Cut(cut) = &entry.event {
+        return by_cut(cut.number, entry, facts, find);
+    }
+    // All keys from before are cut with it.
+    if matches!(entry.event, Event::EpochBegun(_)) { vec![Ended::Everything] } else { Vec::new() }
+}
+
+/// What the cut of `number` takes. A workload's living are looked for under every owner: it may
+/// have moved since.
+fn by_cut(number: Position, cut: &Entry, facts: &Facts, find: impl FnOnce(Position) -> Option<Entry>) -> Vec<Ended> {
     if facts.owner_numbered(number).is_some() {
         return vec![Ended::All(Whose::Owner(number))];
     }
@@ -59,7 +61,7 @@ pub(super) fn ended(
         return Vec::new();
     };
     let obtained = Ended::All(Whose::Lineage { owner: issued.subjects.owner, lineage: number });
-    let counted = issued.expires_at > time && !is_dead(number, &issued, position, facts);
+    let counted = issued.expires_at > cut.time && !is_dead(number, &issued, cut.position, facts);
     iter::once(obtained).chain(counted.then_some(Ended::One(issued))).collect()
 }
 

@@ -14,11 +14,14 @@ use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, Spiff
 use crate::policy::Grant;
 
 mod audit;
+mod backup;
 mod codec;
 mod compact;
 #[cfg(test)]
 mod contract;
 mod counters;
+mod export;
+mod high_water;
 mod recorded;
 #[cfg(test)]
 mod samples;
@@ -28,6 +31,10 @@ mod tip;
 mod tree;
 mod verify;
 
+pub(crate) use audit::Problem;
+pub(crate) use backup::backup;
+pub(crate) use export::ExportError;
+pub(crate) use high_water::HighWater;
 pub(crate) use recorded::Recorded;
 pub(crate) use search::{Found, Search};
 pub(crate) use sqlite::{OpenError, Options, Place, SqliteLedger};

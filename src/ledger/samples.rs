@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
-    Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, Issued, KeyPurpose, Owner,
-    OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
+    Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued,
+    KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind,
+    Workload,
 };
-use crate::policy::Grant;
+use crate::policy::{Grant, text_hash};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 pub(super) const EPOCH: Epoch = Epoch([7; 16]);
@@ -78,6 +79,12 @@ pub(super) fn policy(version: u8) -> PolicyText {
     PolicyText { hash: [version; 32], files: vec![(name, format!("permit (principal, action, resource); // {version}"))] }
 }
 
+/// A policy that has the hash of its text.
+pub(super) fn sound_policy(version: u8) -> PolicyText {
+    let PolicyText { files, .. } = policy(version);
+    PolicyText { hash: text_hash(&files), files }
+}
+
 pub(super) fn task(owner: Position, environment: Position, workload: Option<Position>) -> Task {
     Task {
         owner,
@@ -113,6 +120,10 @@ pub(super) fn cut(number: Position, closing: Closing, ends: Option<Timestamp>) -
     CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note: Some("the contract ended".parse().expect("a note")) }
 }
 
+pub(super) fn begun(epoch: [u8; 16]) -> EpochBegun {
+    EpochBegun { epoch: Epoch(epoch), reached: Some(at(299)), note: Some("the disk was lost".parse().expect("a note")) }
+}
+
 /// One event of each kind, with every field set.
 pub(super) fn every_event() -> Vec<Event> {
     let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: Some(at(8)), lineage: Some(at(10)) };
@@ -131,6 +142,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Cut(cut(at(2), Closing::Offboard, Some(NOW.plus(Duration::from_secs(420))))),
         Event::Reinstated { number: at(2), note: Some("a new contract".parse().expect("a note")) },
         Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
+        Event::EpochBegun(begun([8; 16])),
     ]
 }
 
@@ -162,7 +174,7 @@ impl World {
             Event::KeyActivated(key("token-1")),
             Event::DownstreamRecorded(first(downstream("ledger-api", &[environment_number]))),
             Event::TaskOpened(task(owner_number, environment_number, None)),
-            Event::PolicyChanged(policy(1)),
+            Event::PolicyChanged(sound_policy(1)),
         ];
         let world = Self {
             owner: owner_number,
@@ -186,7 +198,8 @@ impl World {
     }
 
     pub(super) fn issued(&self, subjects: Subjects) -> Issued {
-        Issued { key: self.key, downstreams: vec![self.downstream], ..issued(subjects, NOW.plus(Duration::from_secs(300))) }
+        let policy_hash = sound_policy(1).hash;
+        Issued { key: self.key, downstreams: vec![self.downstream], policy_hash, ..issued(subjects, NOW.plus(Duration::from_secs(300))) }
     }
 
     /// What policy would grant now.

@@ -52,7 +52,8 @@ impl Tree {
     }
 }
 
-fn leaf(entry: &[u8]) -> Hash {
+/// The hash of an entry by itself.
+pub(super) fn leaf(entry: &[u8]) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(&[0]);
     context.update(entry);

@@ -8,9 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::audit::{Audit, Problem};
 use super::sqlite::rows::{self, StoredHead};
 use super::sqlite::{current, start, store};
+use super::tip::Tip;
 use super::tree::Tree;
 use super::{Head, OpenError};
-use crate::model::{Closing, CutMade, Entry, Event, Facts, Position};
+use crate::model::{Closing, CutMade, Entry, Epoch, Event, Facts, Position};
 
 /// A ledger that nobody writes to.
 #[derive(Debug)]
@@ -30,10 +31,19 @@ pub(crate) struct Report {
     pub head: Head,
     /// What they say together: with the keys that sign checkpoints.
     pub facts: Facts,
+    /// Each epoch, with the position of the entry that began it.
+    pub epochs: Vec<(Position, Epoch)>,
     /// The first thousand problems; the ledger is sound if there are none.
     pub problems: Vec<Problem>,
     /// How many problems there are.
     pub found: u64,
+}
+
+impl Report {
+    /// The epoch of the entry at a position.
+    pub(crate) fn epoch_at(&self, position: Position) -> Option<Epoch> {
+        self.epochs.iter().rev().find(|(began, _)| *began <= position).map(|(_, epoch)| *epoch)
+    }
 }
 
 impl Offline {
@@ -51,32 +61,42 @@ impl Offline {
         Ok(Self { connection, head, _lock: lock })
     }
 
+    /// Where the ledger says that it ends.
+    pub(crate) const fn end(&self) -> Position {
+        self.head.position
+    }
+
     /// Walks every entry, and holds all else in the file against what the entries say. `progress` is
-    /// told each position.
-    ///
-    /// # Errors
-    /// If the file cannot be read any further.
-    pub(crate) fn verify(&self, mut progress: impl FnMut(Position)) -> Result<Report, OpenError> {
+    /// told each position. What cannot be read is a problem, and what can be is looked at.
+    pub(crate) fn verify(&self, mut progress: impl FnMut(Position)) -> Report {
         let mut audit = Audit::default();
+        match rows::broken_pages(&self.connection) {
+            Ok(broken) => broken.iter().for_each(|what| audit.note(None, format_args!("the file is damaged: {what}"))),
+            Err(error) => audit.note(None, format_args!("the file cannot be checked: {error}")),
+        }
+        self.segments_are_whole(&mut audit);
         let segments = self.head.segments;
+        let find = |position| start::find_entry(&self.connection, segments, position);
         for segment in self.segments() {
-            if !rows::is_guarded(&self.connection, segments, segment, self.head.position)? {
-                let what = "the segment is missing, or does not refuse what it must";
-                audit.problem(segment, what);
+            let read = self.walk_segment(segment, self.head.position, |position, bytes| {
+                if let Some(entry) = audit.row(position, &bytes, find)
+                    && let Some(task) = closed_task(&entry)
+                {
+                    audit.tasks_closed.insert(task);
+                    if !self.knows_closed(&entry) {
+                        audit.problem(position, "closed a task that the table of closed tasks does not have");
+                    }
+                }
+                progress(position);
+            });
+            if let Err(error) = read {
+                audit.problem(segment, format_args!("the segment that begins here cannot be read to its end: {error}"));
             }
         }
-        let find = |position| start::find_entry(&self.connection, segments, position);
-        self.walk(self.head.position, |position, bytes| {
-            if let Some(entry) = audit.row(position, &bytes, find)
-                && !self.knows_closed(&entry)
-            {
-                audit.problem(position, "closed a task that the table of closed tasks does not have");
-            }
-            progress(position);
-        })?;
-        let entries = audit.tip.tree.size();
-        self.compare(&mut audit)?;
-        Ok(Report { entries, head: audit.tip.head(), facts: audit.facts, problems: audit.problems, found: audit.found })
+        audit.all_retired(audit.tip.position());
+        self.compare(&mut audit);
+        let (entries, head) = (audit.tip.tree.size(), audit.tip.head());
+        Report { entries, head, facts: audit.facts, epochs: audit.epochs, problems: audit.problems, found: audit.found }
     }
 
     /// The root over the first `size` entries, for a checkpoint from before; none if it has fewer.
@@ -85,29 +105,45 @@ impl Offline {
     /// If the file cannot be read.
     pub(crate) fn root_at(&self, size: Position) -> Result<Option<[u8; 32]>, OpenError> {
         let mut tree = Tree::default();
-        self.walk(size.min(self.head.position), |_, bytes| tree.append(&bytes))?;
+        self.walk((Position::BROKER, size.min(self.head.position)), |_, bytes| {
+            tree.append(&bytes);
+            true
+        })?;
         Ok((tree.size() == size.get()).then(|| tree.root()))
     }
 
-    fn knows_closed(&self, entry: &Entry) -> bool {
-        let Event::Cut(CutMade { number, closing: Closing::CloseTask, .. }) = entry.event else { return true };
-        let closed = current::closed_task(&self.connection, number).ok().flatten();
-        closed.is_some_and(|closed| closed <= entry.position)
+    /// Gives each row of a range, in order, until `each` says no.
+    ///
+    /// # Errors
+    /// If the file cannot be read any further.
+    pub(super) fn walk(&self, range: (Position, Position), each: impl FnMut(Position, Vec<u8>) -> bool) -> Result<(), OpenError> {
+        Ok(rows::walk(&self.connection, self.head.segments, range, each)?)
     }
 
-    fn walk(&self, to: Position, mut each: impl FnMut(Position, Vec<u8>)) -> Result<(), OpenError> {
-        for segment in self.segments().filter(|segment| *segment <= to) {
-            let (_, _, last) = self.head.segments.around(segment);
-            if rows::last(&self.connection, self.head.segments, segment).is_err() {
-                // Reported as a gap by whoever counts.
-                continue;
+    fn walk_segment(&self, segment: Position, to: Position, mut each: impl FnMut(Position, Vec<u8>)) -> Result<(), OpenError> {
+        let (_, _, last) = self.head.segments.around(segment);
+        self.walk((segment, last.min(to)), |position, bytes| {
+            each(position, bytes);
+            true
+        })
+    }
+
+    fn segments_are_whole(&self, audit: &mut Audit) {
+        let mut count = 0;
+        for segment in self.segments() {
+            count += 1;
+            if !rows::is_guarded(&self.connection, self.head.segments, segment, self.head.position).unwrap_or(false) {
+                audit.problem(segment, "the segment is missing, or does not refuse what it must");
             }
-            rows::walk(&self.connection, self.head.segments, (segment, last.min(to)), |position, bytes| {
-                each(position, bytes);
-                true
-            })?;
         }
-        Ok(())
+        if rows::segment_count(&self.connection).is_ok_and(|found| found > count) {
+            audit.note(None, "there are segments beyond the head");
+        }
+    }
+
+    fn knows_closed(&self, entry: &Entry) -> bool {
+        let closed = closed_task(entry).and_then(|number| current::closed_task(&self.connection, number).ok().flatten());
+        closed.is_some_and(|closed| closed <= entry.position)
     }
 
     /// The first position of each segment.
@@ -117,8 +153,8 @@ impl Offline {
         std::iter::successors(Some(Position::BROKER), next).take_while(|segment| *segment <= self.head.position)
     }
 
-    /// Head and compact tables against the entries.
-    fn compare(&self, audit: &mut Audit) -> Result<(), OpenError> {
+    /// Head, compact tables and counters against the entries.
+    fn compare(&self, audit: &mut Audit) {
         let (head, tip) = (&self.head, audit.tip.clone());
         let beyond = rows::last(&self.connection, head.segments, head.position).ok().flatten();
         let differences = [
@@ -131,25 +167,54 @@ impl Offline {
             (tip.latest_expiry != head.latest_expiry, "the latest expiry in the head is not that of the entries"),
         ];
         for (_, what) in differences.into_iter().filter(|(differs, _)| *differs) {
-            audit.note(Problem { position: None, what: what.to_owned() });
+            audit.note(None, what);
         }
-        let kept = start::facts(&self.connection, head.segments, &tip)?;
-        for unreadable in kept.unreadable {
+        if let Err(error) = self.compare_tables(audit, &tip) {
+            audit.note(None, format_args!("the compact tables cannot be read: {error}"));
+        }
+    }
+
+    fn compare_tables(&self, audit: &mut Audit, tip: &Tip) -> Result<(), OpenError> {
+        let kept = start::facts(&self.connection, self.head.segments, tip)?;
+        for unreadable in &kept.unreadable {
             audit.problem(unreadable.position, format_args!("its copy in the compact table is unreadable: {}", unreadable.problem));
         }
         let (mut from_kept, mut from_entries) = (kept.facts, audit.facts.clone());
         from_kept.expire(tip.time);
         from_entries.expire(tip.time);
         if from_kept != from_entries {
-            audit.note(Problem { position: None, what: "the compact table does not say what the entries say".to_owned() });
+            audit.note(None, "the compact table does not say what the entries say");
+        }
+        for (number, _) in current::closed_tasks(&self.connection)? {
+            if !audit.tasks_closed.contains(&number) {
+                audit.note(None, format_args!("the table of closed tasks has task {number}, which was not closed"));
+            }
+        }
+        // Counters that miss what an unreadable entry said are not held against those that do not.
+        if audit.unreadable == 0 {
+            let mut counters = start::Counters::read(&self.connection, self.head.segments, tip, &from_entries, u64::MAX)?;
+            for unreadable in &counters.unreadable {
+                audit.problem(unreadable.position, &unreadable.problem);
+            }
+            audit.living.expire(tip.time);
+            counters.living.expire(tip.time);
+            if counters.living != audit.living {
+                audit.note(None, "the kept counters of the living are not what the entries say");
+            }
         }
         Ok(())
     }
 }
 
+/// The task that an entry closes.
+fn closed_task(entry: &Entry) -> Option<Position> {
+    let Event::Cut(CutMade { number, closing: Closing::CloseTask, .. }) = entry.event else { return None };
+    Some(number)
+}
+
 /// Opens the file without changing anything on the disk where that is possible: a log left over
 /// from a crash has to be read with the file.
-fn connect(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     if PathBuf::from(log).exists() {
@@ -160,7 +225,8 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     Ok(store::connect(Path::new(&format!("file:{escaped}?immutable=1")), flags)?)
 }
 
-fn share_lock(path: &Path) -> Result<Option<File>, OpenError> {
+/// Keeps a broker from starting on the file; a backup has no lock beside it.
+pub(super) fn share_lock(path: &Path) -> Result<Option<File>, OpenError> {
     let Ok(file) = File::open(store::lock_path(path)) else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(file)),

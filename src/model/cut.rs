@@ -8,6 +8,10 @@ use super::{Position, Reason, Timestamp};
 /// How long after the last expiry a cut stays in the list, for verifiers whose clock is behind.
 pub const CUT_GRACE: Duration = Duration::from_secs(120);
 
+/// When the cut of a key leaves the list: never, since a thief of the key could sign any life. The
+/// last second that RFC 3339 can write.
+pub const CUT_OF_KEY_ENDS: Timestamp = Timestamp::from_seconds(253_402_300_799);
+
 /// When a cut made at `now` leaves the list, if the last of what it covers expires at `last_expiry`;
 /// `None` if nothing of it can be alive anywhere, so that it never enters the list. A whole second,
 /// as lists state it, so that broker and verifiers agree on when a cut has left.

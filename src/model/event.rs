@@ -26,7 +26,7 @@ pub struct Entry {
 pub enum Event {
     /// The ledger was opened: always the first entry, and the broker's own number.
     LedgerOpened {
-        /// Distinguishes this history from any other; new at every recovery.
+        /// Distinguishes this history from any other, until an epoch is begun.
         epoch: Epoch,
         /// The domain whose identities it issues.
         trust_domain: TrustDomain,
@@ -68,6 +68,21 @@ pub enum Event {
         /// The subject that was looked at, if it was one.
         number: Option<Position>,
     },
+    /// A history began anew, after entries may have been lost: see [`EpochBegun`].
+    EpochBegun(EpochBegun),
+}
+
+/// The beginning of a new history on what is left of the one before. The keys of that one are cut
+/// in the same transaction: whatever it issued and lost the record of is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochBegun {
+    /// Distinguishes the history from here on from any other.
+    pub epoch: Epoch,
+    /// The last position that the history before is known to have reached; what lies between it and
+    /// this entry is lost. Absent if it is not known.
+    pub reached: Option<Position>,
+    /// Why, for people.
+    pub note: Option<Note>,
 }
 
 /// Distinguishes one history of a ledger from any other. Sixteen random bytes, written as 32 hex digits.
@@ -183,6 +198,7 @@ impl Event {
             Self::Cut(_) => "cut",
             Self::Reinstated { .. } => "reinstated",
             Self::AdministrativeRead { .. } => "administrative_read",
+            Self::EpochBegun(_) => "epoch_begun",
         }
     }
 }

@@ -123,6 +123,11 @@ impl Facts {
             Event::CredentialIssued(_) => return,
             Event::AdministrativeRead { .. } => {}
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
+            Event::EpochBegun(begun) => {
+                if let Some((epoch, _)) = &mut self.opened {
+                    *epoch = begun.epoch;
+                }
+            }
             Event::KeyActivated(key) => {
                 self.keys.insert(at, Arc::new(key.clone()));
             }

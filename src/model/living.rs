@@ -201,15 +201,23 @@ impl Living {
         }
     }
 
+    /// Forgets all of them, and what may be missing too: nothing from before is alive.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Forgets one credential: it was cut by itself.
     pub fn cut_one(&mut self, issued: &Issued) {
         let Some(groups) = self.owners.get_mut(&issued.subjects.owner) else { return };
         let Some(buckets) = groups.get_mut(&Group::of(issued)) else { return };
-        let bucket = buckets.get_mut(&(issued.expires_at.millis() / MINUTE)).filter(|bucket| bucket.count > 0);
-        if let Some(bucket) = bucket {
-            bucket.count -= 1;
-            lessen(&mut self.workloads, issued.subjects.workload, 1);
+        let minute = issued.expires_at.millis() / MINUTE;
+        let Some(bucket) = buckets.get_mut(&minute) else { return };
+        bucket.count = bucket.count.saturating_sub(1);
+        // Not left empty: what is counted next must not inherit its last expiry.
+        if bucket.count == 0 {
+            buckets.remove(&minute);
         }
+        lessen(&mut self.workloads, issued.subjects.workload, 1);
     }
 
     /// Forgets what has expired everywhere, on clocks that are behind too.

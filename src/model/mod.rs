@@ -15,9 +15,9 @@ mod spiffe;
 mod time;
 mod vocabulary;
 
-pub use cut::{CUT_GRACE, Cut, Cuts, Subjects, cut_ends};
+pub use cut::{CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
-pub use event::{CutMade, Entry, Epoch, Event, Issued, PolicyText, Recording};
+pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording};
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Bucket, Buckets, Census, Group, Living, Whose};

@@ -22,7 +22,7 @@ pub(crate) use engine::Engine;
 pub(crate) use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
 pub(crate) use request::{Action, Resource};
 pub(crate) use role::Role;
-pub(crate) use text::{DEFAULT_PACK, Problem};
+pub(crate) use text::{DEFAULT_PACK, Problem, text_hash};
 
 #[cfg(test)]
 mod tests;

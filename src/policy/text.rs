@@ -55,13 +55,13 @@ pub(super) fn assemble(mut files: Vec<(PolicyName, String)>) -> Result<PolicyTex
             return Err(Problem::in_file(name, None, "two files have this name; give each its own"));
         }
     }
-    let hash = hash(&files);
+    let hash = text_hash(&files);
     Ok(PolicyText { hash, files })
 }
 
 /// SHA-256 over the files by name. Every name and every text is preceded by its length, so that
 /// two different sets of files never give the same bytes.
-fn hash(files: &[(PolicyName, String)]) -> [u8; 32] {
+pub(crate) fn text_hash(files: &[(PolicyName, String)]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in files.iter().flat_map(|(name, text)| [name.as_str(), text.as_str()]) {
         let length = u64::try_from(part.len()).unwrap_or(u64::MAX);

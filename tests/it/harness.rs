@@ -27,6 +27,8 @@ pub(crate) struct Broker {
     process: Option<Child>,
     addresses: Addresses,
     folder: TempDir,
+    /// A command that runs the process, if it is not to be run as it is.
+    through: Vec<String>,
 }
 
 /// Where a broker says that it listens.
@@ -80,7 +82,7 @@ impl Broker {
     }
 
     fn prepare_with(folder: TempDir, options: &[&OsStr]) -> Self {
-        let broker = Self { process: None, addresses: Addresses::default(), folder };
+        let broker = Self { process: None, addresses: Addresses::default(), folder, through: Vec::new() };
         let dir = broker.dir();
         run(Command::new(PROGRAM).arg("init").arg(&dir).args(options)).done();
         let config = fs::read_to_string(broker.config()).unwrap();
@@ -100,14 +102,9 @@ impl Broker {
 
     /// Starts the process and waits until it says where it listens.
     pub(crate) fn serve(&mut self) {
-        self.serve_under(&[]);
-    }
-
-    /// The same, with a program in front that ends up being the broker.
-    pub(crate) fn serve_under(&mut self, launcher: &[String]) {
         assert!(self.process.is_none(), "it is being served");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = program_under(launcher);
+        let mut command = program_through(&self.through);
         command.args(["serve", "--format", "json", "--config"]).arg(self.config());
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
@@ -121,6 +118,19 @@ impl Broker {
         });
         let (line, _stdout) = line.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no address after {PATIENCE:?}\n{}", self.log()));
         self.addresses = Addresses::read(&line).unwrap_or_else(|| panic!("`{line}` tells no addresses\n{}", self.log()));
+    }
+
+    /// Runs the process by another command from now on, such as `nsenter`.
+    pub(crate) fn serve_through(&mut self, command: &[&str]) {
+        self.through = command.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Tries to start the process, which must end by itself; answers what it says.
+    #[track_caller]
+    pub(crate) fn refuses_to_start(&self) -> String {
+        let patience = PATIENCE.as_secs().to_string();
+        let mut command = program_through(&["timeout".to_owned(), patience]);
+        run(command.args(["serve", "--config"]).arg(self.config())).exits(1).stderr
     }
 
     /// SIGKILL: the process gets no chance to finish anything.
@@ -160,7 +170,7 @@ impl Broker {
     pub(crate) fn twin(&self) -> Self {
         assert!(self.process.is_none(), "what is being served cannot be copied");
         let folder = tempfile::tempdir().unwrap();
-        let twin = Self { process: None, addresses: Addresses::default(), folder };
+        let twin = Self { process: None, addresses: Addresses::default(), folder, through: self.through.clone() };
         run(Command::new("cp").arg("-a").arg(self.dir()).arg(twin.dir())).done();
         twin
     }
@@ -305,13 +315,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_curfew");
 
 /// The program, free of what the environment of the tests would tell it.
 pub(crate) fn program() -> Command {
-    program_under(&[])
+    program_through(&[])
 }
 
-fn program_under(launcher: &[String]) -> Command {
-    let mut words = launcher.iter().map(String::as_str).chain([PROGRAM]);
-    let mut command = Command::new(words.next().unwrap_or(PROGRAM));
-    command.args(words);
+/// The same, run by another command.
+fn program_through(words: &[String]) -> Command {
+    let mut command = match words {
+        [] => Command::new(PROGRAM),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(PROGRAM);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CURFEW_")) {
         command.env_remove(name);
     }

@@ -75,7 +75,8 @@ fn serving() -> World {
     let certified = world.curfew(&["keys", "certify"]).json();
     let certificate = PathBuf::from(certified["certificate_file"].as_str().unwrap());
     fs::copy(certificate, world.broker.ca()).unwrap();
-    world.broker.serve_under(&["env".to_owned(), world.softhsm.clone()]);
+    world.broker.serve_through(&["env", &world.softhsm]);
+    world.broker.serve();
     world.broker.apply(REGISTRY);
     world
 }
@@ -88,7 +89,7 @@ fn tokens_and_certificates_are_signed_by_a_module() {
     assert_eq!(labels, [Some("curfew-token"), Some("curfew-issuer"), Some("curfew-list"), None]);
     judge_broker(&world.broker, &["tokens.py", "certificates.py"]);
     let left: Vec<_> = fs::read_dir(world.broker.dir().join("keys")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the issuer's certificate and the checkpoint key: {left:?}");
+    assert_eq!(left.len(), 3, "the issuer's certificate, the checkpoint key and the high-water mark: {left:?}");
     assert!(world.broker.stop().success(), "{}", world.broker.log());
 }
 

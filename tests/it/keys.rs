@@ -204,8 +204,8 @@ fn a_passphrase_is_asked_for_at_the_terminal_and_never_shown() {
 #[test]
 fn a_broker_that_ends_badly_leaves_no_core_file() {
     let mut broker = Broker::prepare();
-    let unlimited = ["sh", "-c", "ulimit -c unlimited && exec \"$@\"", "sh"].map(str::to_owned);
-    broker.serve_under(&unlimited);
+    broker.serve_through(&["sh", "-c", "ulimit -c unlimited && exec \"$@\"", "sh"]);
+    broker.serve();
     let limits = fs::read_to_string(format!("/proc/{}/limits", broker.process_id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);

@@ -10,6 +10,8 @@
 
 mod chains;
 mod cli;
+mod damage;
+mod disk;
 mod embedding;
 mod examples;
 mod harness;
@@ -24,5 +26,6 @@ mod operations;
 mod outside;
 mod process;
 mod race;
+mod recovery;
 mod service;
 mod tidy;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Broker, Identity, run};
+use crate::harness::{AUDIENCE, Broker, Identity, run};
 
 const CALLERS: [&str; 3] = ["payments/api", "payments/settlement", "acme/reporting"];
 
@@ -31,11 +31,18 @@ pub(crate) fn judge_broker(broker: &Broker, scripts: &[&str]) {
     });
     let file = broker.scratch().join("world.json");
     fs::write(&file, world.to_string()).unwrap();
-    let python = std::env::var_os("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
     for script in scripts {
-        // No byte code is left in the checkout.
-        run(Command::new(&python).arg("-B").arg(checkout.join("tests/outside").join(script)).arg(&file)).done();
+        run(python(script).arg(&file)).done();
     }
+}
+
+/// A script of `tests/outside`, to be run.
+fn python(script: &str) -> Command {
+    let python = std::env::var_os("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
+    let mut command = Command::new(python);
+    // No byte code is left in the checkout.
+    command.arg("-B").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside").join(script));
+    command
 }
 
 #[test]
@@ -51,4 +58,24 @@ fn pyjwt_takes_tokens_and_refuses_their_distortions() {
 #[test]
 fn certificates_stand_before_pkilint_openssl_and_spiffe() {
     judge("certificates.py");
+}
+
+#[test]
+fn an_auditor_computes_the_root_from_exported_entries() {
+    let mut broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    for _ in 0..5 {
+        broker.curfew(&workload, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).done();
+    }
+    assert!(broker.stop().success());
+    let (ledger, lines) = (broker.dir().join("data/ledger.db"), broker.scratch().join("entries.jsonl"));
+    let curfew = |words: &[&std::ffi::OsStr]| broker.curfew(&broker.administrator(), words);
+    curfew(&["ledger".as_ref(), "export".as_ref(), ledger.as_ref(), lines.as_ref()]).done();
+    let verified = curfew(&["ledger".as_ref(), "verify".as_ref(), ledger.as_ref(), "--format".as_ref(), "json".as_ref()]).json();
+    run(python("export.py").arg(&lines).arg(verified["root"].as_str().unwrap()).arg(verified["position"].to_string())).done();
+    let one =
+        curfew(&["ledger".as_ref(), "export".as_ref(), ledger.as_ref(), "--from".as_ref(), "2".as_ref(), "--to".as_ref(), "2".as_ref()]);
+    let one: Value = serde_json::from_str(&one.done()).unwrap();
+    assert_eq!(one["position"], 2);
+    curfew(&["ledger".as_ref(), "export".as_ref(), ledger.as_ref(), lines.as_ref()]).exits(1);
 }

@@ -62,12 +62,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     public_url(&raw.public_url, &server, &mut problems);
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
-    let labels = raw.pkcs11.as_ref().map(|hsm| [&hsm.token_key, &hsm.issuer_key, &hsm.list_key]);
-    problems.unless(
-        labels.is_none_or(|labels| labels.iter().any(|label| label.is_some())),
-        "pkcs11",
-        "name the label of at least one of token_key, issuer_key and list_key, or leave the table out",
-    );
+    keeping(&raw, &mut problems);
     listen(&raw.listen, &mut problems);
     limits(&raw.limits, &mut problems);
     if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
@@ -86,31 +81,53 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             worker_threads: raw.worker_threads,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin },
             server,
-            limits: Limits {
-                connections: raw.limits.connections,
-                identity_connections: raw.limits.identity_connections,
-                quotas: Quotas {
-                    workload_rate: raw.limits.workload_rate,
-                    owner_rate: raw.limits.owner_rate,
-                    administrator_rate: raw.limits.administrator_rate,
-                    workload_live: raw.limits.workload_live,
-                    owner_tasks: raw.limits.owner_tasks,
-                },
-                handshakes: raw.limits.handshakes,
-                streams: raw.limits.streams,
-                message: usize::try_from(raw.limits.message.bytes()).unwrap_or(usize::MAX),
-                drain: raw.limits.drain.duration(),
-            },
+            limits: Limits::from(&raw.limits),
             log: Log { format: raw.log.format, filter: raw.log.filter.clone() },
             policies_dir: raw.policies_dir.clone(),
             keys_dir: raw.keys_dir.clone(),
             unseal_with: raw.unseal_with.clone(),
             pkcs11: raw.pkcs11.as_ref().map(Pkcs11::new),
+            high_water_file: raw.high_water_file.clone().unwrap_or_default(),
             trust,
             raw,
         }),
         (_, problems) => Err(problems),
     }
+}
+
+impl From<&RawLimits> for Limits {
+    fn from(raw: &RawLimits) -> Self {
+        Self {
+            connections: raw.connections,
+            identity_connections: raw.identity_connections,
+            quotas: Quotas {
+                workload_rate: raw.workload_rate,
+                owner_rate: raw.owner_rate,
+                administrator_rate: raw.administrator_rate,
+                workload_live: raw.workload_live,
+                owner_tasks: raw.owner_tasks,
+            },
+            handshakes: raw.handshakes,
+            streams: raw.streams,
+            message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX),
+            drain: raw.drain.duration(),
+        }
+    }
+}
+
+/// Where keys and the high-water mark are kept.
+fn keeping(raw: &Raw, problems: &mut Problems) {
+    problems.unless(
+        raw.high_water_file.as_ref().is_some_and(|file| !file.starts_with(&raw.data_dir)),
+        "high_water_file",
+        "name a file outside of data_dir: the mark tells that an older data_dir was put back, so it must not be put back with it",
+    );
+    let labels = raw.pkcs11.as_ref().map(|hsm| [&hsm.token_key, &hsm.issuer_key, &hsm.list_key]);
+    problems.unless(
+        labels.is_none_or(|labels| labels.iter().any(|label| label.is_some())),
+        "pkcs11",
+        "name the label of at least one of token_key, issuer_key and list_key, or leave the table out",
+    );
 }
 
 fn trust(raw: &Raw, problems: &mut Problems) -> BTreeMap<TrustDomain, PathBuf> {

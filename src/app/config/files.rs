@@ -168,11 +168,7 @@ pub fn create_secret(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), File
 /// # Errors
 /// If one cannot be written, or cannot take its place.
 pub fn replace_secrets(secrets: &[(PathBuf, Zeroizing<String>)]) -> Result<(), FileError> {
-    let beside = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        PathBuf::from(name)
-    };
+    let beside = |path: &Path| beside(path, ".new");
     let written = secrets.iter().try_for_each(|(path, contents)| {
         // What a run left behind that was stopped half way is a copy of what was replaced or not.
         drop(fs::remove_file(beside(path)));
@@ -181,8 +177,7 @@ pub fn replace_secrets(secrets: &[(PathBuf, Zeroizing<String>)]) -> Result<(), F
     let placed = written.and_then(|()| {
         secrets.iter().try_for_each(|(path, _)| {
             fs::rename(beside(path), path).map_err(FileError::io("replace", path))?;
-            let folder = path.parent().unwrap_or(Path::new("."));
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::io("write", folder))
+            sync_folder_of(path)
         })
     });
     if placed.is_err() {
@@ -190,6 +185,52 @@ pub fn replace_secrets(secrets: &[(PathBuf, Zeroizing<String>)]) -> Result<(), F
         secrets.iter().for_each(|(path, _)| drop(fs::remove_file(beside(path))));
     }
     placed
+}
+
+/// Puts `contents` in the place of a file, for its owner alone (mode 0600). Whenever the machine
+/// stops, the file is whole: the one from before or this one; after the return it is this one.
+///
+/// # Errors
+/// If it cannot be written; the file from before stays.
+pub fn replace(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError> {
+    let next = beside(path, ".next");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        file.write_all(contents.as_ref())?;
+        file.sync_all()?;
+        fs::rename(&next, path)
+    };
+    write().map_err(FileError::io("write", path))?;
+    sync_folder_of(path)
+}
+
+/// Gives a file that is there another name, `suffix` behind its own; nothing is ever overwritten.
+///
+/// # Errors
+/// If the name is taken, or the file cannot be renamed.
+pub fn set_aside(path: &Path, suffix: &str) -> Result<Option<PathBuf>, FileError> {
+    if !exists(path) {
+        return Ok(None);
+    }
+    let aside = beside(path, suffix);
+    if exists(&aside) {
+        return Err(FileError::io("write", &aside)(io::ErrorKind::AlreadyExists.into()));
+    }
+    fs::rename(path, &aside).map_err(FileError::io("rename", path))?;
+    sync_folder_of(path)?;
+    Ok(Some(aside))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A new name is lasting once its folder is on the disk.
+fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::io("sync", folder))
 }
 
 /// A new file that a program may go on writing to, such as a log.
@@ -357,6 +398,31 @@ mod tests {
         assert!(create_file(&path, "second").is_err());
         assert!(create_secret(&path, "second").is_err());
         assert_eq!(read_text(&path).expect("there"), "first");
+    }
+
+    #[test]
+    fn what_is_replaced_is_whole_and_private_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.json");
+        for contents in ["first", "second, and longer", "3"] {
+            replace(&path, contents).expect("written");
+            assert_eq!((read_text(&path).expect("there").as_str(), mode(&path)), (contents, 0o600));
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert!(replace(&folder.path().join("none/a.json"), "x").is_err());
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_under_another_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.key");
+        assert_eq!(set_aside(&path, ".old").expect("nothing there"), None);
+        create_secret(&path, "first").expect("new");
+        let aside = set_aside(&path, ".old").expect("free").expect("there");
+        assert_eq!((read_text(&aside).expect("there").as_str(), exists(&path)), ("first", false));
+        create_secret(&path, "second").expect("new");
+        assert!(set_aside(&path, ".old").is_err(), "the name is taken");
+        assert_eq!((read_text(&aside).expect("there").as_str(), read_text(&path).expect("there").as_str()), ("first", "second"));
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub(super) fn private_key(path: &Path, secret: Option<&SealingSecret>, entropy: 
     }
 }
 
+/// Gives what is there of the five files other names, `suffix` behind each; says which.
+pub(super) fn set_aside(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, FileError> {
+    let keys = KeyPurpose::ALL.iter().map(|purpose| key_file(folder, *purpose));
+    let asides = keys.chain([folder.join(ISSUER_CERTIFICATE)]).map(|file| files::set_aside(&file, suffix));
+    Ok(asides.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
 /// Writes the five files into a folder that has none of them.
 pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
     files::create_folder(folder)?;

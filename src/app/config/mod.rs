@@ -23,7 +23,7 @@ use crate::ambient::Entropy;
 use crate::broker::Quotas;
 use crate::keys::hsm::Hsm;
 use crate::keys::seal::SealingSecret;
-use crate::keys::{Private, Sources};
+use crate::keys::{PemFiles, Private, Sources};
 use crate::model::{Invalid, KeyPurpose, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
 use hsm::Pkcs11;
@@ -52,6 +52,7 @@ pub struct Config {
     keys_dir: PathBuf,
     unseal_with: Option<PathBuf>,
     pkcs11: Option<Pkcs11>,
+    high_water_file: PathBuf,
     trust: BTreeMap<TrustDomain, PathBuf>,
     raw: Raw,
 }
@@ -240,6 +241,45 @@ impl Config {
     fn open_keys<'a>(&'a self, entropy: &'a Entropy) -> Result<OpenKeys<'a>, ConfigError> {
         let secret = self.unseal_with.as_deref().map(sealing::read).transpose()?;
         Ok(OpenKeys { config: self, secret, hsm: self.pkcs11.as_ref().map(Pkcs11::open).transpose()?, entropy })
+    }
+
+    /// New keys as this configuration has them kept: sealed, if `unseal_with` says so.
+    ///
+    /// # Errors
+    /// If the secret cannot be read, or a PKCS#11 module holds keys, which are not made here.
+    pub(super) fn as_kept(&self, keys: PemFiles, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
+        let refused = |path: &Path, problem: String| ConfigError::Key { path: path.to_owned(), problem };
+        if self.pkcs11.is_some() {
+            let problem = "take the table [pkcs11] out of the configuration first: new keys are made as files here, and keys of the module \
+                           can take their place afterwards";
+            return Err(refused(&self.keys_dir, problem.to_owned()));
+        }
+        let Some(path) = &self.unseal_with else { return Ok(keys) };
+        keys.sealed(&sealing::read(path)?, entropy).map_err(|error| refused(path, error.to_string()))
+    }
+
+    /// Puts new keys in the place of those that are there, which stay under other names, `suffix`
+    /// behind each; says which.
+    ///
+    /// # Errors
+    /// If a file cannot be renamed or written.
+    pub(super) fn replace_keys(&self, keys: &PemFiles, suffix: &str) -> Result<Vec<PathBuf>, FileError> {
+        let aside = keys_dir::set_aside(&self.keys_dir, suffix)?;
+        keys_dir::create(&self.keys_dir, keys)?;
+        Ok(aside)
+    }
+
+    /// Where the high-water mark stands.
+    pub(super) fn high_water_file(&self) -> &Path {
+        &self.high_water_file
+    }
+
+    /// The text of the high-water mark; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn high_water(&self) -> Result<Option<String>, FileError> {
+        if files::exists(&self.high_water_file) { files::read_text(&self.high_water_file).map(Some) } else { Ok(None) }
     }
 
     /// The operator's server certificate chain and key, PEM, read anew each time; `None` if the

@@ -21,6 +21,9 @@ pub(super) struct Raw {
     pub(super) keys_dir: PathBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unseal_with: Option<PathBuf>,
+    /// In `keys_dir` if it is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) high_water_file: Option<PathBuf>,
     #[serde(default = "policies_dir")]
     pub(super) policies_dir: PathBuf,
     #[serde(default = "max_staleness")]
@@ -119,6 +122,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// The high-water mark, in the folder of the keys.
+const HIGH_WATER: &str = "high-water.json";
+
 /// The names of the server certificate where none are given.
 pub(super) const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -184,7 +190,8 @@ impl Default for RawLog {
 impl Raw {
     /// Relative paths are meant from the folder of the configuration file.
     pub(super) fn resolve(&mut self, folder: &Path) {
-        let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir].into_iter();
+        let high_water = self.high_water_file.get_or_insert_with(|| self.keys_dir.join(HIGH_WATER));
+        let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir, high_water].into_iter();
         let optional = [&mut self.unseal_with, &mut self.server.certificate, &mut self.server.key].into_iter().flatten();
         let hsm = self.pkcs11.as_mut().into_iter().flat_map(|hsm| [&mut hsm.module, &mut hsm.pin_file]);
         for path in paths.chain(optional).chain(hsm).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {

@@ -37,7 +37,7 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     let mut telling = Telling { ok: false, steps: Vec::new(), aloud };
     let told = tokio::select! {
         told = story::play(session, &mut telling) => told,
-        _ = sample::stopped() => Err(anyhow::anyhow!("stopped")),
+        () = sample::stopped()? => Err(anyhow::anyhow!("stopped")),
     };
     telling.ok = told.is_ok();
     if !aloud {

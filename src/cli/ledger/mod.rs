@@ -1,5 +1,8 @@
 //! `curfew ledger`: the record of everything that happened.
 
+mod export;
+pub(super) mod progress;
+mod recover;
 mod verify;
 
 use serde::Serialize;
@@ -23,6 +26,13 @@ pub(super) enum Command {
     },
     /// Check a backup, or the file of a stopped broker. Exits with 5 if it is not sound.
     Verify(verify::Args),
+    /// Write the entries of a backup, or of a stopped broker, as lines of JSON.
+    Export(export::Args),
+    /// After a loss, begin a new epoch with new keys on the ledger of a stopped broker.
+    ///
+    /// Nothing that was issued before is accepted afterwards, by the broker or by a verifier with the
+    /// new keys. The old keys are kept beside the new ones under other names.
+    Recover(recover::Args),
     /// Print the signed checkpoint of the head.
     Checkpoint,
 }
@@ -58,6 +68,8 @@ impl Command {
         match self {
             Self::List { from, limit } => session.print(&list(session, from, limit).await?, ENTRIES),
             Self::Verify(args) => args.run(session),
+            Self::Export(args) => args.run(),
+            Self::Recover(args) => args.run(session).await,
             Self::Checkpoint => {
                 let found = answer(session.connect().await?.ledger().get_checkpoint(api::GetCheckpointRequest {})).await?;
                 // A signed note is text already, and is verified byte for byte.

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::progress::Progress;
 use crate::app::config::files;
 use crate::cli::exit::NotValid;
 use crate::cli::output::Layout;
 use crate::cli::session::Session;
 use crate::formats::checkpoint::{self, Checkpoint};
 use crate::formats::jwk::Ed25519;
-use crate::ledger::{Offline, Report};
+use crate::formats::list::to_hex;
+use crate::ledger::{Offline, OpenError, Report};
 use crate::model::{Facts, KeyPurpose};
 
 #[derive(Debug, clap::Args)]
@@ -46,8 +48,13 @@ const LAYOUT: Layout = Layout::fields(&["valid", "entries", "position", "root", 
 
 impl Args {
     pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let ledger = Offline::open(&self.file)?;
-        let report = ledger.verify(|_| {})?;
+        let ledger = match Offline::open(&self.file) {
+            Err(error @ (OpenError::Damaged(_) | OpenError::NotALedger(_))) => return Err(NotValid(error.to_string()).into()),
+            opened => opened?,
+        };
+        let mut progress = Progress::start("verified");
+        let report = ledger.verify(|position| progress.reached(position));
+        progress.finish();
         let checked = self.checkpoint.as_deref().map(|path| agrees(&ledger, &report, path)).transpose()?;
         let (checkpoint_position, disagreement) = checked.map_or((None, None), |(position, disagreement)| (Some(position), disagreement));
         let of_entries = report
@@ -60,7 +67,7 @@ impl Args {
             valid: problems_found == 0,
             entries: report.entries,
             position: report.head.position.get(),
-            root: report.head.root.iter().map(|byte| format!("{byte:02x}")).collect(),
+            root: to_hex(&report.head.root),
             epoch: report.facts.epoch().map(|epoch| epoch.to_string()),
             checkpoint_position,
             problems_found,
@@ -76,10 +83,10 @@ fn agrees(ledger: &Offline, report: &Report, path: &Path) -> anyhow::Result<(u64
     let text = files::read_text(path)?;
     let checkpoint = signed(&text, &report.facts).with_context(|| path.display().to_string())?;
     let root = ledger.root_at(checkpoint.size)?;
-    let disagreement = if report.facts.epoch() != Some(checkpoint.epoch) {
-        Some("the checkpoint is of another epoch".to_owned())
-    } else if root.is_none() {
+    let disagreement = if root.is_none() {
         Some("the ledger ends before the checkpoint: entries are missing".to_owned())
+    } else if report.epoch_at(checkpoint.size) != Some(checkpoint.epoch) {
+        Some("the checkpoint is of another epoch: what it covers was lost, or is of another ledger".to_owned())
     } else if root != Some(checkpoint.root) {
         Some("the ledger has another root than the checkpoint: its history was changed".to_owned())
     } else {

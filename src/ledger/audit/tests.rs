@@ -3,24 +3,31 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ledger::samples::{EPOCH, NOW, World, again, at, cut, issued, spiffe_id, workload};
-use crate::model::{Closing, Timestamp};
+use crate::ledger::samples::{
+    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, first, key, owner, policy, sound_policy, spiffe_id, task, workload,
+};
+use crate::model::{
+    CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Issued, KeyPurpose, PublicKey, Subjects, Task, cut_ends,
+};
 
 /// A history that is written entry by entry and audited as a whole.
 struct Written {
     world: World,
     entries: Vec<Entry>,
     time: Timestamp,
+    latest_expiry: Timestamp,
+    issuer: Position,
 }
 
 impl Written {
     fn new() -> Self {
         let (world, events) = World::events();
-        let mut written = Self { world, entries: Vec::new(), time: NOW };
+        let mut written = Self { world, entries: Vec::new(), time: NOW, latest_expiry: NOW, issuer: at(0) };
         written.push(Event::LedgerOpened { epoch: EPOCH, trust_domain: spiffe_id("x").trust_domain() });
         for event in events {
             written.push(event);
         }
+        written.issuer = written.push(Event::KeyActivated(PublicKey { purpose: KeyPurpose::Issuer, ..key("issuer-1") }));
         written
     }
 
@@ -31,11 +38,13 @@ impl Written {
     }
 
     fn cut(&mut self, number: Position, closing: Closing) {
-        self.push(Event::Cut(cut(number, closing, Some(NOW.plus(Duration::from_secs(420))))));
+        let ends = cut_ends(self.latest_expiry.max(self.time), self.time);
+        self.push(Event::Cut(cut(number, closing, ends)));
     }
 
     fn issue(&mut self, issued: Issued) -> CredentialId {
         let nonce = issued.nonce;
+        self.latest_expiry = self.latest_expiry.max(issued.expires_at);
         CredentialId::new(self.push(Event::CredentialIssued(Box::new(issued))), nonce)
     }
 
@@ -44,7 +53,11 @@ impl Written {
     }
 
     fn certificate(&self) -> Issued {
-        Issued { kind: CredentialKind::Certificate, audience: None, ..self.token() }
+        self.as_certificate(self.token())
+    }
+
+    fn as_certificate(&self, issued: Issued) -> Issued {
+        Issued { kind: CredentialKind::Certificate, audience: None, scopes: Vec::new(), key: self.issuer, ..issued }
     }
 
     /// What is obtained with a certificate.
@@ -61,6 +74,7 @@ impl Written {
             assert_eq!(audit.row(entry.position, &codec::encode(entry), find).as_ref(), Some(entry));
         }
         let last = self.entries.last().map(|entry| entry.position);
+        audit.all_retired(last.unwrap_or_default());
         assert!(audit.problems.iter().all(|problem| problem.position == last), "{:?}", audit.problems);
         audit.problems.into_iter().map(|problem| problem.what).collect()
     }
@@ -77,7 +91,7 @@ fn a_sound_history_has_no_problems() {
     check(
         |written| {
             let root = written.issue(written.certificate());
-            let second = Issued { kind: CredentialKind::Certificate, audience: None, ..written.obtained(root) };
+            let second = written.as_certificate(written.obtained(root));
             let second = written.issue(second);
             let inherited = written.obtained(root).subjects;
             let task = Subjects { task: Some(written.world.task), ..inherited };
@@ -151,12 +165,12 @@ fn a_chain_that_was_cut_or_never_was_is_found() {
         check(
             |written| {
                 let root = written.issue(written.certificate());
-                let second = written.issue(Issued { kind: CredentialKind::Certificate, audience: None, ..written.obtained(root) });
+                let second = written.issue(written.as_certificate(written.obtained(root)));
                 let dead = if through_parent { second } else { root };
                 written.cut(dead.position(), Closing::Nothing);
                 written.issue(Issued { parent: Some(second), ..written.obtained(root) });
             },
-            &[&format!("was issued under certificate {}, which was closed", if through_parent { 12 } else { 11 })],
+            &[&format!("was issued under certificate {}, which was closed", if through_parent { 13 } else { 12 })],
         );
     }
     check(
@@ -216,16 +230,13 @@ fn what_lives_longer_than_it_may_is_found() {
         (601, Some(at(9)), "outlives its task"),
     ];
     for (seconds, task, expected) in cases {
-        check(
-            |written| written.issue(issued_with_key(written, Subjects { task, ..written.world.subjects() }, until(seconds))),
-            &[expected],
-        );
+        check(|written| written.issue(issued_until(written, Subjects { task, ..written.world.subjects() }, until(seconds))), &[expected]);
     }
     check(|written| written.issue(Issued { expires_at: until(7201), ..written.certificate() }), &["outlives its workload"]);
 }
 
-fn issued_with_key(written: &Written, subjects: Subjects, expires_at: Timestamp) -> Issued {
-    Issued { key: written.world.key, ..issued(subjects, expires_at) }
+fn issued_until(written: &Written, subjects: Subjects, expires_at: Timestamp) -> Issued {
+    Issued { expires_at, ..written.world.issued(subjects) }
 }
 
 #[test]
@@ -249,6 +260,240 @@ fn an_order_that_cannot_be_is_found() {
                 last.position = last.position.next();
             }
         },
-        &["stands where entry 11 must stand"],
+        &["stands where entry 12 must stand"],
+    );
+}
+
+#[test]
+fn an_issuance_that_does_not_fit_what_was_recorded_is_found() {
+    let spoilt = |spoil: fn(&Written, &mut Issued), expected: &str| {
+        check(
+            |written| {
+                let mut issued = written.token();
+                spoil(written, &mut issued);
+                written.issue(issued);
+            },
+            &[expected],
+        );
+    };
+    spoilt(|written, issued| issued.key = written.issuer, "was signed by a key that signs something else");
+    spoilt(|_, issued| issued.kind = CredentialKind::JwtSvid, "has scopes and is no access token");
+    spoilt(|_, issued| issued.policy_hash = [9; 32], "was issued under another policy than the one in force");
+    spoilt(|_, issued| issued.downstreams.clear(), "does not name the downstreams that it concerned");
+    spoilt(|_, issued| issued.downstreams.push(at(99)), "does not name the downstreams that it concerned");
+    check(
+        |written| {
+            let audience = Some("https://nobody.example".parse().expect("an audience"));
+            written.issue(Issued { audience, downstreams: Vec::new(), ..written.token() });
+        },
+        &["was issued for an audience that no downstream had"],
+    );
+    check(
+        |written| {
+            written.issue(Issued { audience: Some("https://api.example.org".parse().expect("an audience")), ..written.certificate() })
+        },
+        &["must have an audience if it is a token, and none if it is a certificate"],
+    );
+    check(
+        |written| {
+            let other = Some(written.world.task);
+            let subjects = Subjects { task: other, ..written.world.other_subjects() };
+            written.issue(written.world.issued(subjects));
+        },
+        &["was issued under a task of somebody else"],
+    );
+    check(
+        |written| {
+            let elsewhere = written.push(Event::EnvironmentRecorded(first(environment("staging"))));
+            let everywhere = downstream("ledger-api", &[written.world.environment, elsewhere]);
+            written.push(Event::DownstreamRecorded(again(written.world.downstream, everywhere)));
+            written.issue(written.world.issued(Subjects { environment: elsewhere, ..written.world.subjects() }));
+        },
+        &["was issued in an environment in which its workload may not act"],
+    );
+    check(
+        |written| {
+            let ends = PublicKey { not_after: Some(NOW.plus(Duration::from_secs(299))), ..key("short") };
+            let key = written.push(Event::KeyActivated(ends));
+            written.issue(Issued { key, ..written.token() });
+        },
+        &["outlives its signing key"],
+    );
+}
+
+#[test]
+fn what_was_obtained_with_a_dead_certificate_is_found() {
+    check(
+        |written| {
+            let root = written.issue(written.certificate());
+            written.cut(written.world.owner, Closing::Suspend);
+            written.push(Event::Reinstated { number: written.world.owner, note: None });
+            written.issue(written.obtained(root));
+        },
+        &["was obtained with a certificate that was dead"],
+    );
+    check(
+        |written| {
+            let short = Issued { expires_at: NOW.plus(Duration::from_secs(200)), ..written.certificate() };
+            let root = written.issue(short);
+            written.issue(written.obtained(root));
+        },
+        &["outlives the certificate that it is bound to"],
+    );
+}
+
+#[test]
+fn a_number_that_is_used_twice_or_for_nothing_is_found() {
+    let records = |event: fn(&World) -> Event, expected: &str| check(|written| written.push(event(&written.world)), &[expected]);
+    records(|_| Event::OwnerRecorded(first(owner("payments"))), "records anew what has the number 2");
+    records(|_| Event::EnvironmentRecorded(first(environment("production"))), "records anew what has the number 4");
+    records(|world| Event::WorkloadRecorded(first(workload("payments/api", world.owner, &[]))), "records anew what has the number 5");
+    records(|_| Event::DownstreamRecorded(first(downstream("ledger-api", &[]))), "records anew what has the number 8");
+    records(|world| Event::OwnerRecorded(again(world.owner, owner("others"))), "records something else under the number 2");
+    records(|world| Event::OwnerRecorded(again(world.owner, owner("other"))), "records something else under the number 2");
+    records(|_| Event::WorkloadRecorded(first(workload("new", at(77), &[]))), "records a workload of owner 77, which was unknown");
+    records(|world| Event::WorkloadRecorded(first(workload("new", world.owner, &[at(2)]))), "names environment 2, which was unknown");
+    records(|_| Event::DownstreamRecorded(first(downstream("new", &[at(5)]))), "names environment 5, which was unknown");
+    records(|_| Event::DownstreamRemoved { number: at(2) }, "removed downstream 2, which was unknown");
+    records(|_| Event::KeyActivated(key("token-1")), "activated a key that was activated as 7 before");
+    records(|_| Event::Reinstated { number: at(9), note: None }, "reinstated 9, which is no owner, workload or environment");
+    records(|_| Event::PolicyChanged(policy(3)), "names a policy by another hash than that of its text");
+}
+
+#[test]
+fn a_task_under_something_closed_or_after_its_deadline_is_found() {
+    let somebody_else = "opened a task under something that was unknown, closed or of somebody else";
+    let opens = |spoil: fn(&World, &mut Task), expected: &str| {
+        check(
+            |written| {
+                let world = &written.world;
+                let mut task = task(world.owner, world.environment, Some(world.workload));
+                spoil(world, &mut task);
+                written.push(Event::TaskOpened(task));
+            },
+            &[expected],
+        );
+    };
+    opens(|world, task| task.owner = world.other_owner, somebody_else);
+    opens(|world, task| task.environment = world.owner, somebody_else);
+    opens(|world, task| task.workload = Some(world.other_workload), somebody_else);
+    opens(|_, task| task.deadline = NOW, "opened a task whose deadline had passed");
+    check(
+        |written| {
+            written.cut(written.world.owner, Closing::Suspend);
+            written.push(Event::TaskOpened(task(written.world.owner, written.world.environment, None)));
+        },
+        &[somebody_else],
+    );
+}
+
+#[test]
+fn a_workload_that_leaves_its_owner_with_something_alive_is_found() {
+    let moves = |cut_first: bool, expected: &[&str]| {
+        check(
+            |written| {
+                written.issue(written.token());
+                if cut_first {
+                    written.cut(written.world.workload, Closing::MoveOwner);
+                }
+                let moved = workload("payments/api", written.world.other_owner, &[written.world.environment]);
+                written.push(Event::WorkloadRecorded(again(written.world.workload, moved)));
+            },
+            expected,
+        );
+    };
+    moves(true, &[]);
+    moves(false, &["took workload 5 from owner 2 with 1 credentials alive"]);
+}
+
+/// Of what there is and what was issued, the number that is cut.
+type Numbered = fn(&World, Position) -> Position;
+
+/// A cut that leaves the list early lets the dead live again at a follower that comes later; one that
+/// stays makes the list grow.
+#[test]
+fn a_cut_that_leaves_the_list_too_early_or_too_late_is_found() {
+    let until = |seconds: u64| Some(NOW.plus(Duration::from_secs(seconds)));
+    let cuts = |number: Numbered, closing: Closing, ends: Option<Timestamp>, expected: &[&str]| {
+        check(
+            |written| {
+                let subjects = Subjects { task: Some(written.world.task), ..written.world.subjects() };
+                let issued = written.issue(written.world.issued(subjects)).position();
+                written.push(Event::Cut(cut(number(&written.world, issued), closing, ends)));
+            },
+            expected,
+        );
+    };
+    let early = |number: u64| format!("cuts {number} and leaves the list before all that it covers has ended");
+    let late = |number: u64| format!("cuts {number} and stays in the list after everything has ended");
+    let subjects: [(Numbered, Closing, u64); 5] = [
+        (|world, _| world.owner, Closing::Suspend, 2),
+        (|world, _| world.workload, Closing::Offboard, 5),
+        (|world, _| world.environment, Closing::Unregister, 4),
+        (|world, _| world.task, Closing::CloseTask, 9),
+        (|_, issued| issued, Closing::Nothing, 12),
+    ];
+    for (number, closing, expected) in subjects {
+        cuts(number, closing, until(420), &[]);
+        cuts(number, closing, until(419), &[&early(expected)]);
+        cuts(number, closing, None, &[&early(expected)]);
+        cuts(number, closing, until(421), &[&late(expected)]);
+    }
+    // Nothing of theirs is alive.
+    cuts(|world, _| world.other_owner, Closing::Suspend, None, &[]);
+    // A key's has no end that could be too late.
+    cuts(|world, _| world.key, Closing::Nothing, Some(CUT_OF_KEY_ENDS), &[]);
+    cuts(|world, _| world.key, Closing::Nothing, until(419), &[&early(7)]);
+}
+
+#[test]
+fn a_cut_of_nothing_or_of_another_sort_is_found() {
+    let cuts = |number: u64, closing: Closing, expected: &str| check(|written| written.cut(at(number), closing), &[expected]);
+    cuts(1, Closing::Nothing, "cuts 1, which was no subject");
+    cuts(8, Closing::Nothing, "cuts 8, which was no subject");
+    cuts(12, Closing::Nothing, "cuts 12, which was no subject");
+    cuts(999, Closing::Suspend, "cuts 999, which was no subject");
+    cuts(9, Closing::Suspend, "cuts 9 with `suspend`, which it is not for");
+    cuts(2, Closing::CloseTask, "cuts 2 with `close-task`, which it is not for");
+    cuts(2, Closing::MoveOwner, "cuts 2 with `move-owner`, which it is not for");
+}
+
+#[test]
+fn an_epoch_that_leaves_a_key_in_use_is_found() {
+    let retired = |number| Event::Cut(CutMade { ends: Some(CUT_OF_KEY_ENDS), ..cut(number, Closing::Nothing, None) });
+    check(
+        |written| {
+            written.push(Event::EpochBegun(begun([8; 16])));
+            written.push(retired(written.world.key));
+            written.push(retired(written.issuer));
+            let key = written.push(Event::KeyActivated(key("token-2")));
+            written.issue(Issued { key, ..written.token() });
+        },
+        &[],
+    );
+    check(
+        |written| {
+            written.push(Event::EpochBegun(begun([8; 16])));
+            written.push(retired(written.world.key));
+            written.push(Event::PolicyChanged(sound_policy(1)));
+        },
+        &["an epoch has begun, and key 11 from before it was not cut with it"],
+    );
+    check(
+        |written| {
+            written.push(Event::EpochBegun(begun([8; 16])));
+            written.push(retired(written.world.key));
+            written.push(retired(written.issuer));
+            written.issue(written.token());
+        },
+        &["was issued under key 7, which was closed"],
+    );
+    check(
+        |written| written.push(Event::EpochBegun(begun(EPOCH.0))),
+        &[
+            "began an epoch that was before",
+            "an epoch has begun, and key 7 from before it was not cut with it",
+            "an epoch has begun, and key 11 from before it was not cut with it",
+        ],
     );
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    CredentialId, CutMade, Downstream, Entry, Environment, Epoch, Event, Issued, Owner, PolicyText, Position, PublicKey, Reason, Recording,
-    Subjects, Task, Timestamp, Workload,
+    CredentialId, CutMade, Downstream, Entry, Environment, Epoch, EpochBegun, Event, Issued, Owner, PolicyText, Position, PublicKey,
+    Reason, Recording, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -67,6 +67,11 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::AdministrativeRead(read) => {
             Event::AdministrativeRead { action: present("action", read.action)?, number: number_or_none(read.number) }
         }
+        Wire::EpochBegun(begun) => Event::EpochBegun(EpochBegun {
+            epoch: Epoch(array("epoch", &begun.epoch)?),
+            reached: number_or_none(begun.reached),
+            note: text_or_none("note", &begun.note)?,
+        }),
     })
 }
 

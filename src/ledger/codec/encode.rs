@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    CutMade, Downstream, Environment, Event, Issued, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task, Timestamp,
-    Workload,
+    CutMade, Downstream, Environment, EpochBegun, Event, Issued, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task,
+    Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -27,6 +27,9 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::Reinstated { number, note } => Wire::Reinstated(wire::Reinstated { number: number.get(), note: text(note.as_ref()) }),
         Event::AdministrativeRead { action, number } => {
             Wire::AdministrativeRead(wire::AdministrativeRead { action: action.clone(), number: or_zero(*number) })
+        }
+        Event::EpochBegun(EpochBegun { epoch, reached, note }) => {
+            Wire::EpochBegun(wire::EpochBegun { epoch: epoch.0.to_vec(), reached: or_zero(*reached), note: text(note.as_ref()) })
         }
     }
 }

@@ -9,8 +9,8 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event};
 use crate::model::{
-    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, Event, Issued, KeyPurpose, Note, Owner,
-    OwnerKind, PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued, KeyPurpose, Note,
+    Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -193,6 +193,11 @@ fn event() -> impl Strategy<Value = Event> {
         cut.prop_map(Event::Cut),
         (position(), option::of(note())).prop_map(|(number, note)| Event::Reinstated { number, note }),
         ("[A-Za-z]{1,20}", option::of(position())).prop_map(|(action, number)| Event::AdministrativeRead { action, number }),
+        (any::<[u8; 16]>(), option::of(position()), option::of(note())).prop_map(|(epoch, reached, note)| Event::EpochBegun(EpochBegun {
+            epoch: Epoch(epoch),
+            reached,
+            note
+        })),
     ]
 }
 

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use self::faults::Faults;
+pub(crate) use self::open_error::OpenError;
 use self::queue::{Issuance, Pending, Queue};
 use self::start::State;
 use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
 use super::search::MOST_SEARCHED;
-use super::{Answer, Change, Committed, Found, Head, Ledger, LedgerError, Recorded, Search, Stored, Unreadable, Urgency, codec};
+use super::{Answer, Change, Committed, Found, Head, HighWater, Ledger, LedgerError, Recorded, Search, Stored, Unreadable, Urgency, codec};
 use crate::ambient::Clock;
 use crate::model::{Census, CredentialId, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
 use crate::policy::Grant;
 
 mod counters_row;
 pub(super) mod current;
+mod faults;
+mod open_error;
 mod queue;
 pub(super) mod rows;
 pub(super) mod start;
@@ -41,12 +45,14 @@ pub(crate) enum Place {
 }
 
 /// How a ledger is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// The domain whose identities it issues; a ledger of another domain is refused.
     pub trust_domain: TrustDomain,
     /// The epoch of a ledger that is made now; one that is there keeps its own.
     pub epoch: Epoch,
+    /// How far the ledger is known to have come; one that has not is refused.
+    pub high_water: Option<HighWater>,
     /// Positions in a segment of a ledger that is made now.
     pub segment_size: u64,
     /// Issuances in one commit.
@@ -64,6 +70,8 @@ pub(crate) struct Options {
     /// Entries that are replayed at most where the kept counters are lost. The counters then say that
     /// they may be low, until what is older has expired.
     pub most_replayed: u64,
+    /// How writes fail, in tests.
+    pub faults: Faults,
 }
 
 impl Options {
@@ -72,6 +80,7 @@ impl Options {
         Self {
             trust_domain,
             epoch,
+            high_water: None,
             segment_size: 1 << 20,
             most_batch: 512,
             linger: Duration::from_millis(2),
@@ -80,35 +89,8 @@ impl Options {
             min_free_disk: 256 << 20,
             keep_counters_every: 1 << 16,
             most_replayed: 1 << 20,
+            faults: Faults::default(),
         }
-    }
-}
-
-/// Why a ledger was not opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// Another process has it open.
-    #[error("the ledger {} is in use by another process: one file serves one broker; stop the other one first", .0.display())]
-    InUse(PathBuf),
-    /// It is of another trust domain.
-    #[error("the ledger belongs to the trust domain `{found}`, not `{wanted}`: correct the configuration, or name another file")]
-    TrustDomain {
-        /// That of the ledger.
-        found: TrustDomain,
-        /// That of the options.
-        wanted: TrustDomain,
-    },
-    /// It contradicts itself.
-    #[error("the ledger is damaged: {0}; look with `curfew ledger verify`, and restore a backup")]
-    Damaged(String),
-    /// The file cannot be used.
-    #[error("the ledger cannot be opened: {0}")]
-    Store(String),
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Store(error.to_string())
     }
 }
 
@@ -139,13 +121,17 @@ impl SqliteLedger {
     /// # Errors
     /// If it is in use, of another trust domain, damaged, or cannot be read or written.
     pub(crate) fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(place, options.segment_size)?;
+        let store = Store::open(place, options.segment_size, options.faults.clone())?;
         let segments = store.segments;
         let now = clock.now();
         let state = store
             .write(|connection| Ok(State::load(connection, segments, options.most_replayed, now)))
             .map_err(|error| OpenError::Store(error.to_string()))??;
         let State { facts, living, counted, tip, unreadable } = state;
+        if let Some(mark) = &options.high_water {
+            let check = |connection: &mut rusqlite::Connection| Ok(mark.check(connection, segments, facts.epoch(), &tip));
+            store.write(check).map_err(|error| OpenError::Store(error.to_string()))??;
+        }
         for unreadable in &unreadable {
             tracing::error!(%unreadable, "the ledger starts without it");
         }
@@ -176,6 +162,16 @@ impl SqliteLedger {
     /// What was committed since the start.
     pub(crate) fn stats(&self) -> Stats {
         self.shared.counts.stats(self.shared.queue.len())
+    }
+
+    /// How far the ledger has come, as committed: to be kept outside of the store.
+    pub(crate) fn high_water(&self) -> Answer<'_, Result<HighWater, LedgerError>> {
+        let wrong = |what: &str| LedgerError::Unavailable(what.to_owned());
+        self.read(move |shared| {
+            let epoch = shared.facts().epoch().ok_or_else(|| wrong("it has no epoch"))?;
+            let head = shared.store.read(rows::head)?.ok_or_else(|| wrong("it has no head"))?;
+            HighWater::of(epoch, &head).map_err(wrong)
+        })
     }
 
     /// Reads in the store, off the async threads.

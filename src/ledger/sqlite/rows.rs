@@ -56,38 +56,64 @@ impl Segments {
     }
 }
 
+/// The statements that make segment `number`: a table that refuses update and delete.
+fn making(number: u64, first: Position, last: Position) -> [String; 3] {
+    [
+        format!(
+            "CREATE TABLE entries_{number} (
+             position INTEGER PRIMARY KEY CHECK (position BETWEEN {first} AND {last}),
+             bytes BLOB NOT NULL
+         ) STRICT"
+        ),
+        format!(
+            "CREATE TRIGGER entries_{number}_update BEFORE UPDATE ON entries_{number}
+         BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END"
+        ),
+        format!(
+            "CREATE TRIGGER entries_{number}_delete BEFORE DELETE ON entries_{number}
+         BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END"
+        ),
+    ]
+}
+
+/// The statement that seals segment `number`, once it is full.
+fn sealing(number: u64) -> String {
+    format!(
+        "CREATE TRIGGER entries_{number}_insert BEFORE INSERT ON entries_{number}
+         BEGIN SELECT RAISE(ABORT, 'the segment is full and sealed'); END"
+    )
+}
+
 /// Makes the table of the segment that holds `position`, and seals the one before.
 fn create(connection: &Connection, segments: Segments, position: Position) -> Result<()> {
     let (number, first, last) = segments.around(position);
-    connection.execute_batch(&format!(
-        "CREATE TABLE entries_{number} (
-             position INTEGER PRIMARY KEY CHECK (position BETWEEN {first} AND {last}),
-             bytes BLOB NOT NULL
-         ) STRICT;
-         CREATE TRIGGER entries_{number}_update BEFORE UPDATE ON entries_{number}
-         BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
-         CREATE TRIGGER entries_{number}_delete BEFORE DELETE ON entries_{number}
-         BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;"
-    ))?;
-    let Some(before) = number.checked_sub(1) else { return Ok(()) };
-    connection.execute_batch(&format!(
-        "CREATE TRIGGER entries_{before}_insert BEFORE INSERT ON entries_{before}
-         BEGIN SELECT RAISE(ABORT, 'the segment is full and sealed'); END;"
-    ))
+    for statement in making(number, first, last).into_iter().chain(number.checked_sub(1).map(sealing)) {
+        connection.execute_batch(&statement)?;
+    }
+    Ok(())
 }
 
-/// Whether the segment that holds `position` is there and refuses what it must, if the ledger ends at
-/// `head`.
+/// Whether the segment that holds `position` is there and refuses what it must, word for word, if
+/// the ledger ends at `head`.
 pub(in crate::ledger) fn is_guarded(connection: &Connection, segments: Segments, position: Position, head: Position) -> Result<bool> {
-    let (number, ..) = segments.around(position);
+    let (number, first, last) = segments.around(position);
     let sealed = number < segments.number(head);
-    let count: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE tbl_name = ?1
-         AND (type = 'table' AND name = ?1 OR type = 'trigger' AND name IN (?1 || '_update', ?1 || '_delete', ?1 || '_insert'))",
-        [format!("entries_{number}")],
-        |row| row.get(0),
-    )?;
-    Ok(count == 3 + i64::from(sealed))
+    let mut statement = connection.prepare_cached("SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 AND type IN ('table', 'trigger')")?;
+    let found: Vec<String> = statement.query_map([format!("entries_{number}")], |row| row.get(0))?.collect::<Result<_>>()?;
+    let mut wanted = making(number, first, last).into_iter().chain(sealed.then(|| sealing(number)));
+    Ok(wanted.all(|wanted| found.contains(&wanted)) && found.len() == 3 + usize::from(sealed))
+}
+
+/// How many segments there are.
+pub(in crate::ledger) fn segment_count(connection: &Connection) -> Result<u64> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name GLOB 'entries_[0-9]*'";
+    connection.query_row(sql, [], |row| row.get(0)).map(uint)
+}
+
+/// What SQLite itself finds wrong with the file, page by page.
+pub(in crate::ledger) fn broken_pages(connection: &Connection) -> Result<Vec<String>> {
+    let found: Vec<String> = connection.prepare("PRAGMA integrity_check")?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
 /// Appends rows from `first` on.

@@ -27,45 +27,78 @@ impl State {
         if state.tip.position() == Position::ZERO {
             return Ok(state);
         }
+        sound_tables(connection)?;
         let now = now.max(state.tip.time);
         let kept = facts(connection, segments, &state.tip)?;
         state.facts = kept.facts;
         state.unreadable = kept.unreadable;
         state.facts.expire(now);
-        state.count(connection, segments, most_replayed, now)?;
+        let mut counters = Counters::read(connection, segments, &state.tip, &state.facts, most_replayed)?;
+        state.unreadable.append(&mut counters.unreadable);
+        state.living = counters.living;
+        state.counted = counters.counted;
+        state.living.expire(now);
         Ok(state)
     }
+}
 
-    /// Reads the kept counters, and counts what came after them.
-    fn count(&mut self, connection: &Connection, segments: Segments, most_replayed: u64, now: Timestamp) -> Result<(), OpenError> {
-        let head = self.tip.position();
-        match counters_row::get(connection)? {
-            Some((position, bytes)) if position <= head => match counters::decode(&bytes) {
-                Ok(living) => (self.living, self.counted) = (living, position),
-                Err(problem) => self.unreadable.push(Unreadable { position, problem: format!("the counters kept there: {problem}") }),
-            },
-            Some((position, _)) => {
-                self.unreadable.push(Unreadable { position, problem: "counters of a position that the ledger has not reached".to_owned() });
-            }
-            None => {}
+/// The tables from which a start makes what is in memory, page by page. They are small; the entries are
+/// not looked at, and are for offline verification.
+fn sound_tables(connection: &Connection) -> Result<(), OpenError> {
+    for table in ["head", "current", "living"] {
+        let found: String = connection.query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(OpenError::NotALedger(format!("table {table}: {found}")));
         }
-        let from = self.counted.next().max(Position::new(head.get().saturating_sub(most_replayed)));
+    }
+    Ok(())
+}
+
+/// The counters of the living, from the kept ones and the entries after these.
+#[derive(Debug, Default)]
+pub(in crate::ledger) struct Counters {
+    pub(in crate::ledger) living: Living,
+    /// They were kept as of this position.
+    counted: Position,
+    pub(in crate::ledger) unreadable: Vec<Unreadable>,
+}
+
+impl Counters {
+    /// Reads them, and counts what came after them; where none are kept, at most `most_replayed` entries.
+    pub(in crate::ledger) fn read(
+        connection: &Connection,
+        segments: Segments,
+        tip: &Tip,
+        facts: &Facts,
+        most_replayed: u64,
+    ) -> Result<Self, OpenError> {
+        let mut counters = Self::kept(connection, tip.position())?;
+        let from = counters.counted.next().max(Position::new(tip.position().get().saturating_sub(most_replayed)));
         let mut bad = Vec::new();
-        let facts = &self.facts;
-        let living = &mut self.living;
-        rows::walk(connection, segments, (from, head), |position, bytes| {
+        rows::walk(connection, segments, (from, tip.position()), |position, bytes| {
             match codec::decode(position, &bytes) {
-                Ok(entry) => replay(living, &entry, facts, connection, segments),
+                Ok(entry) => replay(&mut counters.living, &entry, facts, connection, segments),
                 Err(unreadable) => bad.push(unreadable),
             }
             true
         })?;
-        if from > self.counted.next() || !bad.is_empty() {
-            self.living.distrust(self.tip.latest_expiry);
+        if from > counters.counted.next() || !bad.is_empty() {
+            counters.living.distrust(tip.latest_expiry);
         }
-        self.unreadable.append(&mut bad);
-        self.living.expire(now);
-        Ok(())
+        counters.unreadable.append(&mut bad);
+        Ok(counters)
+    }
+
+    fn kept(connection: &Connection, head: Position) -> Result<Self, OpenError> {
+        let Some((position, bytes)) = counters_row::get(connection)? else { return Ok(Self::default()) };
+        let unreadable = |problem| Self { unreadable: vec![Unreadable { position, problem }], ..Self::default() };
+        if position > head {
+            return Ok(unreadable("counters of a position that the ledger has not reached".to_owned()));
+        }
+        Ok(match counters::decode(&bytes) {
+            Ok(living) => Self { living, counted: position, ..Self::default() },
+            Err(problem) => unreadable(format!("the counters kept there: {problem}")),
+        })
     }
 }
 
@@ -73,10 +106,8 @@ fn replay(living: &mut Living, entry: &Entry, facts: &Facts, connection: &Connec
     if let Event::CredentialIssued(issued) = &entry.event {
         living.add(issued);
     }
-    if let Event::Cut(cut) = &entry.event {
-        let find = |position| find_entry(connection, segments, position);
-        counters::ended(cut, entry.position, entry.time, facts, find).iter().for_each(|ended| ended.apply(living));
-    }
+    let find = |position| find_entry(connection, segments, position);
+    counters::ended(entry, facts, find).iter().for_each(|ended| ended.apply(living));
 }
 
 /// What stands at a position, if it can be read.

@@ -1,6 +1,7 @@
 //! One file, one writing connection, a few reading ones; nobody else while it is open.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::faults::Faults;
 use super::rows::{self, Segments};
 use super::{OpenError, Place, counters_row, current};
 use crate::ledger::tip::Tip;
@@ -30,18 +32,7 @@ pub(super) struct Store {
     pub(super) segments: Segments,
     /// Held as long as the store is open.
     lock: Mutex<Option<File>>,
-    #[cfg(test)]
-    pub(super) faults: Mutex<Vec<Fault>>,
-}
-
-/// How the next commit is to fail.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
-    /// Nothing persists.
-    Before,
-    /// Everything persists, and nobody is told.
-    After,
+    pub(super) faults: Faults,
 }
 
 #[derive(Debug)]
@@ -69,25 +60,19 @@ pub(super) struct Batch<'a> {
 
 impl Store {
     /// Opens the store, and makes it if it is not there.
-    pub(super) fn open(place: &Place, segment_size: u64) -> Result<Self, OpenError> {
+    pub(super) fn open(place: &Place, segment_size: u64, faults: Faults) -> Result<Self, OpenError> {
         let (mut writer, readers, lock) = match place {
             Place::Memory => (Connection::open_in_memory()?, Readers::Writer, None),
             Place::File(path) => {
-                create(path).map_err(|error| OpenError::Store(format!("{}: {error}", path.display())))?;
+                let file = create(path).map_err(|error| OpenError::Store(format!("{}: {error}", path.display())))?;
+                not_cut_short(file)?;
                 let lock = take_lock(path)?;
                 (connect(path, OpenFlags::default())?, Readers::File { path: path.clone(), idle: Mutex::default() }, Some(lock))
             }
         };
-        migrate(&mut writer)?;
+        faults.pass(|| migrate(&mut writer))?;
         let segments = rows::head(&writer)?.map_or_else(|| Segments::of(segment_size), |head| head.segments);
-        Ok(Self {
-            writer: Mutex::new(Some(writer)),
-            readers,
-            segments,
-            lock: Mutex::new(lock),
-            #[cfg(test)]
-            faults: Mutex::default(),
-        })
+        Ok(Self { writer: Mutex::new(Some(writer)), readers, segments, lock: Mutex::new(lock), faults })
     }
 
     /// Appends durably and all at once. After an error nobody knows whether it was stored.
@@ -102,23 +87,8 @@ impl Store {
                 current::prune(&transaction, batch.tip.time)?;
             }
             rows::set_head(&transaction, self.segments, batch.tip)?;
-            self.commit(transaction)
+            self.faults.commit(transaction)
         })
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "in tests the store says how the commit fails")]
-    fn commit(&self, transaction: rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
-        transaction.commit()
-    }
-
-    #[cfg(test)]
-    fn commit(&self, transaction: rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
-        match locked(&self.faults).pop() {
-            None => transaction.commit(),
-            Some(Fault::Before) => transaction.rollback().and(Err(rusqlite::Error::InvalidQuery)),
-            Some(Fault::After) => transaction.commit().and(Err(rusqlite::Error::InvalidQuery)),
-        }
     }
 
     /// Writes the head over itself, and waits until that is on the disk.
@@ -126,13 +96,17 @@ impl Store {
         self.write(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             rows::touch_head(&transaction)?;
-            self.commit(transaction)
+            self.faults.commit(transaction)
         })
     }
 
     /// Keeps the counters, as bytes, as of `position`.
     pub(super) fn keep_counters(&self, position: Position, bytes: &[u8]) -> Result<(), LedgerError> {
-        self.write(|connection| counters_row::set(connection, position, bytes))
+        self.write(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            counters_row::set(&transaction, position, bytes)?;
+            self.faults.commit(transaction)
+        })
     }
 
     /// What the store has beyond `tip`, and where it ends.
@@ -236,11 +210,26 @@ fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
+/// Refuses a file that has something in it and not so much as its first page: SQLite would take it for
+/// an empty one, and write over it.
+fn not_cut_short(mut file: File) -> Result<(), OpenError> {
+    let mut start = Vec::new();
+    let read = file.metadata().and_then(|metadata| file.by_ref().take(18).read_to_end(&mut start).map(|_| metadata.len()));
+    let length = read.map_err(|error| OpenError::Store(error.to_string()))?;
+    // "The Database Header" of SQLite's file format: a name, then the size of a page (1 for 65536, which is not made here).
+    let page = match start.as_slice() {
+        [] => return Ok(()),
+        [name @ .., high, low] if name == b"SQLite format 3\0" => u64::from(u16::from_be_bytes([*high, *low]).max(512)),
+        _ => return Err(OpenError::NotALedger("it does not begin as one".to_owned())),
+    };
+    if length >= page { Ok(()) } else { Err(OpenError::NotALedger("it is cut short".to_owned())) }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let migration = |(name, sql): (&str, &str)| Migration::unapplied(name, sql);
     let migrations = MIGRATIONS.into_iter().map(migration).collect::<Result<Vec<_>, _>>();
     let run = migrations.and_then(|migrations| Runner::new(&migrations).run(connection));
-    run.map(drop).map_err(|error| OpenError::Store(error.to_string()))
+    run.map(drop).map_err(|error| OpenError::in_chain(&error))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -234,10 +234,9 @@ impl Writer {
     }
 
     fn ended(&self, entry: &Entry) -> Vec<counters::Ended> {
-        let Event::Cut(cut) = &entry.event else { return Vec::new() };
         let store = &self.shared.store;
         let find = |position| store.write(|connection| Ok(find_entry(connection, store.segments, position))).ok().flatten();
-        counters::ended(cut, entry.position, entry.time, &self.shared.facts(), find)
+        counters::ended(entry, &self.shared.facts(), find)
     }
 
     /// Between commits: forgets what expired, and keeps the counters from time to time.

@@ -77,7 +77,7 @@ fn what_is_wrong_on_this_side_exits_1() {
 fn a_key_that_others_can_read_is_not_used() {
     let broker = Broker::start_empty();
     let administrator = broker.administrator();
-    run(Command::new("chmod").arg("640").arg(&administrator.key)).done();
+    run(Command::new("chmod").arg("644").arg(&administrator.key)).done();
     fails(broker.curfew(&administrator, ["whoami"]), 1, "admin.key");
 }
 

@@ -79,6 +79,14 @@ pub(in crate::ledger) fn all(connection: &Connection) -> Result<Vec<Kept>> {
     rows.collect()
 }
 
+/// Every task that was closed, with the cut that closed it, in no order.
+pub(in crate::ledger) fn closed_tasks(connection: &Connection) -> Result<Vec<(Position, Position)>> {
+    let position = |number: i64| Position::new(uint(number));
+    let mut select = connection.prepare("SELECT number, position FROM closed_tasks")?;
+    let rows = select.query_map([], |row| Ok((position(row.get(0)?), position(row.get(1)?))))?;
+    rows.collect()
+}
+
 /// The cut that closed a task.
 pub(in crate::ledger) fn closed_task(connection: &Connection, number: Position) -> Result<Option<Position>> {
     let position = connection

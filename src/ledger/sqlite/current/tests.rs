@@ -9,7 +9,7 @@ use super::super::rows::Segments;
 use super::super::{start, store};
 use super::*;
 use crate::ledger::codec;
-use crate::ledger::samples::{EPOCH, NOW, again, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
+use crate::ledger::samples::{EPOCH, NOW, again, begun, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
 use crate::ledger::tip::Tip;
 use crate::model::{Closing, Event, Facts, Recording, Subjects};
 
@@ -27,6 +27,7 @@ enum Step {
     Key,
     Policy(u8),
     Read,
+    Epoch(u8),
     Issue,
 }
 
@@ -45,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Key),
         1 => any::<u8>().prop_map(Step::Policy),
         1 => Just(Step::Read),
+        1 => any::<u8>().prop_map(Step::Epoch),
         1 => Just(Step::Issue),
     ]
 }
@@ -98,6 +100,7 @@ impl History {
             Step::Key => Event::KeyActivated(key("k")),
             Step::Policy(version) => Event::PolicyChanged(policy(*version)),
             Step::Read => Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None },
+            Step::Epoch(epoch) => Event::EpochBegun(begun([*epoch; 16])),
             Step::Issue => {
                 let [owner, workload, environment] = [Position::BROKER; 3];
                 Event::CredentialIssued(Box::new(issued(Subjects { owner, workload, environment, task: None, lineage: None }, time)))
@@ -118,7 +121,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn what_is_kept_makes_the_same_facts_as_every_entry(steps in prop::collection::vec((step(), 0..15u64), 1..60), later in 0..60u64) {
-        let store = store::Store::open(&super::super::Place::Memory, 1 << 20).expect("a store in memory");
+        let store = store::Store::open(&super::super::Place::Memory, 1 << 20, super::super::Faults::default()).expect("a store in memory");
         let mut history = History::default();
         let mut facts = Facts::default();
         let mut time = NOW;
@@ -149,7 +152,7 @@ proptest! {
 
     #[test]
     fn what_ended_is_not_kept_for_ever(tasks in 1..20u64) {
-        let store = store::Store::open(&super::super::Place::Memory, 1 << 20).expect("a store in memory");
+        let store = store::Store::open(&super::super::Place::Memory, 1 << 20, super::super::Faults::default()).expect("a store in memory");
         let mut history = History::default();
         for number in 0..tasks {
             let time = NOW.plus(Duration::from_secs(number));

@@ -1,7 +1,6 @@
 //! The contract on a file and in memory, and what is SQLite's own.
 
 use super::queue::Work;
-use super::store::Fault;
 use super::*;
 use crate::ledger::contract::{Rig, contract};
 use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, task};
@@ -27,6 +26,10 @@ fn on_file() -> Rig {
     Rig { ledger, hand, _folder: Some(folder) }
 }
 
+mod backup;
+mod damage;
+mod faults;
+mod high_water;
 mod verification;
 
 contract!(memory, in_memory());
@@ -58,7 +61,7 @@ impl Disk {
     }
 
     fn problems(&self) -> Vec<String> {
-        let report = Offline::open(&self.path()).expect("a ledger").verify(|_| ()).expect("readable");
+        let report = Offline::open(&self.path()).expect("a ledger").verify(|_| ());
         assert_eq!(report.found, report.problems.len() as u64);
         report.problems.iter().map(ToString::to_string).collect()
     }
@@ -259,41 +262,6 @@ async fn one_file_serves_one_broker_of_one_trust_domain() {
     assert_eq!(later.facts().epoch(), Some(EPOCH), "a ledger keeps its own");
 }
 
-/// Every kind of commit, failing before and after it persists.
-#[tokio::test]
-async fn after_a_failed_commit_memory_is_what_the_store_has() {
-    let disk = Disk::new();
-    let ledger = disk.open();
-    let world = lively(&ledger).await;
-    let unavailable = |error: &LedgerError| matches!(error, LedgerError::Unavailable(_));
-    let fail = |fault: Fault| ledger.shared.store.faults.lock().expect("sound").push(fault);
-    let living = || ledger.census(Whose::Owner(world.owner), NOW).total;
-    for (fault, stored) in [(Fault::Before, 0), (Fault::After, 1)] {
-        let (head, alive) = (ledger.head().position.get(), living());
-        fail(fault);
-        let answer = record(&ledger, &world, world.subjects()).await;
-        assert!(answer.as_ref().is_err_and(unavailable), "{answer:?}");
-        let recorded = record(&ledger, &world, world.subjects()).await.expect("recorded");
-        assert_eq!((recorded.position().get(), living()), (head + stored + 1, alive + stored + 1));
-
-        let decided = world.grant(&*ledger, world.subjects());
-        let mut watch = ledger.watch();
-        fail(fault);
-        let answer = ledger.change(cutting(world.owner, Closing::Suspend)).await;
-        assert!(answer.as_ref().is_err_and(unavailable), "{answer:?}");
-        // A cut that was stored counts, though nobody was told of it.
-        assert_eq!(ledger.facts().owner_numbered(world.owner).is_some_and(|owner| owner.is_open()), stored == 0);
-        assert_eq!(watch.has_changed().expect("open"), stored == 1);
-        assert_eq!(ledger.record(decided, [0; 8]).await.is_err(), stored == 1);
-        assert_eq!(*watch.borrow_and_update(), ledger.facts().changed());
-    }
-    assert_eq!(ledger.stats().failures, 4);
-    let before = shown(&ledger);
-    drop(ledger);
-    assert_eq!(disk.problems(), [""; 0]);
-    assert_eq!(shown(&disk.open()), before);
-}
-
 #[tokio::test]
 async fn without_free_disk_issuing_stops_and_revoking_does_not() {
     let disk = Disk::new();
@@ -307,20 +275,6 @@ async fn without_free_disk_issuing_stops_and_revoking_does_not() {
     assert!(ledger.change(cutting(world.owner, Closing::Suspend)).await.is_ok());
     let own = Subjects { owner: Position::BROKER, workload: Position::BROKER, environment: Position::BROKER, task: None, lineage: None };
     assert!(record(&ledger, &world, own).await.is_ok(), "without a server certificate nobody could come to revoke");
-}
-
-#[tokio::test]
-async fn the_probe_says_whether_the_disk_takes_a_commit() {
-    let disk = Disk::new();
-    let ledger = disk.open();
-    let head = ledger.head();
-    ledger.probe().await.expect("sound");
-    ledger.shared.store.faults.lock().expect("sound").push(Fault::Before);
-    assert!(ledger.probe().await.is_err());
-    ledger.probe().await.expect("sound again");
-    assert_eq!(ledger.head(), head);
-    ledger.close().await;
-    assert!(ledger.probe().await.is_err());
 }
 
 /// However many changes of workloads wait.

@@ -1,0 +1,73 @@
+//! The high-water mark beside the keys: read at start, moved on while the broker runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Config, files};
+use super::error::ServeError;
+use super::metrics::Faults;
+use crate::ambient::Clock;
+use crate::ledger::{HighWater, Ledger as _, SqliteLedger};
+use crate::model::Position;
+
+/// How far the mark may lag behind what is committed.
+const LAG: Duration = Duration::from_secs(1);
+
+/// Moves the mark of one ledger.
+#[derive(Debug)]
+pub(super) struct Marking {
+    pub(super) config: Config,
+    pub(super) ledger: Arc<SqliteLedger>,
+    pub(super) clock: Clock,
+}
+
+/// The mark as it was left; none before the first start.
+pub(super) fn read(config: &Config) -> Result<Option<HighWater>, ServeError> {
+    let Some(text) = config.high_water()? else { return Ok(None) };
+    let file = config.high_water_file().display();
+    let damaged = || {
+        ServeError::start(format_args!(
+            "the high-water mark {file} is damaged, so nobody can tell whether the ledger went back. If you know that it did not, \
+             move the file away; else run `curfew ledger recover`"
+        ))
+    };
+    HighWater::from_json(&text).map(Some).ok_or_else(damaged)
+}
+
+impl Marking {
+    /// Moves the mark to what is committed now. It never claims more, and is on the disk when this
+    /// returns.
+    pub(super) async fn mark(&self) -> Result<Position, ServeError> {
+        let mark = self.ledger.high_water().await.map_err(ServeError::start)?;
+        let file = self.config.high_water_file().to_owned();
+        let text = mark.to_json();
+        tokio::task::spawn_blocking(move || files::replace(&file, text)).await.map_err(ServeError::start)??;
+        Ok(mark.position())
+    }
+
+    /// Moves the mark to where the ledger ends, and closes that.
+    pub(super) async fn close(&self) {
+        if let Err(error) = self.mark().await {
+            tracing::error!(%error, "the high-water mark stays behind");
+        }
+        self.ledger.close().await;
+    }
+
+    /// Moves the mark on until the task is dropped. Where it cannot be written the broker goes on:
+    /// revoking must not depend on it.
+    pub(super) async fn keep(self: Arc<Self>, faults: Faults) {
+        let mut marked = None;
+        loop {
+            if marked != Some(self.ledger.head().position) {
+                match self.mark().await {
+                    Ok(position) => marked = Some(position),
+                    Err(error) => {
+                        tracing::error!(%error, "the high-water mark stays behind");
+                        faults.high_water.inc();
+                    }
+                }
+            }
+            self.clock.sleep_until(self.clock.now().plus(LAG)).await;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a change may say: of whom, by which number, and until when a cut stays in the list.
+
+use super::Audit;
+use crate::model::{
+    Closing, CutMade, Downstream, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose, Workload, cut_ends,
+};
+use crate::policy::text_hash;
+
+/// What is wrong with an entry that is no issuance, on what was right before it.
+pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> Option<Entry>) -> Vec<String> {
+    let facts = &before.facts;
+    let wrong = match &entry.event {
+        Event::OwnerRecorded(recording) => numbered(recording, facts.owner(&recording.record.id)),
+        Event::EnvironmentRecorded(recording) => numbered(recording, facts.environment(&recording.record.name)),
+        Event::WorkloadRecorded(recording) => numbered(recording, facts.workload(&recording.record.spiffe_id))
+            .or_else(|| unfounded(&recording.record, facts))
+            .or_else(|| moved(recording, before, entry.time)),
+        Event::DownstreamRecorded(recording) => {
+            numbered(recording, facts.downstream(&recording.record.name)).or_else(|| nowhere(&recording.record, facts))
+        }
+        Event::DownstreamRemoved { number } => {
+            let known = facts.downstreams().any(|known| known.number == *number);
+            (!known).then(|| format!("removed downstream {number}, which was unknown"))
+        }
+        Event::TaskOpened(task) => opened(task, entry.time, facts),
+        Event::KeyActivated(key) => {
+            facts.key_number(key.purpose, &key.kid).map(|number| format!("activated a key that was activated as {number} before"))
+        }
+        Event::PolicyChanged(text) => {
+            (text.hash != text_hash(&text.files)).then(|| "names a policy by another hash than that of its text".to_owned())
+        }
+        Event::Reinstated { number, .. } => {
+            let party = matches!(Subject::find(*number, facts, find), Some(Subject::Owner | Subject::Workload | Subject::Environment));
+            (!party).then(|| format!("reinstated {number}, which is no owner, workload or environment"))
+        }
+        Event::EpochBegun(begun) => {
+            let again = before.epochs.iter().any(|(_, epoch)| *epoch == begun.epoch);
+            again.then(|| "began an epoch that was before".to_owned())
+        }
+        Event::Cut(cut) => return misplaced(cut, entry, before, find),
+        Event::LedgerOpened { .. } | Event::AdministrativeRead { .. } | Event::CredentialIssued(_) => None,
+    };
+    wrong.into_iter().collect()
+}
+
+/// A number means one subject for ever, and a name one number at a time.
+fn numbered<T>(recording: &Recording<T>, known: Option<&Known<T>>) -> Option<String> {
+    match (recording.number, known.map(|known| known.number)) {
+        (None, Some(known)) => Some(format!("records anew what has the number {known}")),
+        (Some(number), known) if known != Some(number) => Some(format!("records something else under the number {number}")),
+        _ => None,
+    }
+}
+
+fn unfounded(record: &Workload, facts: &Facts) -> Option<String> {
+    if facts.owner_numbered(record.owner).is_none() {
+        return Some(format!("records a workload of owner {}, which was unknown", record.owner));
+    }
+    unknown_environment(&record.environments, facts)
+}
+
+fn nowhere(record: &Downstream, facts: &Facts) -> Option<String> {
+    unknown_environment(&record.environments, facts)
+}
+
+fn unknown_environment(environments: &[Position], facts: &Facts) -> Option<String> {
+    let unknown = environments.iter().find(|number| facts.environment_numbered(**number).is_none());
+    unknown.map(|number| format!("names environment {number}, which was unknown"))
+}
+
+/// What was issued under another owner dies before the workload is under this one.
+fn moved(recording: &Recording<Workload>, before: &Audit, now: Timestamp) -> Option<String> {
+    let workload = recording.number?;
+    let owner = before.facts.workload_numbered(workload)?.record.owner;
+    let living = before.living.census(Whose::Workload { owner, workload }, now).total;
+    (owner != recording.record.owner && living > 0)
+        .then(|| format!("took workload {workload} from owner {owner} with {living} credentials alive"))
+}
+
+fn opened(task: &Task, now: Timestamp, facts: &Facts) -> Option<String> {
+    let owner = facts.owner_numbered(task.owner).is_some_and(Known::is_open);
+    let environment = facts.environment_numbered(task.environment).is_some_and(Known::is_open);
+    let theirs = |number| facts.workload_numbered(number).is_some_and(|known| known.is_open() && known.record.owner == task.owner);
+    if !owner || !environment || !task.workload.is_none_or(theirs) {
+        return Some("opened a task under something that was unknown, closed or of somebody else".to_owned());
+    }
+    (task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
+}
+
+/// What a number stands for.
+enum Subject {
+    Owner,
+    Workload,
+    Environment,
+    Task { owner: Position },
+    Key,
+    Credential { owner: Position, expires_at: Timestamp },
+}
+
+impl Subject {
+    fn find(number: Position, facts: &Facts, find: impl Fn(Position) -> Option<Entry>) -> Option<Self> {
+        if facts.owner_numbered(number).is_some() {
+            Some(Self::Owner)
+        } else if facts.workload_numbered(number).is_some() {
+            Some(Self::Workload)
+        } else if facts.environment_numbered(number).is_some() {
+            Some(Self::Environment)
+        } else if facts.keys().any(|(key, _)| key == number) {
+            Some(Self::Key)
+        } else {
+            let event = find(number)?.event;
+            if let Event::TaskOpened(task) = event {
+                return Some(Self::Task { owner: task.owner });
+            }
+            event.issued().map(|issued| Self::Credential { owner: issued.subjects.owner, expires_at: issued.expires_at })
+        }
+    }
+
+    const fn allows(&self, closing: Closing) -> bool {
+        match closing {
+            Closing::Nothing => true,
+            Closing::Suspend | Closing::Offboard | Closing::Unregister => matches!(self, Self::Owner | Self::Workload | Self::Environment),
+            Closing::MoveOwner => matches!(self, Self::Workload),
+            Closing::CloseTask => matches!(self, Self::Task { .. }),
+        }
+    }
+
+    /// When the last of what a cut covers ends.
+    fn last_expiry(&self, number: Position, before: &Audit) -> Option<Timestamp> {
+        let last = |whose| before.living.last_expiry(whose);
+        match *self {
+            Self::Owner => last(Whose::Owner(number)),
+            Self::Workload => {
+                let owners = before.facts.owners();
+                owners.filter_map(|owner| last(Whose::Workload { owner: owner.number, workload: number })).max()
+            }
+            Self::Environment => last(Whose::Environment(number)),
+            Self::Task { owner } => last(Whose::Task { owner, task: number }),
+            Self::Key => Some(before.tip.latest_expiry),
+            Self::Credential { owner, expires_at } => last(Whose::Lineage { owner, lineage: number }).max(Some(expires_at)),
+        }
+    }
+}
+
+/// What is wrong with a cut: whose it is, what it closes, and how long it stays in the list.
+fn misplaced(cut: &CutMade, entry: &Entry, before: &Audit, find: &impl Fn(Position) -> Option<Entry>) -> Vec<String> {
+    let number = cut.number;
+    let subject = Some(number).filter(|number| *number < entry.position).and_then(|number| Subject::find(number, &before.facts, find));
+    let Some(subject) = subject else { return vec![format!("cuts {number}, which was no subject")] };
+    let mut wrong = Vec::new();
+    if !subject.allows(cut.closing) {
+        wrong.push(format!("cuts {number} with `{}`, which it is not for", cut.closing));
+    }
+    let least = subject.last_expiry(number, before).and_then(|last| cut_ends(last, entry.time));
+    let most = cut_ends(before.tip.latest_expiry.max(entry.time), entry.time);
+    if cut.ends < least {
+        wrong.push(format!("cuts {number} and leaves the list before all that it covers has ended"));
+    } else if cut.ends > most && !matches!(subject, Subject::Key) {
+        wrong.push(format!("cuts {number} and stays in the list after everything has ended"));
+    }
+    wrong
+}

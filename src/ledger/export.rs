@@ -1,0 +1,258 @@
+//! Entries as lines of JSON, for auditors and other programs: what each says, its bytes, and its leaf
+//! in the tree. The keys are stable; `docs/formats.md` lists them.
+
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Offline, OpenError, codec, tree};
+use crate::formats::list::to_hex;
+use crate::model::{CredentialId, Downstream, Event, Issued, PolicyName, Position, PublicKey, Recording, Timestamp};
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExportError {
+    /// The ledger cannot be read any further.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The lines cannot be written.
+    #[error("cannot write the entries: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Line {
+    position: u64,
+    time: Option<String>,
+    event: Option<&'static str>,
+    actor: Option<String>,
+    request_id: Option<String>,
+    fields: Value,
+    unreadable: Option<String>,
+    entry: String,
+    leaf: String,
+}
+
+impl Offline {
+    /// Writes the entries of a range, one a line, and holds no more than one of them in memory.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read, or the lines cannot be written.
+    pub(crate) fn export(
+        &self,
+        range: (Position, Position),
+        out: &mut impl Write,
+        mut progress: impl FnMut(Position),
+    ) -> Result<(), ExportError> {
+        let mut written = Ok(());
+        self.walk(range, |position, bytes| {
+            progress(position);
+            written =
+                serde_json::to_writer(&mut *out, &line(position, &bytes)).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"));
+            written.is_ok()
+        })?;
+        Ok(written.and_then(|()| out.flush())?)
+    }
+}
+
+fn line(position: Position, bytes: &[u8]) -> Line {
+    let raw = Line {
+        position: position.get(),
+        time: None,
+        event: None,
+        actor: None,
+        request_id: None,
+        fields: Value::Null,
+        unreadable: None,
+        entry: BASE64.encode(bytes),
+        leaf: to_hex(&tree::leaf(bytes)),
+    };
+    match codec::decode(position, bytes) {
+        Err(unreadable) => Line { unreadable: Some(unreadable.problem), ..raw },
+        Ok(entry) => Line {
+            time: Some(entry.time.to_string()),
+            event: Some(entry.event.name()),
+            actor: entry.actor.map(|actor| actor.to_string()),
+            fields: fields(position, &entry.event),
+            request_id: entry.request_id,
+            ..raw
+        },
+    }
+}
+
+/// What an event says, in the words of `entry.proto`.
+fn fields(at: Position, event: &Event) -> Value {
+    match event {
+        Event::LedgerOpened { epoch, trust_domain } => json!({ "epoch": epoch.to_string(), "trust_domain": trust_domain.to_string() }),
+        Event::KeyActivated(key) => key_activated(key),
+        Event::PolicyChanged(text) => {
+            let file = |(name, text): &(PolicyName, String)| json!({ "name": name.to_string(), "text": text });
+            json!({ "hash": to_hex(&text.hash), "files": text.files.iter().map(file).collect::<Vec<_>>() })
+        }
+        Event::OwnerRecorded(recording) => {
+            let owner = &recording.record;
+            recorded(
+                at,
+                recording,
+                json!({
+                    "id": owner.id.to_string(),
+                    "kind": owner.kind.as_str(),
+                    "business_owner": owner.business_owner.to_string(),
+                    "technical_owner": owner.technical_owner.to_string(),
+                    "contract_end": time(owner.contract_end),
+                }),
+            )
+        }
+        Event::EnvironmentRecorded(recording) => recorded(at, recording, json!({ "name": recording.record.name.to_string() })),
+        Event::WorkloadRecorded(recording) => {
+            let workload = &recording.record;
+            recorded(
+                at,
+                recording,
+                json!({
+                    "spiffe_id": workload.spiffe_id.to_string(),
+                    "owner": workload.owner.get(),
+                    "purpose": workload.purpose.to_string(),
+                    "environments": numbers(&workload.environments),
+                    "valid_until": time(workload.valid_until),
+                }),
+            )
+        }
+        Event::DownstreamRecorded(recording) => downstream_recorded(at, recording),
+        Event::DownstreamRemoved { number } => json!({ "number": number.get() }),
+        Event::TaskOpened(task) => json!({
+            "owner": task.owner.get(),
+            "environment": task.environment.get(),
+            "workload": number(task.workload),
+            "deadline": task.deadline.to_string(),
+            "purpose": task.purpose.to_string(),
+            "opened_by": task.opened_by.to_string(),
+        }),
+        Event::CredentialIssued(issued) => credential_issued(at, issued),
+        Event::Cut(cut) => json!({
+            "number": cut.number.get(),
+            "reason": cut.reason.as_str(),
+            "ends": time(cut.ends),
+            "closing": cut.closing.as_str(),
+            "note": text(cut.note.as_ref()),
+        }),
+        Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
+        Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
+        Event::EpochBegun(begun) => {
+            json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
+        }
+    }
+}
+
+fn downstream_recorded(at: Position, recording: &Recording<Downstream>) -> Value {
+    let downstream = &recording.record;
+    let record = json!({
+        "name": downstream.name.to_string(),
+        "accepts_tokens": downstream.accepts_tokens,
+        "accepts_certificates": downstream.accepts_certificates,
+        "audiences": texts(&downstream.audiences),
+        "environments": numbers(&downstream.environments),
+        "verifier_kind": downstream.verifier_kind.as_str(),
+        "verifier": text(downstream.verifier.as_ref()),
+    });
+    recorded(at, recording, record)
+}
+
+fn key_activated(key: &PublicKey) -> Value {
+    json!({
+        "purpose": key.purpose.as_str(),
+        "kid": key.kid,
+        "material": BASE64.encode(&key.material),
+        "not_after": time(key.not_after),
+    })
+}
+
+fn credential_issued(at: Position, issued: &Issued) -> Value {
+    let subjects = &issued.subjects;
+    json!({
+        "credential_id": CredentialId::new(at, issued.nonce).to_string(),
+        "kind": issued.kind.as_str(),
+        "owner": subjects.owner.get(),
+        "workload": subjects.workload.get(),
+        "environment": subjects.environment.get(),
+        "task": number(subjects.task),
+        "lineage": number(subjects.lineage),
+        "parent": text(issued.parent.as_ref()),
+        "issued_at": issued.issued_at.to_string(),
+        "expires_at": issued.expires_at.to_string(),
+        "bound_by": issued.bound_by.as_str(),
+        "audience": text(issued.audience.as_ref()),
+        "scopes": texts(&issued.scopes),
+        "confirmation": issued.confirmation.map(|hash| to_hex(&hash)),
+        "key": issued.key.get(),
+        "downstreams": numbers(&issued.downstreams),
+        "policies": texts(&issued.policies),
+        "policy_hash": to_hex(&issued.policy_hash),
+        "purpose": text(issued.purpose.as_ref()),
+    })
+}
+
+/// A record, with the number of its subject.
+fn recorded<T>(at: Position, recording: &Recording<T>, mut record: Value) -> Value {
+    if let Value::Object(fields) = &mut record {
+        fields.insert("number".to_owned(), recording.number.unwrap_or(at).get().into());
+        fields.insert("first".to_owned(), recording.number.is_none().into());
+    }
+    record
+}
+
+fn time(time: Option<Timestamp>) -> Option<String> {
+    text(time.as_ref())
+}
+
+fn text(text: Option<&impl ToString>) -> Option<String> {
+    text.map(ToString::to_string)
+}
+
+fn texts(texts: &[impl ToString]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn number(number: Option<Position>) -> Option<u64> {
+    number.map(Position::get)
+}
+
+fn numbers(numbers: &[Position]) -> Vec<u64> {
+    numbers.iter().map(|number| number.get()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::samples::{NOW, at, every_event, spiffe_id};
+    use crate::model::Entry;
+
+    /// The keys that docs/formats.md lists, and that programs read.
+    #[test]
+    fn every_event_has_its_documented_fields() {
+        let documented = include_str!("../../docs/formats.md");
+        for event in every_event() {
+            let entry = Entry { position: at(300), time: NOW, actor: Some(spiffe_id("admin")), request_id: None, event };
+            let line = serde_json::to_value(line(at(300), &codec::encode(&entry))).expect("JSON");
+            let mut fields: Vec<String> = line["fields"].as_object().expect("fields").keys().cloned().collect();
+            fields.sort();
+            let row = format!("| `{}` | `{}` |", entry.event.name(), fields.join("` `"));
+            assert!(documented.contains(&row), "docs/formats.md lacks:\n{row}");
+            assert_eq!((&line["position"], &line["event"]), (&json!(300), &json!(entry.event.name())));
+            assert_eq!((&line["time"], &line["actor"]), (&json!("2027-01-15T08:00:00Z"), &json!("spiffe://example.org/admin")));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_its_bytes_and_its_leaf() {
+        let line = serde_json::to_value(line(at(7), b"\xff\xff")).expect("JSON");
+        assert_eq!((&line["event"], &line["fields"], &line["entry"]), (&Value::Null, &Value::Null, &json!("//8=")));
+        assert!(line["unreadable"].is_string());
+        // SHA-256 of 00 ff ff.
+        assert_eq!(line["leaf"], "7951f9866246942566985c82c9363da4674caa673f3c4f7919927330aba37404");
+    }
+}
