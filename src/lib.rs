@@ -61,3 +61,8 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+// 10: every parser, for fuzzers.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;

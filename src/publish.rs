@@ -3,6 +3,7 @@
 //! It reads what is committed and holds nothing up: a revocation never waits for its list.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) enum PublishError {
 /// What was published last, and what is needed to say what came since an earlier point.
 #[derive(Debug, Default)]
 struct Current {
+    /// Which of all that were begun it is.
+    order: u64,
     cuts: Vec<Cut>,
     unsigned: Option<List>,
     points: VecDeque<Position>,
@@ -74,12 +77,13 @@ pub(crate) struct Publisher {
     clock: Clock,
     snapshot: ArcSwapOption<Publication>,
     current: Mutex<Current>,
+    begun: AtomicU64,
 }
 
 impl Publisher {
     /// A publisher of what the ledger says; nothing is published yet.
     pub(crate) fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
-        Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default() }
+        Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default(), begun: AtomicU64::new(0) }
     }
 
     /// The whole list, as last published.
@@ -113,11 +117,12 @@ impl Publisher {
     pub(crate) fn publish(&self) -> Result<Arc<Publication>, PublishError> {
         // The clock is read first, so that every cut that was committed before `iat` is in; head
         // and cuts are of one moment, so that every cut up to `pos` is in and none above it.
+        let order = self.begun.fetch_add(1, Ordering::SeqCst);
         let now = self.clock.now();
         let (head, epoch, mut cuts) = {
             let facts = self.ledger.facts();
             let epoch = facts.epoch().ok_or(PublishError::NoEpoch)?;
-            let cuts: Vec<Cut> = facts.cuts().iter().filter(|cut| cut.ends > now).copied().collect();
+            let cuts: Vec<Cut> = facts.cuts().listed(now).copied().collect();
             (self.ledger.head(), epoch, cuts)
         };
         cuts.sort_unstable_by_key(|cut| cut.position);
@@ -133,10 +138,12 @@ impl Publisher {
         };
         let snapshot = Arc::new(self.sign(&list)?);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // Publications may be built side by side; an older one never replaces a newer one.
-        if self.current().is_some_and(|known| (known.position, known.issued_at) > (snapshot.position, snapshot.issued_at)) {
+        // Publications may be built side by side; an older one never replaces a newer one. Which is
+        // older is not for the clock to say, for it may have been set back.
+        if self.current().is_some_and(|known| (known.position, current.order) > (snapshot.position, order)) {
             return Ok(snapshot);
         }
+        current.order = order;
         current.cuts = cuts;
         current.unsigned = Some(list);
         current.deltas.clear();
@@ -198,11 +205,92 @@ impl Publisher {
             if let Err(error) = self.publish() {
                 tracing::error!(%error, "the revocation list could not be published");
             }
-            let beat = self.clock.now().plus(self.settings.heartbeat);
             tokio::select! {
-                () = self.clock.sleep_until(beat) => {}
+                () = self.clock.sleep(self.settings.heartbeat) => {}
                 changed = changes.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::{Entropy, ManualClock};
+    use crate::broker::Broker;
+    use crate::keys::Material;
+    use crate::ledger::{Change, Options, Place, Present, SqliteLedger, Urgency};
+    use crate::model::{Closing, CutMade, Epoch, Event, Reason, TrustDomain};
+    use crate::verify::{Applied, KeySet, ListRejected, Moment, RevocationState};
+
+    const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    struct World {
+        ledger: Arc<dyn Ledger>,
+        publisher: Publisher,
+        hand: ManualClock,
+        keys: KeySet,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let (clock, hand) = Clock::manual(START);
+            let domain: TrustDomain = "example.org".parse().expect("a domain");
+            let options = Options::new(domain.clone(), Epoch([7; 16]));
+            let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).expect("opened");
+            let material = Material::generate(&domain, &Entropy::system(), START).expect("keys");
+            let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.expect("activated"));
+            let settings = Settings {
+                issuer: "https://curfew.example.org".to_owned(),
+                origin: "example.org/curfew".to_owned(),
+                max_staleness: Duration::from_secs(30),
+                heartbeat: Duration::from_secs(2),
+            };
+            let publisher = Publisher::new(Arc::clone(&ledger), keyring, settings, clock);
+            let keys = KeySet::from_json(&publisher.keys().expect("open").to_json().expect("written")).expect("usable");
+            Self { ledger, publisher, hand, keys }
+        }
+
+        /// Cuts something under which the last expires in five minutes.
+        async fn cut(&self) -> Position {
+            let plan = Box::new(|_: &Present<'_>| {
+                let (number, ends) = (Position::BROKER, Some(START.plus(Duration::from_secs(420))));
+                Ok(vec![Event::Cut(CutMade { number, reason: Reason::Superseded, ends, closing: Closing::Nothing, note: None })])
+            });
+            let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
+            self.ledger.change(change).await.expect("committed").last
+        }
+
+        fn is_listed(&self) -> bool {
+            !self.publisher.current.lock().expect("whole").cuts.is_empty()
+        }
+    }
+
+    fn moment(seconds: u64) -> Moment {
+        let passed = Duration::from_secs(seconds);
+        Moment { wall: START.plus(passed), steady: passed }
+    }
+
+    #[tokio::test]
+    async fn a_follower_goes_on_when_the_broker_s_clock_ran_ahead_and_was_set_back() {
+        let world = World::new().await;
+        let position = world.cut().await;
+        let mut follower = RevocationState::default();
+        let first = world.publisher.publish().expect("published");
+        assert_eq!(follower.apply(&first.jws, &world.keys, moment(0)), Ok(Applied::Advanced(position)));
+
+        world.hand.set(START.plus(HOUR));
+        let ahead = world.publisher.publish().expect("published");
+        assert!(!world.is_listed(), "it ended by that clock");
+        assert_eq!(follower.apply(&ahead.jws, &world.keys, moment(1)), Err(ListRejected::Future(START.plus(HOUR))));
+
+        world.hand.set(START.plus(Duration::from_secs(2)));
+        let back = world.publisher.publish().expect("published");
+        assert_eq!(world.publisher.current().map(|current| current.issued_at), Some(START.plus(Duration::from_secs(2))));
+        assert_eq!(*back, *world.publisher.current().expect("published"), "an hour earlier, and yet the latest");
+        assert!(world.is_listed());
+        assert_eq!(follower.apply(&back.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
+        assert!(!follower.is_forked() && follower.cuts().get(Position::BROKER).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The clock: `now` and `sleep_until`, driven by hand in tests.
+//! The clock: `now`, `sleep_until` and `sleep`, driven by hand in tests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +46,14 @@ impl Clock {
                 Timestamp::EPOCH.plus(since_epoch)
             }
             Hand::Manual(clock) => *clock.borrow(),
+        }
+    }
+
+    /// Returns after `span`, however the clock of this machine is set meanwhile.
+    pub async fn sleep(&self, span: Duration) {
+        match &self.0 {
+            Hand::System => tokio::time::sleep(span).await,
+            Hand::Manual(_) => self.sleep_until(self.now().plus(span)).await,
         }
     }
 

@@ -62,7 +62,7 @@ impl Collector for Observed {
         let now = self.broker.clock().now();
         let (cuts, tasks) = {
             let facts = self.ledger.facts();
-            (facts.cuts().len(), facts.tasks().filter(|task| task.closed.is_none()).count())
+            (facts.cuts().listed(now).count(), facts.tasks().filter(|task| task.closed.is_none()).count())
         };
         let published = self.publisher.current();
         let age = published.as_ref().map_or(f64::INFINITY, |list| now.since(list.issued_at).as_secs_f64());

@@ -129,7 +129,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
     listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));
 
-    let public = server_of(Https(identity.plain.clone()), http::public(Arc::clone(&opened.publisher)), &clock);
+    let public = server_of(Https(identity.plain.clone()), http::public(Arc::clone(&opened.publisher)), &config, &clock);
     public.meters.register(&public.connections, registry.sub_registry_with_prefix("public"));
     listeners.spawn(listen::serve(doors.public, public, stop.clone()));
 
@@ -137,7 +137,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     let admin = opened.admin(registry);
     // The admin listener goes last, so that it can say how the others end.
     let stop_admin = CancellationToken::new();
-    let admin_task = tokio::spawn(listen::serve(doors.admin, server_of(Plain, http::admin(admin), &clock), stop_admin.clone()));
+    let admin_task = tokio::spawn(listen::serve(doors.admin, server_of(Plain, http::admin(admin), &config, &clock), stop_admin.clone()));
 
     let marks = Arc::clone(&opened.marking).keep(faults.clone());
     let upkeep = Upkeep { config, broker: opened.broker, publisher: opened.publisher, trust, connections, clock, faults };
@@ -203,17 +203,20 @@ pub(super) async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -
 fn limits(config: &Config) -> Limits {
     Limits {
         handshakes: config.limits.handshakes,
+        handshake: config.limits.handshake_time,
         connections: config.limits.connections,
         peer_connections: config.limits.identity_connections,
         streams: config.limits.streams,
+        http_1: false,
         drain: config.limits.drain,
         ..Limits::default()
     }
 }
 
 /// A listener for strangers.
-fn server_of<A: listen::Admit>(admit: A, router: axum::Router, clock: &Clock) -> Server<A> {
-    Server { admit, router, limits: http::limits(), connections: Connections::default(), meters: Meters::default(), clock: clock.clone() }
+fn server_of<A: listen::Admit>(admit: A, router: axum::Router, config: &Config, clock: &Clock) -> Server<A> {
+    let limits = Limits { handshake: config.limits.handshake_time, ..http::limits() };
+    Server { admit, router, limits, connections: Connections::default(), meters: Meters::default(), clock: clock.clone() }
 }
 
 impl Doors {

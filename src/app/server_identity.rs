@@ -50,6 +50,7 @@ pub(super) struct ServerIdentity {
 struct Current {
     chain: Chain,
     key: Zeroizing<Vec<u8>>,
+    since: Timestamp,
     again: Timestamp,
 }
 
@@ -79,11 +80,11 @@ impl ServerIdentity {
     /// Keeps the certificate fresh for ever. One that is not better than the last never replaces it.
     pub(super) async fn keep(mut self, faults: Faults) {
         loop {
-            self.making.clock.sleep_until(self.current.again).await;
+            self.making.due(&self.current).await;
             if let Err(error) = self.renew().await {
                 tracing::error!(%error, "the server certificate was not renewed; the last one stays in force");
                 faults.server_certificate.inc();
-                self.current.again = self.making.clock.now().plus(LOOK_AGAIN);
+                self.making.clock.sleep(LOOK_AGAIN).await;
             }
         }
     }
@@ -102,6 +103,14 @@ impl ServerIdentity {
 }
 
 impl Making {
+    /// Returns when it is time for another certificate: at two thirds of its life, and when the clock
+    /// was set back before its beginning, for then clients whose clock is right refuse it.
+    async fn due(&self, current: &Current) {
+        while (current.since..current.again).contains(&self.clock.now()) {
+            self.clock.sleep(LOOK_AGAIN.min(current.again.since(self.clock.now()))).await;
+        }
+    }
+
     async fn current(&self) -> Result<Current, ServeError> {
         match &self.config.server {
             Server::Issued { names } => self.issue(names).await,
@@ -109,16 +118,17 @@ impl Making {
                 let files = self.config.server_certificate()?;
                 let (chain, key) = files.ok_or_else(|| ServeError::start("no server certificate is configured"))?;
                 let key = Zeroizing::new(key.as_bytes().to_vec());
-                Ok(Current { chain: Chain::File(chain), key, again: self.clock.now().plus(LOOK_AGAIN) })
+                let since = self.clock.now();
+                Ok(Current { chain: Chain::File(chain), key, since, again: since.plus(LOOK_AGAIN) })
             }
         }
     }
 
     async fn issue(&self, names: &[String]) -> Result<Current, ServeError> {
-        let now = self.clock.now();
+        let since = self.clock.now();
         let (chain, key, issuance) = issue(&self.broker, self.config.trust_domain(), names, &self.entropy).await?;
-        let again = now.plus(issuance.expires_at.since(now) * 2 / 3);
-        Ok(Current { chain: Chain::Issued(chain), key, again })
+        let again = since.plus(issuance.expires_at.since(since) * 2 / 3);
+        Ok(Current { chain: Chain::Issued(chain), key, since, again })
     }
 
     /// The configuration of the gRPC listener, and of the public one.

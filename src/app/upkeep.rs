@@ -130,7 +130,7 @@ impl Upkeep {
         while let Err(error) = self.broker.keep_deadlines().await {
             tracing::error!(%error, "tasks cannot be closed at their deadlines");
             self.faults.deadlines.inc();
-            self.clock.sleep_until(self.clock.now().plus(LOOK_AGAIN)).await;
+            self.clock.sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -138,7 +138,7 @@ impl Upkeep {
     async fn keep_bundles(self: Arc<Self>) {
         let mut known = self.config.trust_bundles().ok();
         loop {
-            self.clock.sleep_until(self.clock.now().plus(LOOK_AGAIN)).await;
+            self.clock.sleep(LOOK_AGAIN).await;
             let read = self.config.trust_bundles().map_err(ServeError::from);
             if read.as_ref().ok().is_some_and(|texts| Some(texts) == known.as_ref()) {
                 continue;

@@ -140,7 +140,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Living, String> {
             kind: kept.kind.parse::<CredentialKind>().map_err(|error| error.to_string())?,
             audience: audience(kept.audience).map_err(|error: NameError| error.to_string())?,
         };
-        let bucket = |kept: KeptBucket| (kept.minute, Bucket { count: kept.count, last: Timestamp::from_millis(kept.last_ms) });
+        let bucket =
+            |kept: KeptBucket| (kept.minute, Bucket { count: kept.count, last: Timestamp::from_millis(kept.last_ms), lapsed: false });
         living.restore(Position::new(kept.owner), group, kept.buckets.into_iter().map(bucket).collect());
     }
     Ok(living)

@@ -15,7 +15,7 @@ use crate::policy::Grant;
 
 mod audit;
 mod backup;
-mod codec;
+pub(crate) mod codec;
 mod compact;
 #[cfg(test)]
 mod contract;
@@ -67,7 +67,7 @@ pub(crate) struct Present<'a> {
     pub head: Position,
     /// The latest expiry ever recorded.
     pub latest_expiry: Timestamp,
-    /// The time that the new entries will carry.
+    /// What the clock says. The new entries carry it, or the time of the last entry if that is later.
     pub now: Timestamp,
 }
 

@@ -12,10 +12,18 @@ pub(crate) struct Connections<P>(Arc<Table<P>>);
 
 #[derive(Debug)]
 struct Table<P> {
-    open: DashMap<u64, (P, CancellationToken)>,
+    /// By the order in which they were opened.
+    open: DashMap<u64, Entered<P>>,
     /// How many each name has open.
     named: DashMap<String, usize>,
     next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entered<P> {
+    peer: P,
+    named: bool,
+    close: CancellationToken,
 }
 
 /// One open connection, until it is dropped.
@@ -39,7 +47,7 @@ impl<P> Connections<P> {
         }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let close = CancellationToken::new();
-        self.0.open.insert(id, (peer, close.clone()));
+        self.0.open.insert(id, Entered { peer, named: name.is_some(), close: close.clone() });
         Some(Open { table: Arc::clone(&self.0), id, name: name.map(str::to_owned), close })
     }
 
@@ -48,8 +56,16 @@ impl<P> Connections<P> {
     /// A connection that is made later is not affected: whatever decides here decides on every
     /// call as well.
     pub(crate) fn close_where(&self, mut unwelcome: impl FnMut(&P) -> bool) -> usize {
-        let closed = self.0.open.iter().filter(|open| unwelcome(&open.value().0));
-        closed.map(|open| open.value().1.cancel()).count()
+        let closed = self.0.open.iter().filter(|open| unwelcome(&open.value().peer));
+        closed.map(|open| open.value().close.cancel()).count()
+    }
+
+    /// Asks the oldest connection of a peer without a name to end.
+    pub(super) fn oldest_stranger_leaves(&self) {
+        let strangers = self.0.open.iter().filter(|open| !open.value().named && !open.value().close.is_cancelled());
+        if let Some(oldest) = strangers.min_by_key(|open| *open.key()) {
+            oldest.close.cancel();
+        }
     }
 
     /// How many are open.

@@ -1,5 +1,8 @@
 //! What a listener counts.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -7,6 +10,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Connections;
+use crate::model::Timestamp;
+
+/// How many refusals are told in the log within a second; the counters have all.
+const TOLD: u64 = 20;
 
 /// The counters of one listener. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +22,16 @@ pub(crate) struct Meters {
     pub(super) accepted: Counter,
     /// Connections whose handshake did not.
     pub(super) refused: Counter,
+    /// Handshakes that made room for others.
+    pub(super) shed: Counter,
+    told: Arc<Told>,
+}
+
+/// How many refusals were told, in which second.
+#[derive(Debug, Default)]
+struct Told {
+    second: AtomicU64,
+    lines: AtomicU64,
 }
 
 impl Meters {
@@ -23,7 +40,19 @@ impl Meters {
     pub(crate) fn register<P: Send + Sync + 'static>(&self, connections: &Connections<P>, registry: &mut Registry) {
         registry.register("handshakes", "Handshakes that succeeded", self.accepted.clone());
         registry.register("handshakes_refused", "Handshakes that failed or took too long", self.refused.clone());
+        registry.register("handshakes_shed", "Handshakes that made room when too many were under way", self.shed.clone());
         registry.register_collector(Box::new(Open(connections.clone())));
+    }
+}
+
+impl Meters {
+    /// Whether another refusal may be told in the log: what strangers can do as often as they like
+    /// must not fill the disk.
+    pub(super) fn may_tell(&self, now: Timestamp) -> bool {
+        if self.told.second.swap(now.seconds(), Ordering::Relaxed) != now.seconds() {
+            self.told.lines.store(0, Ordering::Relaxed);
+        }
+        self.told.lines.fetch_add(1, Ordering::Relaxed) < TOLD
     }
 }
 

@@ -20,11 +20,15 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::ambient::Clock;
+use handshakes::Handshakes;
+use prompt::Prompt;
 
 mod connections;
+mod handshakes;
 mod meters;
 #[cfg(test)]
 pub(crate) mod pki;
+mod prompt;
 mod tls;
 
 pub(crate) use connections::Connections;
@@ -38,17 +42,22 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// How long to wait after `accept` failed, as it does when no file descriptor is left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What one listener bears. What comes beyond it waits in the backlog of the operating system.
+/// What one listener bears.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Handshakes under way; 1,024 by default.
+    /// Handshakes under way; 1,024 by default. Beyond it the oldest is ended.
     pub(crate) handshakes: usize,
-    /// How long one handshake may take; 10 s by default.
+    /// How long one handshake may take, and then the first bytes, and the head of a request of
+    /// HTTP/1; 10 s by default.
     pub(crate) handshake: Duration,
-    /// Connections; 16,384 by default.
+    /// Connections; 16,384 by default. Beyond it the oldest of a stranger is asked to end; where all
+    /// peers have names, which bounds what each can hold, the next waits in the backlog of the
+    /// operating system.
     pub(crate) connections: usize,
     /// Connections of one peer, where peers have names; as many as there may be by default.
     pub(crate) peer_connections: usize,
+    /// Whether HTTP/1.1 is spoken beside HTTP/2; it is by default.
+    pub(crate) http_1: bool,
     /// Requests under way on one HTTP/2 connection; 256 by default.
     pub(crate) streams: u32,
     /// Bytes of the headers of one request, as HTTP/2 counts them; 16 KiB by default.
@@ -69,6 +78,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             connections: 16_384,
             peer_connections: usize::MAX,
+            http_1: true,
             streams: 256,
             header_list: 16 << 10,
             resets: 64,
@@ -114,25 +124,30 @@ pub(crate) struct Server<A: Admit> {
 /// last connection is closed.
 pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, shutdown: CancellationToken) {
     let server = Arc::new(server);
-    let handshakes = Arc::new(Semaphore::new(server.limits.handshakes));
+    let handshakes = Handshakes::at_most(server.limits.handshakes);
     let connections = Arc::new(Semaphore::new(server.limits.connections));
     let tasks = TaskTracker::new();
     loop {
         let next = async {
-            let permits = (Arc::clone(&connections).acquire_owned().await, Arc::clone(&handshakes).acquire_owned().await);
-            (permits, listener.accept().await)
+            // A stranger is let go only for somebody who has come.
+            let accepted = listener.accept().await;
+            if connections.available_permits() == 0 {
+                server.connections.oldest_stranger_leaves();
+            }
+            (Arc::clone(&connections).acquire_owned().await, accepted)
         };
-        let ((connection, handshake), accepted) = tokio::select! {
+        let (connection, accepted) = tokio::select! {
             () = shutdown.cancelled() => break,
             next = next => next,
         };
         match accepted {
             Ok((tcp, _)) => {
-                let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+                let (server, shutdown, handshake) = (Arc::clone(&server), shutdown.clone(), handshakes.begin());
                 tasks.spawn(async move {
                     let _connection = connection;
                     let admitted = tokio::select! {
                         () = shutdown.cancelled() => None,
+                        () = handshake.shed() => server.shed(),
                         admitted = server.admit(tcp) => admitted,
                     };
                     drop(handshake);
@@ -143,10 +158,9 @@ pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, sh
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                let again = server.clock.now().plus(ACCEPT_AGAIN);
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = server.clock.sleep_until(again) => {}
+                    () = server.clock.sleep(ACCEPT_AGAIN) => {}
                 }
             }
         }
@@ -170,7 +184,18 @@ impl<A: Admit> Server<A> {
             Err(_elapsed) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"),
         };
         self.meters.refused.inc();
-        tracing::info!(?from, %error, "a connection was refused");
+        if self.meters.may_tell(self.clock.now()) {
+            tracing::info!(?from, %error, "a connection was refused");
+        }
+        None
+    }
+
+    /// A handshake made room for another.
+    fn shed(&self) -> Option<(A::Stream, A::Peer)> {
+        self.meters.shed.inc();
+        if self.meters.may_tell(self.clock.now()) {
+            tracing::warn!(most = self.limits.handshakes, "too many handshakes are under way: the oldest are ended");
+        }
         None
     }
 
@@ -179,7 +204,9 @@ impl<A: Admit> Server<A> {
         let name = A::name(&peer);
         let Some(open) = self.connections.open(peer.clone(), name.as_deref(), self.limits.peer_connections) else {
             self.meters.refused.inc();
-            tracing::info!(name, most = self.limits.peer_connections, "a connection was refused: its peer has too many");
+            if self.meters.may_tell(self.clock.now()) {
+                tracing::info!(name, most = self.limits.peer_connections, "a connection was refused: its peer has too many");
+            }
             return;
         };
         self.meters.accepted.inc();
@@ -189,11 +216,11 @@ impl<A: Admit> Server<A> {
             router.clone().call(request)
         });
         let builder = self.builder();
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(Prompt::new(stream, self.limits.handshake)), service);
         tokio::pin!(connection);
         let aged = async {
             match self.limits.longest_connection {
-                Some(age) => self.clock.sleep_until(self.clock.now().plus(age)).await,
+                Some(age) => self.clock.sleep(age).await,
                 None => std::future::pending().await,
             }
         };
@@ -220,7 +247,7 @@ impl<A: Admit> Server<A> {
             .max_header_list_size(self.limits.header_list)
             .max_pending_accept_reset_streams(self.limits.resets)
             .max_local_error_reset_streams(self.limits.resets);
-        builder
+        if self.limits.http_1 { builder } else { builder.http2_only() }
     }
 }
 

@@ -22,6 +22,11 @@ impl Admit for OneByte {
     type Stream = TcpStream;
     type Peer = Peer;
 
+    /// Strangers are written small.
+    fn name(peer: &Peer) -> Option<String> {
+        peer.is_ascii_uppercase().then(|| char::from(*peer).to_string())
+    }
+
     async fn admit(&self, mut tcp: TcpStream) -> io::Result<(TcpStream, Peer)> {
         let peer = tcp.read_u8().await?;
         if peer == b'!' { Err(io::Error::other("not welcome")) } else { Ok((tcp, peer)) }
@@ -102,7 +107,7 @@ async fn no_more_connections_are_open_than_allowed_and_the_others_wait() {
     let server = run(router, Limits { connections: 2, ..Limits::default() }, connections).await;
     let mut clients = Vec::new();
     for _ in 0..6 {
-        let mut tcp = server.connect(b'a').await;
+        let mut tcp = server.connect(b'A').await;
         tcp.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
         clients.push(tokio::spawn(rest(tcp)));
     }
@@ -113,15 +118,47 @@ async fn no_more_connections_are_open_than_allowed_and_the_others_wait() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_takes_too_long_ends_and_makes_room() {
-    let limits = Limits { handshake: Duration::from_millis(20), handshakes: 1, ..Limits::default() };
-    let server = start(who(), limits).await;
+async fn strangers_who_stay_make_room_for_others_and_those_with_a_name_do_not() {
+    let server = start(who(), Limits { connections: 3, ..Limits::default() }).await;
+    let mut named = server.connect(b'A').await;
+    ask(&mut named).await;
+    let mut stayed = Vec::new();
+    for peer in [b'b', b'c'] {
+        let mut tcp = server.connect(peer).await;
+        ask(&mut tcp).await;
+        assert_ne!(tcp.read(&mut [0; 512]).await.expect("answered"), 0);
+        stayed.push(tcp);
+    }
+    let mut next = server.connect(b'd').await;
+    next.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
+    assert_eq!(rest(next).await, "d");
+    assert_eq!(rest(stayed.remove(0)).await, "", "the oldest stranger's was closed");
+    for mut tcp in [named, stayed.remove(0)] {
+        tcp.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
+        assert_ne!(rest(tcp).await, "", "the others are answered");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_ends() {
+    let server = start(who(), Limits { handshake: Duration::from_millis(20), ..Limits::default() }).await;
     let silent = TcpStream::connect(server.address).await.expect("connected");
-    let mut other = server.connect(b'b').await;
     assert_eq!(rest(silent).await, "", "closed without a word");
+    assert_eq!(server.meters.refused.get(), 1);
+}
+
+#[tokio::test]
+async fn handshakes_that_lead_nowhere_keep_nobody_waiting() {
+    let server = start(who(), Limits { handshake: Duration::from_secs(600), handshakes: 2, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(server.address).await.expect("connected"));
+    }
+    let mut other = server.connect(b'b').await;
     other.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
     assert_eq!(rest(other).await, "b");
-    assert_eq!(server.meters.refused.get(), 1);
+    assert_eq!(rest(silent.remove(0)).await, "", "the oldest made room");
+    assert!((6..=7).contains(&server.meters.shed.get()), "{}", server.meters.shed.get());
 }
 
 /// A service that says that it was reached, and answers when it is told to.

@@ -12,12 +12,16 @@ pub const CUT_GRACE: Duration = Duration::from_secs(120);
 /// last second that RFC 3339 can write.
 pub const CUT_OF_KEY_ENDS: Timestamp = Timestamp::from_seconds(253_402_300_799);
 
+/// How far a clock may run ahead and be set back again without anything being lost: what has ended by
+/// the clock leaves the list, and is forgotten only when it has been over for as long as this.
+pub const CLOCK_STEP: Duration = Duration::from_secs(3600);
+
 /// When a cut made at `now` leaves the list, if the last of what it covers expires at `last_expiry`;
 /// `None` if nothing of it can be alive anywhere, so that it never enters the list. A whole second,
 /// as lists state it, so that broker and verifiers agree on when a cut has left.
 pub fn cut_ends(last_expiry: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let ends = Timestamp::from_seconds(last_expiry.plus(CUT_GRACE).millis().div_ceil(1000));
-    Some(ends).filter(|ends| *ends > now)
+    Some(ends).filter(|ends| ends.plus(CLOCK_STEP) > now)
 }
 
 /// What a credential stands on. Its own position is `credential`.
@@ -101,9 +105,15 @@ impl Cuts {
         subjects.find_map(|number| self.0.get(&number).filter(|cut| cut.covers(position)))
     }
 
-    /// Drops the cuts that ended at or before `now`.
+    /// Forgets the cuts that ended so long before `now` that no clock can make them matter again.
     pub fn expire(&mut self, now: Timestamp) {
+        let now = now.minus(CLOCK_STEP);
         self.0.retain(|_, cut| cut.ends > now);
+    }
+
+    /// The cuts that are in the list at `now`, in no order.
+    pub fn listed(&self, now: Timestamp) -> impl Iterator<Item = &Cut> {
+        self.0.values().filter(move |cut| cut.ends > now)
     }
 
     /// All cuts, in no order.
@@ -161,9 +171,14 @@ mod tests {
             let dead = cuts.iter().any(|cut| named(cut.number) && cut.position > position);
             prop_assert_eq!(active.killer(position, subjects.numbers(position)).is_some(), dead);
 
+            let known = active.len();
             active.expire(Timestamp::from_millis(now));
             let covered = |known: &Cut| cuts.iter().filter(|cut| cut.number == known.number).map(|cut| cut.ends).max();
-            prop_assert!(active.iter().all(|known| Some(known.ends) == covered(known) && known.ends.millis() > now));
+            prop_assert!(active.iter().all(|known| Some(known.ends) == covered(known)));
+            prop_assert_eq!(active.iter().count(), known, "a clock that is set back finds all of them again");
+            prop_assert!(active.listed(Timestamp::from_millis(now)).all(|known| known.ends.millis() > now));
+            active.expire(Timestamp::from_millis(now).plus(CLOCK_STEP));
+            prop_assert!(active.iter().all(|known| known.ends.millis() > now));
         }
 
         #[test]

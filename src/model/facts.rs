@@ -198,7 +198,7 @@ impl Facts {
         }
     }
 
-    /// Forgets cuts that left the list and tasks whose end has settled.
+    /// Forgets tasks whose end has settled, and cuts that left the list for good.
     pub fn expire(&mut self, now: Timestamp) {
         self.cuts.expire(now);
         self.tasks.retain(|_, task| task.closed.is_none_or(|closed| closed.settled > now));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Audience, CUT_GRACE, CredentialKind, Issued, Position, Timestamp};
+use super::{Audience, CLOCK_STEP, CUT_GRACE, CredentialKind, Issued, Position, Timestamp};
 
 /// What the living are counted by. Everything but `owner`, which is the outer key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,8 @@ pub struct Bucket {
     pub count: u64,
     /// When the last of them expires.
     pub last: Timestamp,
+    /// Whether all of them have expired, by a clock that may yet be set back.
+    pub lapsed: bool,
 }
 
 const MINUTE: u64 = 60_000;
@@ -40,7 +42,7 @@ const MINUTE: u64 = 60_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Living {
     owners: HashMap<Position, HashMap<Group, Buckets>>,
-    /// How many of each workload stand in the buckets.
+    /// How many of each workload stand in buckets that have not lapsed.
     workloads: HashMap<Position, u64>,
     /// Until then something may be alive that is not counted.
     low_until: Timestamp,
@@ -150,6 +152,9 @@ impl Living {
         *self.workloads.entry(issued.subjects.workload).or_default() += 1;
         let groups = self.owners.entry(issued.subjects.owner).or_default();
         let bucket = groups.entry(Group::of(issued)).or_default().entry(issued.expires_at.millis() / MINUTE).or_default();
+        if std::mem::take(&mut bucket.lapsed) {
+            *self.workloads.entry(issued.subjects.workload).or_default() += bucket.count;
+        }
         bucket.count += 1;
         bucket.last = bucket.last.max(issued.expires_at);
     }
@@ -171,8 +176,8 @@ impl Living {
         self.owners.entry(owner).or_default().insert(group, buckets);
     }
 
-    /// How many of a workload are alive at most: what expired within the last minutes, and is not yet
-    /// forgotten, counts too.
+    /// How many of a workload are alive at most: what expired within the last minutes may
+    /// count too.
     pub fn at_most(&self, workload: Position) -> u64 {
         self.workloads.get(&workload).copied().unwrap_or_default()
     }
@@ -213,22 +218,29 @@ impl Living {
         let minute = issued.expires_at.millis() / MINUTE;
         let Some(bucket) = buckets.get_mut(&minute) else { return };
         bucket.count = bucket.count.saturating_sub(1);
+        let lapsed = bucket.lapsed;
         // Not left empty: what is counted next must not inherit its last expiry.
         if bucket.count == 0 {
             buckets.remove(&minute);
         }
-        lessen(&mut self.workloads, issued.subjects.workload, 1);
+        if !lapsed {
+            lessen(&mut self.workloads, issued.subjects.workload, 1);
+        }
     }
 
-    /// Forgets what has expired everywhere, on clocks that are behind too.
+    /// Counts no more what has expired everywhere, on clocks that are behind too; forgets it once it
+    /// has also expired if this clock is ahead.
     pub fn expire(&mut self, now: Timestamp) {
-        let now = now.minus(CUT_GRACE);
+        let lapsed = now.minus(CUT_GRACE);
+        let for_good = lapsed.minus(CLOCK_STEP);
         let Self { owners, workloads, .. } = self;
         owners.retain(|_, groups| {
             groups.retain(|group, buckets| {
-                for (_, gone) in buckets.extract_if(.., |_, bucket| bucket.count == 0 || bucket.last <= now) {
-                    lessen(workloads, group.workload, gone.count);
+                for bucket in buckets.values_mut().filter(|bucket| !bucket.lapsed && bucket.last <= lapsed) {
+                    bucket.lapsed = true;
+                    lessen(workloads, group.workload, bucket.count);
                 }
+                buckets.retain(|_, bucket| bucket.count > 0 && bucket.last > for_good);
                 !buckets.is_empty()
             });
             !groups.is_empty()
@@ -256,9 +268,9 @@ impl Living {
     }
 }
 
-/// How many stand in these buckets.
+/// How many stand in the buckets that have not lapsed.
 fn counted(buckets: &Buckets) -> u64 {
-    buckets.values().map(|bucket| bucket.count).sum()
+    buckets.values().filter(|bucket| !bucket.lapsed).map(|bucket| bucket.count).sum()
 }
 
 /// Takes `count` from a workload's, and forgets a workload that has none left.
@@ -329,6 +341,14 @@ mod tests {
             }
             let now = Timestamp::from_seconds(minute * 60);
             living.expire(now.plus(CUT_GRACE));
+            prop_assert!(agree(&living));
+            for workload in 4..7 {
+                let of_workload = || credentials.iter().filter(move |(owner, one, ..)| *owner != cut_owner && *one == workload);
+                let counted = living.at_most(Position::new(workload));
+                prop_assert!(counted >= of_workload().filter(|(.., expires)| *expires > minute * 60).count() as u64);
+                prop_assert!(counted <= of_workload().filter(|(.., expires)| expires / 60 >= minute).count() as u64, "the expired count no more");
+            }
+            living.expire(now.plus(CUT_GRACE).plus(CLOCK_STEP));
             prop_assert!(agree(&living));
             living.expire(now);
             let alive = |owner: u64, expires: u64| owner != cut_owner && expires >= minute * 60;

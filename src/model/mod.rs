@@ -15,7 +15,7 @@ mod spiffe;
 mod time;
 mod vocabulary;
 
-pub use cut::{CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
+pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording};
 pub use facts::{Facts, Known, KnownTask};

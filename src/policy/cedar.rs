@@ -10,6 +10,7 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
+use super::depth::too_deep;
 use super::text::{Annotations, Problem, line_at};
 use super::{Action, Resource, Role};
 use crate::model::{
@@ -147,6 +148,9 @@ struct Placed {
 
 impl Reading {
     fn file(&mut self, file: &PolicyName, text: &str) {
+        if let Some(problem) = too_deep(file, text) {
+            return self.problems.push(problem);
+        }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
             Err(errors) => return self.problems.extend(errors.iter().map(|error| diagnosed(file, text, None, error))),

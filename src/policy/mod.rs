@@ -11,6 +11,7 @@
 mod cache;
 mod cedar;
 mod decide;
+mod depth;
 mod engine;
 mod grant;
 mod request;

@@ -166,6 +166,7 @@ impl RevocationState {
             },
         };
         list.cuts.iter().for_each(|cut| self.cuts.add(*cut));
+        // As long as the broker keeps them: a delta does not bring back what it said before.
         self.cuts.expire(moment.wall);
         self.head = Some(advanced);
         Ok(Applied::Advanced(advanced.position))

@@ -8,8 +8,10 @@
     reason = "a test that cannot go on ends; clippy spares test functions only, not what they call"
 )]
 
+mod abuse;
 mod chains;
 mod cli;
+mod corpus;
 mod damage;
 mod disk;
 mod embedding;

@@ -108,6 +108,7 @@ impl From<&RawLimits> for Limits {
                 owner_tasks: raw.owner_tasks,
             },
             handshakes: raw.handshakes,
+            handshake_time: raw.handshake_time.duration(),
             streams: raw.streams,
             message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX),
             drain: raw.drain.duration(),
@@ -220,6 +221,7 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     problems.unless(raw.workload_live > 0, "limits.workload_live", LEAST);
     problems.unless(raw.owner_tasks > 0, "limits.owner_tasks", LEAST);
     problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);
+    problems.unless(!raw.handshake_time.duration().is_zero(), "limits.handshake_time", "write a time above zero");
     problems.unless(raw.streams > 0, "limits.streams", LEAST);
     problems.unless(
         raw.handshakes <= raw.connections,

@@ -83,6 +83,7 @@ pub(super) struct Limits {
     /// Of one caller.
     pub(super) quotas: Quotas,
     pub(super) handshakes: usize,
+    pub(super) handshake_time: Duration,
     /// On one connection.
     pub(super) streams: u32,
     /// Of one request, in bytes.

@@ -171,6 +171,7 @@ fn limits_leave_room_to_work() {
         refused(&with(field, &format!("{field} = 0")), &format!("limits.{field}"), "at least 1");
     }
     refused(&with("handshakes", "handshakes = 5000"), "limits.handshakes", "at most limits.connections");
+    refused(&with("handshake_time", "handshake_time = \"0s\""), "limits.handshake_time", "above zero");
     refused(&with("message", "message = \"1KiB\""), "limits.message", "between 4KiB and 1GiB");
     refused(&format!("worker_threads = 0\n{SAMPLE}"), "worker_threads", "at least 1");
 }

@@ -17,6 +17,7 @@ use crate::model::{
 use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
+mod clock;
 mod issuing;
 mod quotas;
 mod race;

@@ -22,8 +22,8 @@ use super::document::registered;
 use super::{Document, DownstreamSpec, WorkloadSpec};
 use crate::ledger::Present;
 use crate::model::{
-    CUT_GRACE, Closing, CutMade, Downstream, Environment, EnvironmentName, Event, Known, Owner, OwnerId, Position, Reason, Recording,
-    Timestamp, Whose, Workload,
+    Closing, CutMade, Downstream, Environment, EnvironmentName, Event, Known, Owner, OwnerId, Position, Reason, Recording, Timestamp,
+    Whose, Workload, cut_ends,
 };
 
 mod words;
@@ -225,7 +225,7 @@ impl<'a> Planning<'a> {
     /// Cuts a subject and counts what dies. The cut stays in the list until everything that was
     /// ever issued, to anybody, has expired everywhere, so that it needs no look at whose that is.
     fn cut(&mut self, number: Position, whose: Whose, why: Why) -> u64 {
-        let ends = Some(self.present.latest_expiry.plus(CUT_GRACE)).filter(|ends| *ends > self.present.now);
+        let ends = cut_ends(self.present.latest_expiry, self.present.now);
         let (closing, reason) = why.consequence();
         self.difference.events.push(Event::Cut(CutMade { number, reason, ends, closing, note: why.note().parse().ok() }));
         self.present.living.census(whose, self.present.now).total

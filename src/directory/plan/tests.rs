@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::directory::generators::document;
-use crate::model::{Bound, CredentialKind, Entry, Facts, Issued, Living, SpiffeId, Subjects};
+use crate::model::{Bound, CLOCK_STEP, CUT_GRACE, CredentialKind, Entry, Facts, Issued, Living, SpiffeId, Subjects};
 
 /// A ledger in memory, and every credential that it ever recorded.
 #[derive(Default)]
@@ -421,7 +421,7 @@ fn a_downstream_that_ends_kills_nothing_and_named_again_is_a_new_one() {
 #[test]
 fn a_cut_under_which_nothing_can_be_alive_never_enters_the_list() {
     let mut world = issued_world();
-    world.now = Timestamp::from_seconds(1001).plus(CUT_GRACE);
+    world.now = Timestamp::from_seconds(1001).plus(CUT_GRACE).plus(CLOCK_STEP);
     let difference = world.plan(&Document::default());
     let ends: Vec<_> =
         difference.events.iter().map(|event| if let Event::Cut(cut) = event { cut.ends } else { panic!("{event:?}") }).collect();

@@ -19,7 +19,7 @@ mod tests;
 mod words;
 
 /// The bytes of an entry: a `curfew.ledger.v1.Entry`.
-pub(super) fn encode(entry: &Entry) -> Vec<u8> {
+pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
     let entry = wire::Entry {
         position: entry.position.get(),
         time_ms: entry.time.millis(),
@@ -45,7 +45,7 @@ pub(super) fn encode_issuance(position: Position, time: Timestamp, grant: &Grant
 }
 
 /// What the bytes at `position` say.
-pub(super) fn decode(position: Position, bytes: &[u8]) -> Result<Entry, Unreadable> {
+pub(crate) fn decode(position: Position, bytes: &[u8]) -> Result<Entry, Unreadable> {
     let unreadable = |problem: String| Unreadable { position, problem };
     let entry = wire::Entry::decode(bytes).map_err(|error| unreadable(error.to_string()))?;
     if entry.position != position.get() {

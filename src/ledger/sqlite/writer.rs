@@ -68,7 +68,7 @@ impl Writer {
         }
         let time = self.time();
         self.forget(time);
-        let events = self.decide(change.plan, time)?;
+        let events = self.decide(change.plan, self.clock.now())?;
         let first = self.tip.position().next();
         let mut tip = self.tip.clone();
         let mut entries = Vec::with_capacity(events.len());

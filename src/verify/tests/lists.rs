@@ -104,6 +104,11 @@ fn a_cut_that_has_ended_may_be_gone_and_one_that_was_replaced_is_not_missing() {
     assert_eq!(state.cuts().get(Position::new(10)), Some(&ending), "kept until its own end");
     let beat = since(2000, List { issued_at: Timestamp::from_seconds(NOW + 5), ..list(2000) });
     state.apply(&broker.signed(&beat), &broker.keys(), later(5)).expect("a good list");
+    assert_eq!(state.cuts().get(Position::new(10)), Some(&ending), "and while a clock may be set back");
+    let long_after = NOW + 5 + CLOCK_STEP.as_secs();
+    let at = Timestamp::from_seconds(long_after);
+    let beat = since(2000, List { issued_at: at, expires_at: at.plus(Duration::from_secs(30)), ..list(2000) });
+    state.apply(&broker.signed(&beat), &broker.keys(), later(long_after - NOW)).expect("a good list");
     assert_eq!(state.cuts().get(Position::new(10)), None);
 }
 

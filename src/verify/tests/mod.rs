@@ -11,9 +11,10 @@ use crate::formats::claims::{TokenClaims, TokenKind};
 use crate::formats::jwk::P256;
 use crate::formats::keyset::Keys;
 use crate::formats::list::List;
-use crate::model::{CredentialId, Cut, Cuts, Epoch, KeyPurpose, PublicKey, Reason, Subjects};
+use crate::model::{CLOCK_STEP, CredentialId, Cut, Cuts, Epoch, KeyPurpose, PublicKey, Reason, Subjects};
 
 mod certificate;
+mod clock;
 mod golden;
 mod lists;
 mod token;

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::rows::{int, uint};
 use crate::ledger::compact::{self, Aspect, Slot};
-use crate::model::{Entry, Position, Timestamp};
+use crate::model::{CLOCK_STEP, Entry, Position, Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -47,19 +47,18 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
     Ok(())
 }
 
-/// Drops what stopped to matter by `now`: ended cuts, and tasks that closed and settled.
+/// Drops what stopped to matter by `now`, as [`Facts`](crate::model::Facts) forget it: tasks that
+/// closed and settled, and cuts that left the list for good.
 pub(in crate::ledger) fn prune(connection: &Connection, now: Timestamp) -> Result<()> {
-    let now = int(now.millis());
+    let (now, for_good) = (int(now.millis()), int(now.minus(CLOCK_STEP).millis()));
     connection
         .prepare_cached(
             "DELETE FROM current WHERE aspect = ?1 AND number IN (SELECT number FROM current WHERE aspect = ?2 AND ends_ms <= ?3)",
         )?
         .execute(params![Aspect::Task.number(), Aspect::TaskClosed.number(), now])?;
-    connection.prepare_cached("DELETE FROM current WHERE aspect IN (?1, ?2) AND ends_ms <= ?3")?.execute(params![
-        Aspect::TaskClosed.number(),
-        Aspect::Listed.number(),
-        now
-    ])?;
+    for (aspect, ended) in [(Aspect::TaskClosed, now), (Aspect::Listed, for_good)] {
+        connection.prepare_cached("DELETE FROM current WHERE aspect = ?1 AND ends_ms <= ?2")?.execute(params![aspect.number(), ended])?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::ledger::codec;
 use crate::ledger::samples::{EPOCH, NOW, again, begun, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
 use crate::ledger::tip::Tip;
-use crate::model::{Closing, Event, Facts, Recording, Subjects};
+use crate::model::{CLOCK_STEP, Closing, Event, Facts, Recording, Subjects};
 
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ proptest! {
                 keep(connection, entry, &codec::encode(entry))?;
                 prune(connection, entry.time)?;
             }
-            prune(connection, NOW.plus(Duration::from_secs(tasks)))?;
+            prune(connection, NOW.plus(Duration::from_secs(tasks)).plus(CLOCK_STEP))?;
             for task in history.entries.iter().step_by(2) {
                 assert_eq!(closed_task(connection, task.position)?, Some(task.position.next()));
             }
