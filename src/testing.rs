@@ -63,7 +63,7 @@ use crate::client::Config;
 use crate::directory::yaml;
 use crate::formats::checkpoint;
 use crate::formats::svid::Svid;
-use crate::grpc::{self, CallMeters, ClientVerifier, Issuer, MutualTls, Trust, TrustBundles};
+use crate::grpc::{self, Bounds, CallMeters, ClientVerifier, Issuer, MutualTls, Trust, TrustBundles};
 use crate::keys::identity::IdentityCa;
 use crate::keys::{Keyring, Material};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
@@ -82,8 +82,8 @@ const ADMINISTRATOR: &str = "/administrator";
 /// How long identities live: no test is longer.
 const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The longest request that is read, in bytes.
-const LONGEST_REQUEST: usize = 1 << 20;
+/// What a call may take.
+const BOUNDS: Bounds = Bounds { message: 1 << 20, call: Duration::from_secs(30) };
 
 /// No test meets them by chance.
 const QUOTAS: Quotas =
@@ -256,7 +256,7 @@ async fn server(
     let identity = listen::Identity::from_der(chain, key.to_vec());
     let tls = server_config(identity, Some(Arc::new(ClientVerifier(Arc::clone(&trust)))), Alpn::Http2, clock.clone()).map_err(failed)?;
     let parts = grpc::Parts { broker: Arc::clone(broker), publisher: Arc::clone(publisher), entropy, meters: CallMeters::default() };
-    let (router, _health) = grpc::router(parts, LONGEST_REQUEST).map_err(failed)?;
+    let (router, _health) = grpc::router(parts, BOUNDS).map_err(failed)?;
     Ok(Server {
         admit: MutualTls { tls: Tls::new(tls), trust },
         router,

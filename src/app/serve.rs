@@ -119,7 +119,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         entropy: entropy.clone(),
         meters: calls,
     };
-    let (router, health) = grpc::router(parts, config.limits.message).map_err(ServeError::start)?;
+    let (router, health) = grpc::router(parts, config.limits.calls).map_err(ServeError::start)?;
     let connections: Connections<Peer> = Connections::default();
     let meters = Meters::default();
     meters.register(&connections, registry.sub_registry_with_prefix("grpc"));
@@ -153,6 +153,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     stop.cancel();
     listeners.close();
     listeners.wait().await;
+    upkeep.broker.tell_all_refusals().await;
     opened.marking.close().await;
     stop_admin.cancel();
     let _ended = admin_task.await;
@@ -204,6 +205,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         handshakes: config.limits.handshakes,
         handshake: config.limits.handshake_time,
+        header_list: config.limits.headers,
         connections: config.limits.connections,
         peer_connections: config.limits.identity_connections,
         streams: config.limits.streams,

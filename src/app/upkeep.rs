@@ -88,6 +88,8 @@ impl Upkeep {
         let mut chores = JoinSet::new();
         let publisher = Arc::clone(&self.publisher);
         chores.spawn(async move { publisher.keep_publishing().await });
+        let broker = Arc::clone(&self.broker);
+        chores.spawn(async move { broker.keep_telling_refusals().await });
         chores.spawn(identity.keep(self.faults.clone()));
         chores.spawn(Arc::clone(self).keep_deadlines());
         chores.spawn(Arc::clone(self).keep_bundles());

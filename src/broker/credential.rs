@@ -1,4 +1,4 @@
-//! One credential: its story, and its end.
+//! One credential, as it is listed, and its end.
 
 use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked};
@@ -64,33 +64,26 @@ impl Death {
         if let Some(cut) = facts.cuts().get(issued.key) {
             return Some(Self { subject: "key", position: cut.position, reason: cut.reason });
         }
-        let subjects = issued.subjects;
-        let cut = facts.cuts().killer(position, subjects.numbers(position))?;
-        let named = [(subjects.owner, "owner"), (subjects.workload, "workload"), (subjects.environment, "environment")];
-        let subject = named.iter().find(|(number, _)| *number == cut.number).map(|(_, name)| *name).unwrap_or_else(|| {
-            if Some(cut.number) == subjects.task {
-                "task"
-            } else if Some(cut.number) == subjects.lineage {
-                "lineage"
-            } else {
-                "credential"
-            }
-        });
-        Some(Self { subject, position: cut.position, reason: cut.reason })
+        let cut = facts.cuts().killer(position, issued.subjects.numbers(position))?;
+        Some(Self { subject: subject(issued, cut.number), position: cut.position, reason: cut.reason })
     }
 }
 
-impl Broker {
-    /// What the ledger knows of a credential.
-    ///
-    /// # Errors
-    /// `NotFound` unless the whole id is right; `Denied` by policy.
-    pub(crate) async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<CredentialStory, Error> {
-        let issued = self.issued(id).await?;
-        self.authorise(caller, Action::ReadCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
-        Ok(CredentialStory::of(id, issued, &self.ledger.facts()))
-    }
+/// Which of the subjects of a credential has this number.
+pub(super) fn subject(issued: &Issued, number: Position) -> &'static str {
+    let subjects = issued.subjects;
+    let named = [
+        (Some(subjects.owner), "owner"),
+        (Some(subjects.workload), "workload"),
+        (Some(subjects.environment), "environment"),
+        (subjects.task, "task"),
+        (subjects.lineage, "lineage"),
+        (Some(issued.key), "key"),
+    ];
+    named.iter().find(|(known, _)| *known == Some(number)).map_or("credential", |(_, name)| name)
+}
 
+impl Broker {
     /// Ends one credential; of a certificate, its lineage: everything obtained through it, and
     /// through the first certificate of its chain. Idempotent.
     ///
@@ -124,7 +117,7 @@ impl Broker {
     }
 
     /// The issuance with exactly this id: a position alone opens nothing.
-    async fn issued(&self, id: CredentialId) -> Result<Issued, Error> {
+    pub(super) async fn issued(&self, id: CredentialId) -> Result<Issued, Error> {
         let not_found = || Error::from(Refusal::not_found("credential", id));
         let stored = self.ledger.find(id.position()).await?.ok_or_else(not_found)?;
         let entry = stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?;

@@ -1,6 +1,6 @@
 //! Entries in one line, for people.
 
-use crate::model::{Event, Facts, Position};
+use crate::model::{Event, Facts, Position, Refused};
 
 /// What happened, in one line, in the names that the facts know now.
 pub(super) fn event(event: &Event, facts: &Facts) -> String {
@@ -41,6 +41,11 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let lost = begun.reached.map(|reached| format!(", after the loss of entries up to {reached}")).unwrap_or_default();
             let note = begun.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             format!("epoch {} begun{lost}{note}", begun.epoch)
+        }
+        Event::RequestsRefused(refused) => {
+            let who = refused.identity.as_ref().map_or_else(|| "several callers".to_owned(), ToString::to_string);
+            let Refused { reason, count, since, .. } = refused;
+            format!("{who} was refused {count} times since {since}: {reason}")
         }
     }
 }

@@ -43,6 +43,19 @@ pub(crate) enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// The stable reason, if the caller was refused: for what it is, or for how much it asks. A
+    /// mistake in a request is no refusal, nor is that the broker is busy.
+    pub(crate) const fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied(denial) => Some(denial.code.as_str()),
+            Self::Limited { limit: Limit::Queue, .. } => None,
+            Self::Limited { limit, .. } => Some(limit.as_str()),
+            Self::Invalid(_) | Self::NotFound { .. } | Self::Conflict | Self::Unavailable(_) | Self::Internal(_) => None,
+        }
+    }
+}
+
 /// What was asked for too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Limit {

@@ -123,6 +123,9 @@ impl Broker {
 
     /// Decides and records, again while what it was decided on changes under way.
     async fn record(&self, caller: &Caller, request: &IssueRequest) -> Result<Recorded, Error> {
+        if self.ledger.is_crowded() {
+            return Err(LedgerError::Overloaded.into());
+        }
         for round in 0..DECISIONS {
             let now = self.clock.now();
             let grant = self.decide(|engine, facts| -> Result<_, Error> {

@@ -21,6 +21,7 @@ mod census;
 mod credential;
 mod describe;
 mod error;
+mod explain;
 mod inspect;
 mod issue;
 mod limits;
@@ -29,17 +30,20 @@ mod owner;
 mod policy;
 mod reads;
 mod recovery;
+mod refusals;
 mod registry;
 mod revoke;
 mod search;
+mod story;
 mod task;
 mod whoami;
 
 pub(crate) use census::NamedCensus;
-pub(crate) use credential::CredentialStory;
+pub(crate) use credential::{CredentialStory, Death};
 pub(crate) use error::Error;
 #[cfg(test)]
 pub(crate) use error::Limit;
+pub(crate) use explain::{Explained, Object, Proposal, Question};
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
 pub(crate) use limits::Quotas;
@@ -48,6 +52,7 @@ pub(crate) use owner::OwnerStory;
 pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
 pub(crate) use search::Wanted;
+pub(crate) use story::{End, WholeStory};
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;
 
@@ -63,6 +68,7 @@ pub(crate) struct Broker {
     clock: Clock,
     entropy: Entropy,
     reads: reads::Reads,
+    refusals: refusals::Refusals,
 }
 
 /// What a broker is made of.
@@ -99,6 +105,7 @@ impl Broker {
             clock: parts.clock,
             entropy: parts.entropy,
             reads: reads::Reads::default(),
+            refusals: refusals::Refusals::default(),
         }
     }
 
@@ -110,6 +117,11 @@ impl Broker {
     /// The clock that this broker goes by.
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Whether the configuration names the caller as an administrator.
+    pub(crate) fn is_administrator(&self, caller: &Caller) -> bool {
+        self.administrators.contains(&caller.spiffe_id)
     }
 
     /// How often a policy could not be evaluated since the start; each time was a refusal.

@@ -96,9 +96,11 @@ impl Broker {
         let since = if wanted.live { now.minus(CredentialKind::Certificate.longest_life()) } else { crate::model::Timestamp::EPOCH };
         let numbers = wanted.numbers(&self.ledger.facts())?;
         let search = Search {
+            after: Position::ZERO,
             before: before.unwrap_or_else(|| self.ledger.head().position.next()),
             limit,
             since,
+            subject: numbers.workload.or(numbers.owner),
             wanted: Box::new(move |position, issued| numbers.matches(position, issued, now)),
         };
         let found = self.ledger.search(search).await?;

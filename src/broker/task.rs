@@ -96,7 +96,7 @@ impl Broker {
             }
             Ok((vec![Event::TaskOpened(task.clone())], (task, present.head.next(), present.now)))
         };
-        let (_, (task, number, opened)) = self.change_when(Urgency::Opening, Some(&caller.spiffe_id), plan).await?;
+        let (_, (task, number, opened)) = self.change_when(Urgency::Postponable, Some(&caller.spiffe_id), plan).await?;
         let known = KnownTask { number, record: task.into(), opened, closed: None };
         Ok(TaskStory::of(&known, &self.ledger.facts()))
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Broker, Error};
+use super::{Broker, Error, Proposal};
 use crate::model::{Audience, CredentialKind, Denial, EnvironmentName, Facts, Known, Standing, Timestamp, Workload};
-use crate::policy::{Caller, Engine, IssueRequest, Role, admit};
+use crate::policy::{Caller, Engine, Role, admit};
 
 /// Who the caller is.
 #[derive(Clone, Debug)]
@@ -78,31 +78,16 @@ impl Broker {
         questions.truncate(MOST_QUESTIONS);
         let answer = |(kind, environment, audience): (CredentialKind, EnvironmentName, Option<Audience>)| {
             let resource = audience.as_ref().map_or_else(|| environment.to_string(), ToString::to_string);
-            let request = self.question(kind, environment.clone(), audience);
+            let request = self.request(&proposal(kind, environment.clone(), audience));
             let outcome = engine.decide(role, caller, &request, facts, now);
             let outcome = outcome.map(|grant| grant.issued().expires_at.since(grant.issued().issued_at));
             Allowance { kind, resource, environment, outcome }
         };
         questions.into_iter().map(answer).collect()
     }
+}
 
-    /// A request for the longest life, to be decided and never recorded.
-    fn question(&self, kind: CredentialKind, environment: EnvironmentName, audience: Option<Audience>) -> IssueRequest {
-        let certificate = kind == CredentialKind::Certificate;
-        let key = if certificate { &self.keyring.issuer.key } else { &self.keyring.token };
-        IssueRequest {
-            kind,
-            environment,
-            audience,
-            scopes: Vec::new(),
-            task: None,
-            ttl: Some(kind.longest_life()),
-            bearer: false,
-            purpose: None,
-            public_key_hash: certificate.then_some([0; 32]),
-            key: key.number,
-            key_not_after: key.not_after,
-            request_id: None,
-        }
-    }
+/// A proposal of the longest life.
+fn proposal(kind: CredentialKind, environment: EnvironmentName, audience: Option<Audience>) -> Proposal {
+    Proposal { kind, environment, audience, scopes: Vec::new(), task: None, ttl: Some(kind.longest_life()), bearer: false }
 }

@@ -83,16 +83,22 @@ impl Command {
     }
 }
 
+/// Path and text of each YAML file that is named, or lies in a folder that is named.
+pub(super) fn texts(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut texts = Vec::new();
+    for path in paths {
+        if files::is_folder(path) {
+            texts.extend(files::read_folder(path, &["yaml", "yml"])?);
+        } else {
+            texts.push((path.clone(), files::read_text(path)?));
+        }
+    }
+    Ok(texts)
+}
+
 impl Files {
     fn read(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
-        let mut texts = Vec::new();
-        for path in &self.paths {
-            if files::is_folder(path) {
-                texts.extend(files::read_folder(path, &["yaml", "yml"])?);
-            } else {
-                texts.push((path.clone(), files::read_text(path)?));
-            }
-        }
+        let texts = texts(&self.paths)?;
         // An empty registry would end everything; that is never meant by an empty folder.
         anyhow::ensure!(!texts.is_empty(), "there is no *.yaml file to read");
         Ok(texts)

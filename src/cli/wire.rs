@@ -83,6 +83,8 @@ words! {
     reason: RevocationReason, "REVOCATION_REASON_";
     /// What bounded a life.
     bound: Bound, "BOUND_";
+    /// Whether a credential lives.
+    state: CredentialState, "CREDENTIAL_STATE_";
 }
 
 /// The living of a subject.

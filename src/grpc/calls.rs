@@ -50,24 +50,48 @@ impl Api {
         let parts = &*self.0;
         let started = parts.broker.clock().now();
         let (_, extensions, call) = request.into_parts();
-        let outcome = match extensions.get::<Peer>() {
-            Some(peer) => match peer.believed(started) {
-                Ok(()) => call.answer(parts, peer.caller()).await,
-                Err(denial) => Err(denial.into()),
-            },
-            None => Err(Error::Internal("the connection has no peer".into())),
+        let answer = match extensions.get::<Peer>() {
+            Some(peer) => {
+                let outcome = match peer.believed(started) {
+                    Ok(()) => call.answer(parts, peer.caller()).await,
+                    Err(denial) => Err(denial.into()),
+                };
+                let answer = outcome.map(Response::new).map_err(|error| parts.refuse(peer.caller(), &error));
+                parts.audit(method, peer.caller(), code(&answer));
+                answer
+            }
+            None => Err(parts.status(&Error::Internal("the connection has no peer".into()))),
         };
         let taken = parts.broker.clock().now().since(started);
-        let answer = outcome.map(Response::new).map_err(|error| parts.status(&error));
-        let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        let code = code(&answer);
         parts.meters.count(method, code, taken);
         answer
     }
 }
 
+fn code<T>(answer: &Result<T, Status>) -> Code {
+    answer.as_ref().map_or_else(Status::code, |_| Code::Ok)
+}
+
 impl Parts {
+    /// What is sent to a caller for an error; a refusal is counted, and told in the ledger later.
+    pub(super) fn refuse(&self, caller: &Caller, error: &Error) -> Status {
+        if let Some(reason) = error.refusal() {
+            self.meters.refused(reason);
+            self.broker.note_refusal(caller, error);
+        }
+        self.status(error)
+    }
+
+    /// A line in the log for each call of an administrator; `docs/audit.md` says what else it leaves.
+    fn audit(&self, Method { service, method }: Method, caller: &Caller, code: Code) {
+        if self.broker.is_administrator(caller) {
+            tracing::info!(target: "curfew::audit", caller = %caller.spiffe_id, service, method, code = code_name(code), "administrative call");
+        }
+    }
+
     /// What is sent for an error.
-    pub(super) fn status(&self, error: &Error) -> Status {
+    fn status(&self, error: &Error) -> Status {
         status(error, &self.fault())
     }
 
@@ -93,10 +117,16 @@ struct Outcome {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    reason: &'static str,
+}
+
 /// Counts and durations of calls. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct CallMeters {
     calls: Family<Outcome, Counter>,
+    refusals: Family<Why, Counter>,
     seconds: Family<Method, Histogram, fn() -> Histogram>,
 }
 
@@ -104,7 +134,7 @@ impl Default for CallMeters {
     fn default() -> Self {
         // The clock goes by milliseconds.
         let seconds: fn() -> Histogram = || Histogram::new([0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]);
-        Self { calls: Family::default(), seconds: Family::new_with_constructor(seconds) }
+        Self { calls: Family::default(), refusals: Family::default(), seconds: Family::new_with_constructor(seconds) }
     }
 }
 
@@ -112,7 +142,13 @@ impl CallMeters {
     /// Shows them in `registry`, whose prefix names the listener.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("calls", "Calls by service, method and gRPC status code", self.calls.clone());
+        registry.register("refusals", "Requests that were refused, by reason; one in a batch counts by itself", self.refusals.clone());
         registry.register_with_unit("call_duration", "Time taken to answer a call", Unit::Seconds, self.seconds.clone());
+    }
+
+    /// Counts what was refused before it was a call.
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Why { reason }).inc();
     }
 
     fn count(&self, method: Method, code: Code, taken: std::time::Duration) {

@@ -3,6 +3,7 @@
 use axum::Router;
 use tonic_health::server::HealthReporter;
 
+mod bounds;
 mod calls;
 mod fields;
 mod peer;
@@ -11,16 +12,17 @@ mod status;
 mod time;
 mod trust;
 
+pub(crate) use bounds::Bounds;
 pub(crate) use calls::{CallMeters, Parts};
 pub(crate) use peer::{ClientVerifier, MutualTls, Peer};
 pub(crate) use trust::{Issuer, Trust, TrustBundles};
 
-/// Every service with health and reflection, and what sets the health. No request may be longer
-/// than `longest` bytes, but for those that carry a registry or policies.
+/// Every service with health and reflection, each call within `bounds`; and what sets the health.
 ///
 /// # Errors
 /// If the descriptors cannot be served by reflection.
-pub(crate) fn router(parts: Parts, longest: usize) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
-    let (routes, health) = services::routes(parts, longest)?;
-    Ok((routes.prepare().into_axum_router(), health))
+pub(crate) fn router(parts: Parts, bounds: Bounds) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let (clock, meters) = (parts.broker.clock().clone(), parts.meters.clone());
+    let (routes, health) = services::routes(parts, bounds.message)?;
+    Ok((bounds::bounded(routes.prepare().into_axum_router(), bounds, clock, meters), health))
 }

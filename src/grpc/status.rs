@@ -17,6 +17,10 @@ const DOMAIN: &str = "curfew";
 /// The longest text sent, in bytes: headers are bounded, and the text travels in them twice.
 const LONGEST_TEXT: usize = 2000;
 
+/// The stable reasons of what is refused before it is a call.
+pub(super) const OUT_OF_TIME: &str = "DEADLINE_EXCEEDED";
+pub(super) const TOO_LONG: &str = "MESSAGE_TOO_LARGE";
+
 /// When to try again what was decided on something that has changed.
 const AFTER_CONFLICT: Duration = Duration::from_millis(10);
 /// When to try again what could not be recorded.
@@ -57,6 +61,17 @@ fn causes(error: &Error) -> String {
 
 /// The code of a refusal: who the caller is, what it may do, what does not exist, or what state
 /// something is in.
+/// What a call is told that took longer than it may. What it asked for may have been done.
+pub(super) fn out_of_time() -> Status {
+    let text = "the call took longer than it may, and what it asked for may have been done; repeat it, or raise limits.call";
+    again(Code::DeadlineExceeded, OUT_OF_TIME, text, AFTER_OUTAGE)
+}
+
+/// What a call is told whose request is longer than it may be.
+pub(super) fn too_long() -> Status {
+    answer(Code::ResourceExhausted, TOO_LONG, "the request is longer than it may be; split it, or raise limits.message", [])
+}
+
 const fn of_denial(code: DenialCode) -> Code {
     match code {
         DenialCode::CertificateRevoked | DenialCode::CertificateExpired | DenialCode::CertificateUntrusted => Code::Unauthenticated,

@@ -11,7 +11,7 @@ use crate::model::{CUT_GRACE, Closing, CutMade, Entry, Event, Position, Reason, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Aspect {
-    /// The last entry that is not an issuance, whatever it says.
+    /// The last entry that changed the facts, whatever it says.
     Last = 0,
     /// The opening of the ledger.
     Opened = 1,
@@ -84,13 +84,12 @@ pub(super) struct Slot {
     pub(super) ends: Option<Timestamp>,
 }
 
-/// The slots that an entry takes; none if it is an issuance.
+/// The slots that an entry takes; none if it changes no facts.
 pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
     let slot = |number: Position, aspect: Aspect| Slot { number, aspect, ends: None };
     let at = entry.position;
     let mut slots = match &entry.event {
-        Event::CredentialIssued(_) => return Vec::new(),
-        Event::AdministrativeRead { .. } => Vec::new(),
+        Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) => return Vec::new(),
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
         Event::KeyActivated(_) => vec![slot(at, Aspect::First)],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::samples::{NOW, World, again, appending, at, cut, cutting, deciding, first, grant, granted, key, owner, policy, populate};
+use super::samples::{
+    NOW, World, again, appending, at, cut, cutting, deciding, first, grant, granted, key, owner, policy, populate, refused,
+};
 use super::{Ledger, LedgerError, Recorded, codec};
 use crate::ambient::ManualClock;
 use crate::model::{Closing, CredentialId, CredentialKind, Denial, DenialCode, Event, Issued, Position, Refusal, Subjects, Whose};
@@ -141,6 +143,9 @@ pub(super) async fn what_concerns_others_does_not_make_a_grant_stale(rig: &Rig) 
     ledger.change(cutting(world.task, Closing::CloseTask)).await.expect("cut");
     let read = Event::AdministrativeRead { action: "ReadOwner".to_owned(), number: Some(world.owner) };
     ledger.change(appending(vec![read])).await.expect("noted");
+    let changed = ledger.facts().changed();
+    ledger.change(appending(vec![refused()])).await.expect("noted");
+    assert_eq!(ledger.facts().changed(), changed, "what is only told is no fence");
     assert!(ledger.record(decided, [0; 8]).await.is_ok());
 }
 
@@ -334,7 +339,9 @@ pub(super) async fn every_change_is_announced(rig: &Rig) {
     let world = populate(ledger).await;
     assert_eq!(*watch.borrow_and_update(), ledger.head().position);
     record(ledger, &world, world.subjects()).await;
-    assert!(!watch.has_changed().expect("open"), "an issuance is no change");
+    let read = Event::AdministrativeRead { action: "ReadTask".to_owned(), number: None };
+    ledger.change(appending(vec![read, refused()])).await.expect("noted");
+    assert!(!watch.has_changed().expect("open"), "an issuance is no change, and what is only told is none either");
     let committed = ledger.change(cutting(world.owner, Closing::Suspend)).await.expect("cut");
     watch.changed().await.expect("open");
     assert_eq!(*watch.borrow(), committed.last);

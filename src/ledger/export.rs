@@ -142,6 +142,13 @@ fn fields(at: Position, event: &Event) -> Value {
         }),
         Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
+        Event::RequestsRefused(refused) => json!({
+            "workload": number(refused.workload),
+            "identity": text(refused.identity.as_ref()),
+            "reason": refused.reason,
+            "count": refused.count,
+            "since": refused.since.to_string(),
+        }),
         Event::EpochBegun(begun) => {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }

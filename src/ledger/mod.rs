@@ -85,8 +85,9 @@ pub(crate) enum Urgency {
     First,
     /// It goes before issuances.
     Ordinary,
-    /// It lets more be issued: it goes before issuances, and stops as they do when the disk is nearly full.
-    Opening,
+    /// It can wait for better times: it lets more be issued, or only tells. It goes before issuances, and
+    /// stops as they do when the disk is nearly full.
+    Postponable,
 }
 
 /// A change to be decided and committed.
@@ -166,6 +167,10 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// How many credentials of a workload are alive at most; see [`Living::at_most`].
     fn living_at_most(&self, workload: Position) -> u64;
 
+    /// Whether so many issuances wait that [`Ledger::record`] would answer `Overloaded`: asked before
+    /// anything is decided.
+    fn is_crowded(&self) -> bool;
+
     /// Records an issuance durably. `Stale` if a subject of the grant, the policy, the keys or the
     /// downstreams changed after the grant's fence: nothing was recorded then.
     fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>>;
@@ -182,10 +187,14 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// Looks for issuances, the newest first.
     fn search(&self, search: Search) -> Answer<'_, Result<Found, LedgerError>>;
 
+    /// The first cut of any of these numbers that stands above the position given with it, of all
+    /// that were ever made.
+    fn first_cut(&self, numbers: Vec<(Position, Position)>) -> Answer<'_, Result<Option<Position>, LedgerError>>;
+
     /// The position of the cut that closed a task which is forgotten by [`Ledger::facts`].
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;
 
-    /// The position of the last entry that is not an issuance, and each next one.
+    /// The position of the last entry that changed the facts, and each next one.
     fn watch(&self) -> watch::Receiver<Position>;
 
     /// Writes, syncs and commits something that changes nothing: whether it can commit now.

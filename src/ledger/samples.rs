@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
     Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued,
-    KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, Timestamp, VerifierKind,
-    Workload,
+    KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp,
+    VerifierKind, Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -124,6 +124,16 @@ pub(super) fn begun(epoch: [u8; 16]) -> EpochBegun {
     EpochBegun { epoch: Epoch(epoch), reached: Some(at(299)), note: Some("the disk was lost".parse().expect("a note")) }
 }
 
+pub(super) fn refused() -> Event {
+    Event::RequestsRefused(Refused {
+        workload: Some(at(4)),
+        identity: Some(spiffe_id("payments/api")),
+        reason: "POLICY_DENIED".to_owned(),
+        count: 300,
+        since: NOW,
+    })
+}
+
 /// One event of each kind, with every field set.
 pub(super) fn every_event() -> Vec<Event> {
     let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: Some(at(8)), lineage: Some(at(10)) };
@@ -143,6 +153,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Reinstated { number: at(2), note: Some("a new contract".parse().expect("a note")) },
         Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
         Event::EpochBegun(begun([8; 16])),
+        refused(),
     ]
 }
 

@@ -12,10 +12,14 @@ pub(crate) type Wanted = Box<dyn Fn(Position, &Issued) -> bool + Send>;
 pub(crate) struct Search {
     /// Only below this position: what is issued meanwhile shifts no page.
     pub before: Position,
+    /// Only above this position.
+    pub after: Position,
     /// How many at most.
     pub limit: usize,
     /// Nothing recorded before this instant is looked at.
     pub since: Timestamp,
+    /// Only what stands on this owner or workload: by it an index can answer.
+    pub subject: Option<Position>,
     /// Which issuances.
     pub wanted: Wanted,
 }

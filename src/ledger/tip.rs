@@ -9,7 +9,7 @@ use crate::model::{Entry, Event, Position, Timestamp};
 pub(super) struct Tip {
     /// When the last entry was committed.
     pub(super) time: Timestamp,
-    /// The last entry that is not an issuance.
+    /// The last entry that changed the facts.
     pub(super) changed: Position,
     /// The latest expiry ever recorded.
     pub(super) latest_expiry: Timestamp,
@@ -34,7 +34,9 @@ impl Tip {
             return self.append_issuance(entry.time, issued.expires_at, bytes);
         }
         self.time = entry.time;
-        self.changed = entry.position;
+        if entry.event.changes_facts() {
+            self.changed = entry.position;
+        }
         self.tree.append(bytes);
     }
 

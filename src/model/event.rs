@@ -70,6 +70,8 @@ pub enum Event {
     },
     /// A history began anew, after entries may have been lost: see [`EpochBegun`].
     EpochBegun(EpochBegun),
+    /// Requests were refused; coalesced, so that a flood of them adds few entries.
+    RequestsRefused(Refused),
 }
 
 /// The beginning of a new history on what is left of the one before. The keys of that one are cut
@@ -83,6 +85,21 @@ pub struct EpochBegun {
     pub reached: Option<Position>,
     /// Why, for people.
     pub note: Option<Note>,
+}
+
+/// Requests of one caller that were refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The workload that asked, if it was one.
+    pub workload: Option<Position>,
+    /// The identity that asked; absent where more of them asked than are told apart.
+    pub identity: Option<SpiffeId>,
+    /// The stable reason, as it was sent.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them was refused.
+    pub since: Timestamp,
 }
 
 /// Distinguishes one history of a ledger from any other. Sixteen random bytes, written as 32 hex digits.
@@ -182,6 +199,11 @@ impl Event {
         if let Self::CredentialIssued(issued) = self { Some(*issued) } else { None }
     }
 
+    /// Whether it changes what is decided by. What does not is no fence, and wakes nobody.
+    pub const fn changes_facts(&self) -> bool {
+        !matches!(self, Self::CredentialIssued(_) | Self::AdministrativeRead { .. } | Self::RequestsRefused(_))
+    }
+
     /// The word for it in listings, stable.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -199,6 +221,7 @@ impl Event {
             Self::Reinstated { .. } => "reinstated",
             Self::AdministrativeRead { .. } => "administrative_read",
             Self::EpochBegun(_) => "epoch_begun",
+            Self::RequestsRefused(_) => "requests_refused",
         }
     }
 }

@@ -116,12 +116,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Moves forward by one entry. Entries come in order; issuances change nothing here.
+    /// Moves forward by one entry. Entries come in order.
     pub fn apply(&mut self, entry: &Entry) {
         let at = entry.position;
         match &entry.event {
-            Event::CredentialIssued(_) => return,
-            Event::AdministrativeRead { .. } => {}
+            Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) => return,
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
             Event::EpochBegun(begun) => {
                 if let Some((epoch, _)) = &mut self.opened {
@@ -204,7 +203,7 @@ impl Facts {
         self.tasks.retain(|_, task| task.closed.is_none_or(|closed| closed.settled > now));
     }
 
-    /// The last entry that is not an issuance: the fence of a decision made on these facts.
+    /// The last entry that changed something here: the fence of a decision made on these facts.
     pub const fn changed(&self) -> Position {
         self.changed
     }

@@ -59,27 +59,31 @@ pub struct Life {
 pub struct NoLifeLeft(pub Bound);
 
 impl Bounds {
+    /// Where each bound would end a credential issued at `issued_at`, in the order of [`Bound`].
+    pub fn ends(&self, issued_at: Timestamp) -> [(Bound, Option<Timestamp>); 9] {
+        let after = |life: Duration| issued_at.plus(life);
+        let default = self.requested.is_none().then(|| self.kind.default_life());
+        [
+            (Bound::Requested, self.requested.map(after)),
+            (Bound::Default, default.map(after)),
+            (Bound::Policy, self.policy.map(after)),
+            (Bound::Kind, Some(after(self.kind.longest_life()))),
+            (Bound::Task, self.task),
+            (Bound::Workload, self.workload),
+            (Bound::Contract, self.contract),
+            (Bound::SigningKey, self.signing_key),
+            (Bound::ClientCertificate, self.client_certificate),
+        ]
+    }
+
     /// The life of a credential decided at `now`.
     ///
     /// # Errors
     /// If none is left.
     pub fn life(&self, now: Timestamp) -> Result<Life, NoLifeLeft> {
         let issued_at = now.floor_to_second();
-        let (first, wanted) = match self.requested {
-            Some(life) => (Bound::Requested, life),
-            None => (Bound::Default, self.kind.default_life()),
-        };
-        let others = [
-            (Bound::Policy, self.policy.map(|life| issued_at.plus(life))),
-            (Bound::Kind, Some(issued_at.plus(self.kind.longest_life()))),
-            (Bound::Task, self.task),
-            (Bound::Workload, self.workload),
-            (Bound::Contract, self.contract),
-            (Bound::SigningKey, self.signing_key),
-            (Bound::ClientCertificate, self.client_certificate),
-        ];
-        let mut end = (first, issued_at.plus(wanted));
-        for (bound, at) in others {
+        let mut end = (Bound::Default, Timestamp::from_millis(u64::MAX));
+        for (bound, at) in self.ends(issued_at) {
             if let Some(at) = at.filter(|at| *at < end.1) {
                 end = (bound, at);
             }

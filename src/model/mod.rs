@@ -17,7 +17,7 @@ mod vocabulary;
 
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
-pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording};
+pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Bucket, Buckets, Census, Group, Living, Whose};

@@ -14,8 +14,19 @@ use crate::model::{Audience, CredentialKind, PolicyName, Position, Scope};
 pub(super) enum Verdict {
     /// Allowed, on these terms.
     Allowed(Terms),
-    /// Refused, for this reason.
-    Refused(String),
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// Why the policies refuse it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// In words.
+    pub(super) detail: String,
+    /// The policies that forbid it, sorted; none, if merely nothing permits it.
+    pub(super) forbids: Vec<PolicyName>,
+    /// The policies that permit it at some of the downstreams asked about, sorted.
+    pub(super) permits: Vec<PolicyName>,
 }
 
 /// On what terms the policies allow it.

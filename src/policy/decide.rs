@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::cache::{Circumstances, Seen, Shape, Terms, Verdict};
+use super::cache::{Circumstances, Refusal, Seen, Shape, Terms, Verdict};
 use super::cedar::{Answer, Issuing, Rule};
 use super::engine::refusal;
 use super::{Action, Caller, Engine, Grant, IssueRequest, OwnCertificate, Resource, Role};
 use crate::model::{
-    Bounds, CredentialKind, Denial, DenialCode, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, NoLifeLeft, Owner, Position,
-    Subjects, Timestamp, Workload,
+    Bounds, CredentialKind, Denial, DenialCode, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, NoLifeLeft, Owner,
+    PolicyName, Position, Subjects, Timestamp, Workload,
 };
 
 /// Whether the certificate with which a caller comes is good still, on an open connection too.
@@ -36,6 +36,15 @@ pub(super) fn open(workload: Position, facts: &Facts) -> Result<(), Denial> {
     Ground::party(workload, facts).map(|_| ())
 }
 
+/// What a decision came by, as far as it came.
+#[derive(Debug, Default)]
+pub(super) struct Weighed {
+    /// What the policies said.
+    pub(super) verdict: Option<Arc<Verdict>>,
+    /// What bounds the life.
+    pub(super) bounds: Option<Bounds>,
+}
+
 impl Engine {
     /// Decides a request to issue, on facts, at an instant.
     ///
@@ -49,13 +58,25 @@ impl Engine {
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Grant, Denial> {
+        self.weigh((role, caller), request, facts, now, &mut Weighed::default())
+    }
+
+    /// The same, and keeps what it came by.
+    pub(super) fn weigh(
+        &self,
+        (role, caller): (&Role, &Caller),
+        request: &IssueRequest,
+        facts: &Facts,
+        now: Timestamp,
+        weighed: &mut Weighed,
+    ) -> Result<Grant, Denial> {
         admit(caller, facts, now)?;
         let own = caller.issued_here.as_ref();
         let ground = Ground::find(role, own, request, facts, now)?;
-        let verdict = self.verdict(role, &ground, own.is_none(), request, facts)?;
-        let terms = match &*verdict {
+        let verdict = weighed.verdict.insert(self.verdict(role, &ground, own.is_none(), request, facts)?);
+        let terms = match &**verdict {
             Verdict::Allowed(terms) => terms,
-            Verdict::Refused(detail) => return Err(Denial::new(DenialCode::PolicyDenied, detail)),
+            Verdict::Refused(refusal) => return Err(Denial::new(DenialCode::PolicyDenied, &*refusal.detail)),
         };
         if request.bearer && !terms.bearer {
             return Err(Denial::new(DenialCode::BearerNotAllowed, "not every policy that allows this allows a bearer token"));
@@ -73,6 +94,7 @@ impl Engine {
             signing_key: facts.cuts().get(request.key).map_or(request.key_not_after, |_| Some(now)),
             client_certificate: bound.then_some(caller.expires_at),
         };
+        weighed.bounds = Some(bounds);
         let life = bounds.life(now).map_err(|NoLifeLeft(bound)| Denial::no_life_left(bound))?;
         let issued = Issued {
             kind: request.kind,
@@ -131,27 +153,38 @@ impl Engine {
             task: ground.task,
             outside,
         };
-        let mut allowing: Vec<&Rule> = Vec::new();
+        let (mut allowing, mut forbidding): (Vec<&Rule>, Vec<&Rule>) = (Vec::new(), Vec::new());
         let mut refused = None;
         for resource in &resources {
             match self.ask(role, action, resource, Some(issuing), facts)? {
                 Answer::Allowed(by) => allowing.extend(by),
-                Answer::Refused(by) => refused = Some(refusal(action, &by)),
+                Answer::Refused(by) => {
+                    refused = Some(refusal(action, &by));
+                    forbidding.extend(by);
+                }
             }
         }
-        let verdict = Arc::new(refused.map_or_else(|| Verdict::Allowed(Terms::of(&allowing, downstreams)), Verdict::Refused));
+        let verdict = Arc::new(match refused {
+            None => Verdict::Allowed(Terms::of(&allowing, downstreams)),
+            Some(detail) => Verdict::Refused(Refusal { detail, forbids: names(&forbidding), permits: names(&allowing) }),
+        });
         self.cache.put(&shape, &verdict);
         Ok(verdict)
     }
 }
 
+/// The names of policies, sorted, each once.
+pub(super) fn names(rules: &[&Rule]) -> Vec<PolicyName> {
+    let mut names: Vec<_> = rules.iter().map(|rule| rule.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 impl Terms {
     fn of(allowing: &[&Rule], downstreams: Vec<Position>) -> Self {
-        let mut policies: Vec<_> = allowing.iter().map(|rule| rule.name.clone()).collect();
-        policies.sort();
-        policies.dedup();
         Self {
-            policies,
+            policies: names(allowing),
             max_ttl: allowing.iter().filter_map(|rule| rule.annotations.max_ttl).min(),
             bearer: allowing.iter().all(|rule| rule.annotations.bearer),
             downstreams,

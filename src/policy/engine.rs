@@ -17,7 +17,7 @@ const REMEMBERED: usize = 16_384;
 ///
 /// An engine remembers what its policies said, so it serves the facts of one ledger only.
 pub(crate) struct Engine {
-    cedar: Cedar,
+    pub(super) cedar: Cedar,
     text: PolicyText,
     errors: AtomicU64,
     pub(super) cache: DecisionCache,
@@ -56,14 +56,19 @@ impl Engine {
     /// # Errors
     /// Why not. A caller whose own certificate is dead is refused by [`admit`](super::admit) before.
     pub(crate) fn authorise(&self, role: &Role, action: Action, resource: &Resource, facts: &Facts) -> Result<(), Denial> {
-        match role {
-            Role::Unknown => return Err(Denial::new(DenialCode::IdentityUnknown, "this identity is in no record")),
-            Role::Workload(number) if action.needs_standing() => open(*number, facts)?,
-            Role::Workload(_) | Role::Administrator(_) | Role::Verifier(_) => {}
-        }
+        Self::fit(role, action, facts)?;
         match self.ask(role, action, resource, None, facts)? {
             Answer::Allowed(_) => Ok(()),
             Answer::Refused(by) => Err(Denial::new(DenialCode::PolicyDenied, refusal(action, &by))),
+        }
+    }
+
+    /// Whether this caller may ask for this at all, before any policy.
+    pub(super) fn fit(role: &Role, action: Action, facts: &Facts) -> Result<(), Denial> {
+        match role {
+            Role::Unknown => Err(Denial::new(DenialCode::IdentityUnknown, "this identity is in no record")),
+            Role::Workload(number) if action.needs_standing() => open(*number, facts),
+            Role::Workload(_) | Role::Administrator(_) | Role::Verifier(_) => Ok(()),
         }
     }
 

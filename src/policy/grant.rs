@@ -20,6 +20,17 @@ pub(crate) struct Caller {
     pub issued_here: Option<OwnCertificate>,
 }
 
+impl Caller {
+    /// The end of a certificate that is only supposed: it bounds nothing.
+    pub(crate) const NO_END: Timestamp = Timestamp::from_millis(u64::MAX);
+
+    /// A caller that is asked about and is not there: with an identity from outside, unless
+    /// `issued_here` says otherwise.
+    pub(crate) const fn supposed(spiffe_id: SpiffeId, issued_here: Option<OwnCertificate>) -> Self {
+        Self { spiffe_id, fingerprint: [0; 32], expires_at: Self::NO_END, issued_here }
+    }
+}
+
 /// A certificate of ours, as its extension describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OwnCertificate {

@@ -13,6 +13,7 @@ mod cedar;
 mod decide;
 mod depth;
 mod engine;
+mod explain;
 mod grant;
 mod request;
 mod role;
@@ -20,10 +21,11 @@ mod text;
 
 pub(crate) use decide::admit;
 pub(crate) use engine::Engine;
+pub(crate) use explain::Explanation;
 pub(crate) use grant::{Caller, Grant, IssueRequest, OwnCertificate, ServerCertificate};
 pub(crate) use request::{Action, Resource};
 pub(crate) use role::Role;
-pub(crate) use text::{DEFAULT_PACK, Problem, text_hash};
+pub(crate) use text::{DEFAULT_PACK, Problem, life, text_hash};
 
 #[cfg(test)]
 mod tests;

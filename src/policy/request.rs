@@ -1,6 +1,7 @@
 //! What is done, and to what, in the words of the policies.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::model::{CredentialId, CredentialKind, Downstream, Issued, KnownTask, Position, Subjects, Task};
@@ -13,7 +14,6 @@ macro_rules! actions {
 
         impl Action {
             /// All of them, in the order of the documentation.
-            #[cfg_attr(not(test), expect(dead_code, reason = "held against the schema by a test"))]
             pub(crate) const ALL: &[Self] = &[$(Self::$action),+];
 
             /// The name of the action in policies and in entries.
@@ -69,6 +69,8 @@ actions! {
     CheckPolicy,
     /// Change the policy text.
     ApplyPolicy,
+    /// Ask whether a request of somebody would pass, and why.
+    ExplainPolicy,
 }
 
 impl Action {
@@ -89,8 +91,28 @@ impl Action {
     pub(crate) const fn is_read(self) -> bool {
         matches!(
             self,
-            Self::ReadTask | Self::ReadCredential | Self::ReadOwner | Self::PreviewRevocation | Self::ReadRegistry | Self::ReadLedger
+            Self::ReadTask
+                | Self::ReadCredential
+                | Self::ReadOwner
+                | Self::PreviewRevocation
+                | Self::ReadRegistry
+                | Self::ReadLedger
+                | Self::CheckPolicy
+                | Self::ExplainPolicy
         )
+    }
+}
+
+/// Why a text is no action.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no action; docs/policy.md lists them")]
+pub(crate) struct NoAction(String);
+
+impl FromStr for Action {
+    type Err = NoAction;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == text).ok_or_else(|| NoAction(text.to_owned()))
     }
 }
 

@@ -91,7 +91,15 @@ impl Annotations {
         for (key, value) in annotations {
             let understood = match key {
                 "id" => value.parse().map(|id| read.id = Some(id)).map_err(|error| format!("@id: {error}")),
-                "max_ttl" => life(value).map(|life| read.max_ttl = Some(life)),
+                "max_ttl" => match life(value) {
+                    Some(life) => {
+                        read.max_ttl = Some(life);
+                        Ok(())
+                    }
+                    None => Err(format!(
+                        r#"@max_ttl("{value}") is not a life; write a whole number above 0 and s, m or h, such as @max_ttl("15m")"#
+                    )),
+                },
                 "bearer" if value == "allowed" => {
                     read.bearer = true;
                     Ok(())
@@ -106,20 +114,17 @@ impl Annotations {
     }
 }
 
-fn life(text: &str) -> Result<Duration, String> {
-    let seconds = || {
-        let unit = text.char_indices().next_back()?;
-        let scale = match unit.1 {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            _ => return None,
-        };
-        let digits = text.get(..unit.0).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-        digits.parse::<u64>().ok()?.checked_mul(scale).filter(|seconds| *seconds > 0)
+/// A life as it is written: a whole number above 0 and `s`, `m` or `h`.
+pub(crate) fn life(text: &str) -> Option<Duration> {
+    let unit = text.char_indices().next_back()?;
+    let scale = match unit.1 {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return None,
     };
-    let refused = || format!(r#"@max_ttl("{text}") is not a life; write a whole number above 0 and s, m or h, such as @max_ttl("15m")"#);
-    seconds().map(Duration::from_secs).ok_or_else(refused)
+    let digits = text.get(..unit.0).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse::<u64>().ok()?.checked_mul(scale).filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 /// The line, from 1 on, of the byte at `offset`.

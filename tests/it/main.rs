@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod audit;
 mod chains;
 mod cli;
 mod corpus;
@@ -16,6 +17,7 @@ mod damage;
 mod disk;
 mod embedding;
 mod examples;
+mod explaining;
 mod harness;
 mod holder;
 mod hsm;
@@ -23,6 +25,7 @@ mod https;
 mod identities;
 mod keys;
 mod kill;
+mod limits;
 mod lists;
 mod operations;
 mod outside;

@@ -13,6 +13,7 @@ use super::hsm::Pkcs11;
 use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
 use crate::broker::Quotas;
+use crate::grpc::Bounds;
 use crate::model::{Invalid, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
@@ -110,7 +111,8 @@ impl From<&RawLimits> for Limits {
             handshakes: raw.handshakes,
             handshake_time: raw.handshake_time.duration(),
             streams: raw.streams,
-            message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX),
+            headers: u32::try_from(raw.headers.bytes()).unwrap_or(u32::MAX),
+            calls: Bounds { message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX), call: raw.call.duration() },
             drain: raw.drain.duration(),
         }
     }
@@ -228,6 +230,8 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
         "limits.handshakes",
         "a handshake is a connection; write at most limits.connections",
     );
+    problems.unless(raw.call.duration() >= Duration::from_secs(1), "limits.call", "write at least 1s; a commit may take that long");
+    problems.unless((4096..=1 << 20).contains(&raw.headers.bytes()), "limits.headers", "write between 4KiB and 1MiB");
     let message = raw.message.bytes();
     problems.unless((4096..=1 << 30).contains(&message), "limits.message", "write between 4KiB and 1GiB");
 }

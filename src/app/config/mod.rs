@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::ambient::Entropy;
 use crate::broker::Quotas;
+use crate::grpc::Bounds;
 use crate::keys::hsm::Hsm;
 use crate::keys::seal::SealingSecret;
 use crate::keys::{PemFiles, Private, Sources};
@@ -83,11 +84,14 @@ pub(super) struct Limits {
     /// Of one caller.
     pub(super) quotas: Quotas,
     pub(super) handshakes: usize,
+    /// How long one may take.
     pub(super) handshake_time: Duration,
     /// On one connection.
     pub(super) streams: u32,
-    /// Of one request, in bytes.
-    pub(super) message: usize,
+    /// Of the headers of one request, in bytes.
+    pub(super) headers: u32,
+    /// Of one call.
+    pub(super) calls: Bounds,
     /// How long calls under way may take when the broker stops.
     pub(super) drain: Duration,
 }

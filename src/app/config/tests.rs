@@ -172,6 +172,8 @@ fn limits_leave_room_to_work() {
     }
     refused(&with("handshakes", "handshakes = 5000"), "limits.handshakes", "at most limits.connections");
     refused(&with("handshake_time", "handshake_time = \"0s\""), "limits.handshake_time", "above zero");
+    refused(&with("headers", "headers = \"1KiB\""), "limits.headers", "between 4KiB and 1MiB");
+    refused(&with("call", "call = \"10ms\""), "limits.call", "at least 1s");
     refused(&with("message", "message = \"1KiB\""), "limits.message", "between 4KiB and 1GiB");
     refused(&format!("worker_threads = 0\n{SAMPLE}"), "worker_threads", "at least 1");
 }

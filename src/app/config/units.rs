@@ -45,6 +45,11 @@ impl Span {
 }
 
 impl Size {
+    /// `kibibytes` times 2^10 bytes.
+    pub const fn kibibytes(kibibytes: u64) -> Self {
+        Self(kibibytes << 10)
+    }
+
     /// `mebibytes` times 2^20 bytes.
     pub const fn mebibytes(mebibytes: u64) -> Self {
         Self(mebibytes << 20)

@@ -18,11 +18,14 @@ use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
 mod clock;
+mod explaining;
 mod issuing;
 mod quotas;
 mod race;
 mod reading;
+mod refusing;
 mod revoking;
+mod stories;
 mod tasks;
 
 /// Where the manual clock stands at first.
@@ -63,10 +66,16 @@ impl World {
 
     /// The same, with other quotas.
     pub(super) async fn within(quotas: Quotas) -> Self {
+        Self::keeping(quotas, |_| {}).await
+    }
+
+    /// The same, on a ledger with other options.
+    pub(super) async fn keeping(quotas: Quotas, change: impl FnOnce(&mut Options)) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
-        let options = Options::new(TrustDomain::clone(&domain), Epoch([7; 16]));
+        let mut options = Options::new(TrustDomain::clone(&domain), Epoch([7; 16]));
+        change(&mut options);
         let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).unwrap();
         let engine = Engine::compile(default_policies()).expect("the default pack is valid");
         Broker::put_in_force(&*ledger, &engine).await.unwrap();
@@ -141,7 +150,7 @@ impl World {
 
     /// Whether an active cut covers the credential.
     pub(super) async fn is_dead(&self, issuance: &Issuance) -> bool {
-        self.broker.credential(&administrator(), issuance.id).await.unwrap().death.is_some()
+        self.broker.credential(&administrator(), issuance.id).await.unwrap().story.death.is_some()
     }
 
     /// The position of the last entry.

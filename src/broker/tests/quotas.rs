@@ -1,10 +1,13 @@
 //! Nobody takes what is left for others, and revoking is never counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{QUOTAS, START, World, administrator, caller, owner_named, withdrawal};
+use super::{QUOTAS, START, World, administrator, caller, denied, owner_named, withdrawal};
 use crate::broker::error::Limit;
 use crate::broker::{Error, Limits, Quotas};
+use crate::ledger::Present;
+use crate::model::DenialCode;
 
 #[track_caller]
 fn limited<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Limit, Duration) {
@@ -46,6 +49,52 @@ async fn an_administrator_s_calls_are_counted_and_revocations_are_not() {
         world.broker.revoke(&administrator(), owner_named("payments"), withdrawal()).await.unwrap();
         world.broker.revoke_credential(&administrator(), issued.id, withdrawal().reason, None, Limits::default()).await.unwrap();
     }
+}
+
+/// Whatever waits, and whatever is used up: what ends things goes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_commits_before_all_that_waits_and_new_work_is_turned_away_undecided() {
+    let quotas = Quotas { workload_rate: 2, owner_rate: 2, administrator_rate: 1, ..QUOTAS };
+    let world = Arc::new(World::keeping(quotas, |options| options.most_issuances = 2).await);
+    // The writer is held, so that what comes has to wait.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let broker = Arc::clone(&world.broker);
+    let holding = tokio::spawn(async move {
+        let plan = move |_: &Present<'_>| {
+            let _released = (enter.send(()), held.recv());
+            Ok((Vec::new(), ()))
+        };
+        broker.change(None, plan).await
+    });
+    entered.await.unwrap();
+    let api = caller("/payments/api");
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let (world, api) = (Arc::clone(&world), api.clone());
+            tokio::spawn(async move { world.token(&api).await })
+        })
+        .collect();
+    while !world.broker.ledger().is_crowded() {
+        tokio::task::yield_now().await;
+    }
+    // Nothing of it is looked at: not even that nobody knows the caller.
+    assert_eq!(limited(world.token(&caller("/nobody")).await).0, Limit::Queue);
+    let mut revoking = std::pin::pin!(world.revoke_owner("payments"));
+    tokio::select! {
+        biased;
+        early = &mut revoking => panic!("the writer is held: {early:?}"),
+        () = std::future::ready(()) => {}
+    }
+    release.send(()).unwrap();
+    holding.await.unwrap().unwrap();
+    let revoked = revoking.await.expect("committed");
+    assert_eq!(revoked.position, Some(world.head()), "nothing of before it was recorded after it");
+    for issuing in waiting {
+        assert_eq!(denied(issuing.await.unwrap()), DenialCode::OwnerNotActive);
+    }
+    assert_eq!(limited(world.token(&api).await).0, Limit::WorkloadRate, "and the rates are used up");
+    world.broker.revoke(&administrator(), owner_named("acme"), withdrawal()).await.expect("revoking is not counted");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_workload_reads_its_own_credentials_and_nobody_elses() {
     let world = World::new().await;
     let api = caller("/payments/api");
     let token = world.token(&api).await.unwrap();
-    let story = world.broker.credential(&api, token.id).await.unwrap();
+    let story = world.broker.credential(&api, token.id).await.unwrap().story;
     assert_eq!((story.owner.as_str(), story.workload.as_str()), ("payments", "spiffe://example.org/payments/api"));
     assert_eq!(denied(world.broker.credential(&caller("/acme/sync"), token.id).await), DenialCode::PolicyDenied);
     assert_eq!(denied(world.broker.ledger_rows(&api, Position::new(1), 10).await), DenialCode::PolicyDenied);

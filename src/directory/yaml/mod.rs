@@ -85,6 +85,14 @@ impl Draft<Written> {
     }
 }
 
+/// Reads one file that holds one YAML document of another shape, as strictly as a registry.
+///
+/// # Errors
+/// Syntax or shape: what stands there, and what to write.
+pub(crate) fn read_one<T: serde::de::DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| refused(&error, file))
+}
+
 /// Nothing in a file may be read as less than it says: no key twice, no merge, no unknown tag.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {

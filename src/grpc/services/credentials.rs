@@ -5,11 +5,11 @@ use futures_util::future::join_all;
 use tonic_types::StatusExt;
 
 use super::{Call, api, service};
-use crate::broker::{CertificateRequest, CredentialStory, Error, Issuance, TokenRequest, Wanted};
+use crate::broker::{CertificateRequest, CredentialStory, Death, End, Error, Issuance, TokenRequest, Wanted, WholeStory};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
 use crate::mint::SigningRequest;
-use crate::model::{CredentialKind, Invalid, Position, Scope};
+use crate::model::{CredentialKind, Invalid, Position, Scope, Timestamp};
 use crate::policy::Caller;
 
 service!(credentials_server::Credentials {
@@ -59,7 +59,7 @@ impl Call for api::BatchIssueTokensRequest {
         let tokens = outcomes.into_iter().map(|outcome| api::BatchedToken {
             outcome: Some(match outcome {
                 Ok(issued) => Outcome::Issued(issued),
-                Err(error) => Outcome::Failure(failure(&parts.status(&error))),
+                Err(error) => Outcome::Failure(failure(&parts.refuse(caller, &error))),
             }),
         });
         Ok(api::BatchIssueTokensResponse { tokens: tokens.collect() })
@@ -87,7 +87,7 @@ fn token_kind(kind: i32) -> Result<CredentialKind, Invalid> {
     }
 }
 
-fn scopes(scopes: &[String]) -> Result<Vec<Scope>, Invalid> {
+pub(super) fn scopes(scopes: &[String]) -> Result<Vec<Scope>, Invalid> {
     if scopes.len() > MOST_SCOPES {
         return Err(Invalid::new("scopes", format!("there are {}; ask for at most {MOST_SCOPES}", scopes.len())));
     }
@@ -151,6 +151,63 @@ impl From<Issuance> for api::Issuance {
     }
 }
 
+impl From<WholeStory> for api::CredentialsGetResponse {
+    fn from(whole: WholeStory) -> Self {
+        let (business_owner, technical_owner) =
+            whole.contacts.map_or_else(Default::default, |(business, technical)| (business.to_string(), technical.to_string()));
+        let end = end(whole.end, whole.story.issued.expires_at);
+        Self {
+            business_owner,
+            technical_owner,
+            task_purpose: whole.task_purpose.map(|purpose| purpose.to_string()).unwrap_or_default(),
+            end: Some(end),
+            obtained: whole.children.into_iter().map(Into::into).collect(),
+            obtained_next: fields::number(whole.more_children),
+            ..whole.story.into()
+        }
+    }
+}
+
+fn end(end: End, expires_at: Timestamp) -> api::CredentialEnd {
+    let by_itself = |state: api::CredentialState| api::CredentialEnd {
+        state: state.into(),
+        at: Some(time::timestamp(expires_at)),
+        ..Default::default()
+    };
+    match end {
+        End::Alive => by_itself(api::CredentialState::Alive),
+        End::Expired => by_itself(api::CredentialState::Expired),
+        End::Cut(cut) => api::CredentialEnd {
+            state: api::CredentialState::Cut.into(),
+            at: Some(time::timestamp(cut.time)),
+            subject: cut.subject.to_owned(),
+            position: cut.position.get(),
+            reason: api::RevocationReason::from(cut.reason).into(),
+            note: cut.note.map(|note| note.to_string()).unwrap_or_default(),
+            actor: cut.actor.map(|actor| actor.to_string()).unwrap_or_default(),
+        },
+    }
+}
+
+impl From<CredentialStory> for api::ObtainedCredential {
+    fn from(story: CredentialStory) -> Self {
+        Self {
+            credential_id: story.id.to_string(),
+            kind: api::CredentialKind::from(story.issued.kind).into(),
+            audience: story.issued.audience.map(|audience| audience.to_string()).unwrap_or_default(),
+            issued_at: Some(time::timestamp(story.issued.issued_at)),
+            expires_at: Some(time::timestamp(story.issued.expires_at)),
+            death: story.death.map(Into::into),
+        }
+    }
+}
+
+impl From<Death> for api::Death {
+    fn from(death: Death) -> Self {
+        Self { subject: death.subject.to_owned(), position: death.position.get(), reason: api::RevocationReason::from(death.reason).into() }
+    }
+}
+
 impl From<CredentialStory> for api::CredentialsGetResponse {
     fn from(story: CredentialStory) -> Self {
         let issued = story.issued;
@@ -173,11 +230,8 @@ impl From<CredentialStory> for api::CredentialsGetResponse {
             policy_hash: fields::hex(&issued.policy_hash),
             purpose: issued.purpose.map(|purpose| purpose.to_string()).unwrap_or_default(),
             downstreams: story.downstreams,
-            death: story.death.map(|death| api::Death {
-                subject: death.subject.to_owned(),
-                position: death.position.get(),
-                reason: api::RevocationReason::from(death.reason).into(),
-            }),
+            death: story.death.map(Into::into),
+            ..Self::default()
         }
     }
 }

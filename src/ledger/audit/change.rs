@@ -38,7 +38,7 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             again.then(|| "began an epoch that was before".to_owned())
         }
         Event::Cut(cut) => return misplaced(cut, entry, before, find),
-        Event::LedgerOpened { .. } | Event::AdministrativeRead { .. } | Event::CredentialIssued(_) => None,
+        Event::LedgerOpened { .. } | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::CredentialIssued(_) => None,
     };
     wrong.into_iter().collect()
 }

@@ -7,7 +7,7 @@ use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
     CredentialId, CutMade, Downstream, Entry, Environment, Epoch, EpochBegun, Event, Issued, Owner, PolicyText, Position, PublicKey,
-    Reason, Recording, Subjects, Task, Timestamp, Workload,
+    Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -71,6 +71,13 @@ fn read_event(event: Wire) -> Read<Event> {
             epoch: Epoch(array("epoch", &begun.epoch)?),
             reached: number_or_none(begun.reached),
             note: text_or_none("note", &begun.note)?,
+        }),
+        Wire::RequestsRefused(refused) => Event::RequestsRefused(Refused {
+            workload: number_or_none(refused.workload),
+            identity: text_or_none("identity", &refused.identity)?,
+            reason: present("reason", refused.reason)?,
+            count: refused.count,
+            since: time("since_ms", refused.since_ms)?,
         }),
     })
 }

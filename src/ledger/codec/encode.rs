@@ -31,6 +31,13 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::EpochBegun(EpochBegun { epoch, reached, note }) => {
             Wire::EpochBegun(wire::EpochBegun { epoch: epoch.0.to_vec(), reached: or_zero(*reached), note: text(note.as_ref()) })
         }
+        Event::RequestsRefused(refused) => Wire::RequestsRefused(wire::RequestsRefused {
+            workload: or_zero(refused.workload),
+            identity: text(refused.identity.as_ref()),
+            reason: refused.reason.clone(),
+            count: refused.count,
+            since_ms: refused.since.millis(),
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event};
 use crate::model::{
     Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued, KeyPurpose, Note,
-    Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -198,6 +198,9 @@ fn event() -> impl Strategy<Value = Event> {
             reached,
             note
         })),
+        (option::of(position()), option::of(id()), "[A-Z_]{1,20}", any::<u64>(), time()).prop_map(
+            |(workload, identity, reason, count, since)| Event::RequestsRefused(Refused { workload, identity, reason, count, since })
+        ),
     ]
 }
 

@@ -9,24 +9,26 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use self::faults::Faults;
+use self::index::Index;
 pub(crate) use self::open_error::OpenError;
 use self::queue::{Issuance, Pending, Queue};
 use self::start::State;
 use self::stats::{Counts, Stats};
 use self::store::Store;
 use self::writer::{Forgot, Writer};
-use super::search::MOST_SEARCHED;
 use super::{Answer, Change, Committed, Found, Head, HighWater, Ledger, LedgerError, Recorded, Search, Stored, Unreadable, Urgency, codec};
 use crate::ambient::Clock;
-use crate::model::{Census, CredentialId, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
+use crate::model::{Census, Epoch, Event, Facts, Living, Position, Timestamp, TrustDomain, Whose};
 use crate::policy::Grant;
 
 mod counters_row;
 pub(super) mod current;
 mod faults;
+mod index;
 mod open_error;
 mod queue;
 pub(super) mod rows;
+mod seek;
 pub(super) mod start;
 mod stats;
 pub(super) mod store;
@@ -112,6 +114,7 @@ struct Shared {
     closed: watch::Sender<bool>,
     queue: Queue,
     store: Store,
+    index: Index,
     counts: Counts,
 }
 
@@ -143,12 +146,14 @@ impl SqliteLedger {
             closed: watch::Sender::new(false),
             queue: Queue::new(&options),
             store,
+            index: Index::beside(place),
             counts: Counts::default(),
         });
         let count_after = options.keep_counters_every;
         let forgot = Forgot::default();
         let mut writer = Writer { shared: Arc::clone(&shared), options, clock, tip, suspect: false, forgot, counted, count_after };
         writer.found()?;
+        Index::start(&shared);
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::Store(error.to_string()))?;
         Ok(Arc::new(Self { shared, unreadable, thread: Mutex::new(Some(thread)) }))
@@ -245,6 +250,10 @@ impl Ledger for SqliteLedger {
         self.shared.living().at_most(workload)
     }
 
+    fn is_crowded(&self) -> bool {
+        self.shared.queue.is_full()
+    }
+
     fn record(&self, grant: Grant, nonce: [u8; 8]) -> Answer<'_, Result<Recorded, LedgerError>> {
         Box::pin(async move {
             let (answer, recorded) = oneshot::channel();
@@ -300,28 +309,19 @@ impl Ledger for SqliteLedger {
         let Some(last) = search.before.get().checked_sub(1).map(|last| last.min(self.head().position.get())) else {
             return Box::pin(std::future::ready(Ok(Found::default())));
         };
-        let first = last.saturating_sub(MOST_SEARCHED - 1).max(Position::BROKER.get());
+        self.read(move |shared| seek::search(shared, &search, Position::new(last)))
+    }
+
+    fn first_cut(&self, numbers: Vec<(Position, Position)>) -> Answer<'_, Result<Option<Position>, LedgerError>> {
         self.read(move |shared| {
-            let mut found = Found { credentials: Vec::new(), next: Some(Position::new(first)).filter(|first| *first > Position::BROKER) };
             shared.store.read(|connection| {
-                let range = (Position::new(first), Position::new(last));
-                rows::walk_back(connection, shared.store.segments, range, |position, bytes| {
-                    // What cannot be read was reported at the start, and is found by verifying.
-                    let Ok(entry) = codec::decode(position, &bytes) else { return true };
-                    if entry.time < search.since {
-                        found.next = None;
-                        return false;
-                    }
-                    let wanted = entry.event.issued().filter(|issued| (search.wanted)(position, issued));
-                    found.credentials.extend(wanted.map(|issued| (CredentialId::new(position, issued.nonce), issued)));
-                    let enough = found.credentials.len() >= search.limit;
-                    if enough {
-                        found.next = Some(position).filter(|position| *position > Position::BROKER);
-                    }
-                    !enough
-                })
-            })?;
-            Ok(found)
+                let mut first: Option<Position> = None;
+                for (number, above) in numbers {
+                    let cut = current::cut_above(connection, number, above)?;
+                    first = first.into_iter().chain(cut).min();
+                }
+                Ok(first)
+            })
         })
     }
 

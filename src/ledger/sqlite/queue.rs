@@ -97,7 +97,7 @@ impl Queue {
         let most = self.most_changes;
         let lane = match change.change.urgency {
             Urgency::First => &mut waiting.first,
-            Urgency::Ordinary | Urgency::Opening => &mut waiting.changes,
+            Urgency::Ordinary | Urgency::Postponable => &mut waiting.changes,
         };
         if lane.len() >= most {
             return Err(LedgerError::Overloaded);
@@ -127,6 +127,11 @@ impl Queue {
     /// How many issuances wait.
     pub(super) fn len(&self) -> usize {
         self.locked().issuances.len()
+    }
+
+    /// Whether no more issuances may wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.most_issuances
     }
 
     /// Waits for work; none once the queue is closed and empty. `last` is how many issuances the

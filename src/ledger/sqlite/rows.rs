@@ -48,11 +48,17 @@ impl Segments {
         position.get() / self.size
     }
 
+    /// The first and last position of a segment. Position 0 holds nothing.
+    pub(super) const fn range(self, segment: u64) -> (Position, Position) {
+        let first = segment * self.size;
+        (Position::new(first), Position::new(first + (self.size - 1)))
+    }
+
     /// The segment that holds `position`, with its first and last.
     pub(in crate::ledger) const fn around(self, position: Position) -> (u64, Position, Position) {
         let number = self.number(position);
-        let first = number * self.size;
-        (number, Position::new(first), Position::new(first + (self.size - 1)))
+        let (first, last) = self.range(number);
+        (number, first, last)
     }
 }
 

@@ -21,7 +21,8 @@ use crate::model::{Entry, Position};
 const IDLE_READERS: usize = 4;
 
 /// The tables. A migration is never edited, only followed by another.
-const MIGRATIONS: [(&str, &str); 1] = [("V1__ledger", include_str!("../migrations/V1__ledger.sql"))];
+const MIGRATIONS: [(&str, &str); 2] =
+    [("V1__ledger", include_str!("../migrations/V1__ledger.sql")), ("V2__cuts", include_str!("../migrations/V2__cuts.sql"))];
 
 /// An open store.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens a file, and makes it for this user alone if it is not there.
-fn create(path: &Path) -> std::io::Result<File> {
+pub(super) fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 

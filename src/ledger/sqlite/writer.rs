@@ -63,7 +63,7 @@ impl Writer {
     /// Commits a change: its plan sees everything committed before, and nothing comes between.
     pub(super) fn change(&mut self, change: Change) -> Result<Committed, LedgerError> {
         self.recover()?;
-        if change.urgency == Urgency::Opening {
+        if change.urgency == Urgency::Postponable {
             self.room()?;
         }
         let time = self.time();
@@ -242,6 +242,7 @@ impl Writer {
     /// Between commits: forgets what expired, and keeps the counters from time to time.
     fn look_after(&mut self) {
         drop(self.recover());
+        self.shared.index.reached(self.shared.store.segments, self.tip.position());
         self.forget(self.time());
         if self.tip.position().get() - self.counted.get() >= self.count_after {
             self.keep_counters();
@@ -287,6 +288,7 @@ impl Drop for Writer {
     /// However the thread ends, nobody waits for it for ever.
     fn drop(&mut self) {
         self.shared.queue.abandon();
+        self.shared.index.stop();
         self.shared.store.close();
         self.shared.closed.send_replace(true);
     }

@@ -31,7 +31,7 @@ fn resource(world: &mut World, action: Action) -> Resource {
         }
         Action::ReadCredential | Action::RevokeCredential => credential(world, world.invoicer),
         Action::ReadOwner | Action::PreviewRevocation | Action::RevokeOwner | Action::ReinstateOwner => Resource::Owner(world.payments),
-        Action::RevokeWorkload | Action::ReinstateWorkload => Resource::Workload(world.invoicer),
+        Action::RevokeWorkload | Action::ReinstateWorkload | Action::ExplainPolicy => Resource::Workload(world.invoicer),
         Action::ReadList
         | Action::ReadRegistry
         | Action::ApplyRegistry
@@ -56,8 +56,15 @@ fn an_administrator_does_everything_but_be_issued_to() {
 
 #[test]
 fn a_workload_does_what_concerns_itself_and_nothing_else() {
-    let allowed =
-        [Action::OpenTask, Action::CloseTask, Action::ReadTask, Action::ReadCredential, Action::RevokeCredential, Action::ReadList];
+    let allowed = [
+        Action::OpenTask,
+        Action::CloseTask,
+        Action::ReadTask,
+        Action::ReadCredential,
+        Action::RevokeCredential,
+        Action::ReadList,
+        Action::ExplainPolicy,
+    ];
     let mut world = World::new();
     for action in Action::ALL.iter().copied().filter(|action| !issues(*action)) {
         let resource = resource(&mut world, action);
@@ -65,6 +72,8 @@ fn a_workload_does_what_concerns_itself_and_nothing_else() {
     }
     check(&world, REPORTER, Action::ReadCredential, &credential(&world, world.invoicer), DENIED);
     check(&world, SCANNER, Action::RevokeCredential, &credential(&world, world.invoicer), DENIED);
+    check(&world, REPORTER, Action::ExplainPolicy, &Resource::Workload(world.invoicer), DENIED);
+    check(&world, REPORTER, Action::ExplainPolicy, &Resource::System, DENIED);
     check(&world, INVOICER, Action::ReadTask, &Resource::Owner(world.payments), Ok(()));
     check(&world, INVOICER, Action::ReadTask, &Resource::Owner(world.acme), DENIED);
     check(&world, INVOICER, Action::ReadTask, &Resource::System, DENIED);

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::model::{Audience, CredentialKind, DenialCode, Event, OwnerKind, Position, Recording, Scope};
-use crate::policy::cache::{Circumstances, DecisionCache, Seen, Shape, Verdict};
+use crate::policy::cache::{Circumstances, DecisionCache, Refusal, Seen, Shape, Verdict};
 use crate::policy::{Caller, IssueRequest};
 use std::sync::Arc;
 
@@ -69,12 +69,13 @@ fn it_holds_no_more_than_it_may_and_forgets_rather_than_confuse() {
     };
     let (audience, scopes) = (a::<Audience>(API), [a::<Scope>("a")]);
     let shape = |task| Shape { circumstances: circumstances(task), audience: Some(&audience), scopes: &scopes };
+    let refused = |task: u64| Verdict::Refused(Refusal { detail: task.to_string(), forbids: Vec::new(), permits: Vec::new() });
     let cache = DecisionCache::new(10);
     for task in 1..=25 {
-        cache.put(&shape(task), &Arc::new(Verdict::Refused(task.to_string())));
-        assert_eq!(cache.get(&shape(task)).as_deref(), Some(&Verdict::Refused(task.to_string())));
+        cache.put(&shape(task), &Arc::new(refused(task)));
+        assert_eq!(cache.get(&shape(task)).as_deref(), Some(&refused(task)));
         let held = (1..=25).filter_map(|task| cache.get(&shape(task)).map(|verdict| (task, verdict))).collect::<Vec<_>>();
-        assert!(held.len() <= 10 && held.iter().all(|(task, verdict)| **verdict == Verdict::Refused(task.to_string())));
+        assert!(held.len() <= 10 && held.iter().all(|(task, verdict)| **verdict == refused(*task)));
     }
     assert_eq!(cache.get(&Shape { scopes: &[], ..shape(25) }), None);
     assert_eq!(cache.get(&Shape { audience: None, ..shape(25) }), None);

@@ -1,10 +1,11 @@
-//! The compact tables: the entries that still matter, and which cut closed which task.
+//! The compact tables: the entries that still matter, which cut closed which task, and where the
+//! cuts of each number stand.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::rows::{int, uint};
 use crate::ledger::compact::{self, Aspect, Slot};
-use crate::model::{CLOCK_STEP, Entry, Position, Timestamp};
+use crate::model::{CLOCK_STEP, Entry, Event, Position, Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,11 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
                 .prepare_cached("INSERT INTO closed_tasks (number, position) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
                 .execute([number, position])?;
         }
+    }
+    if let Event::Cut(cut) = &entry.event {
+        connection
+            .prepare_cached("INSERT INTO cuts (number, position) VALUES (?1, ?2)")?
+            .execute([int(cut.number.get()), int(entry.position.get())])?;
     }
     if let Some(number) = compact::removed(entry) {
         connection
@@ -93,4 +99,12 @@ pub(in crate::ledger) fn closed_task(connection: &Connection, number: Position) 
         .query_row([int(number.get())], |row| row.get(0))
         .optional()?;
     Ok(position.map(|position: i64| Position::new(uint(position))))
+}
+
+/// The first cut of a number above a position.
+pub(in crate::ledger) fn cut_above(connection: &Connection, number: Position, above: Position) -> Result<Option<Position>> {
+    let position: Option<i64> = connection
+        .prepare_cached("SELECT min(position) FROM cuts WHERE number = ?1 AND position > ?2")?
+        .query_row([int(number.get()), int(above.get())], |row| row.get(0))?;
+    Ok(position.map(|position| Position::new(uint(position))))
 }

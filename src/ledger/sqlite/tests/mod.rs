@@ -3,7 +3,7 @@
 use super::queue::Work;
 use super::*;
 use crate::ledger::contract::{Rig, contract};
-use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, task};
+use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, refused, task};
 use crate::ledger::{LedgerError, Offline};
 use crate::model::{Closing, Subjects};
 
@@ -30,6 +30,7 @@ mod backup;
 mod damage;
 mod faults;
 mod high_water;
+mod indexing;
 mod verification;
 
 contract!(memory, in_memory());
@@ -270,7 +271,9 @@ async fn without_free_disk_issuing_stops_and_revoking_does_not() {
     let answer = record(&ledger, &world, world.subjects()).await.expect_err("no room");
     assert!(answer.to_string().contains("issuing has stopped"), "{answer}");
     let opening = |urgency| Change { urgency, ..appending(vec![Event::TaskOpened(task(world.owner, world.environment, None))]) };
-    assert!(ledger.change(opening(Urgency::Opening)).await.is_err(), "what would let more be issued waits too");
+    assert!(ledger.change(opening(Urgency::Postponable)).await.is_err(), "what would let more be issued waits too");
+    let telling = Change { urgency: Urgency::Postponable, ..appending(vec![refused()]) };
+    assert!(ledger.change(telling).await.is_err(), "and what is only told");
     assert!(ledger.change(opening(Urgency::Ordinary)).await.is_ok());
     assert!(ledger.change(cutting(world.owner, Closing::Suspend)).await.is_ok());
     let own = Subjects { owner: Position::BROKER, workload: Position::BROKER, environment: Position::BROKER, task: None, lineage: None };
@@ -285,7 +288,7 @@ fn an_administrator_goes_before_everybody_else() {
         let (answer, _) = oneshot::channel();
         queue.push_change(Pending { change: Change { urgency, ..appending(Vec::new()) }, answer })
     };
-    (0..20).for_each(|_| push(Urgency::Opening).expect("room"));
+    (0..20).for_each(|_| push(Urgency::Postponable).expect("room"));
     assert_eq!(push(Urgency::Ordinary), Err(LedgerError::Overloaded));
     push(Urgency::First).expect("a lane of its own");
     let urgencies = |work: Work| work.changes.iter().map(|pending| pending.change.urgency).collect::<Vec<_>>();

@@ -1,12 +1,14 @@
 //! `curfew cred`: credentials that were issued, and their end.
 
+mod show;
+
 use serde::Serialize;
 
-use super::call::answer;
-use super::output::Layout;
-use super::revoking;
-use super::session::Session;
-use super::wire;
+use crate::cli::call::answer;
+use crate::cli::output::Layout;
+use crate::cli::revoking;
+use crate::cli::session::Session;
+use crate::cli::wire;
 use crate::client::{Client, api};
 use crate::model::CredentialId;
 
@@ -14,7 +16,7 @@ use crate::model::CredentialId;
 pub(super) enum Command {
     /// List credentials, the newest first.
     List(Filter),
-    /// Show what the ledger knows of a credential.
+    /// Tell the story of a credential: whose, why, by which policies, what was obtained with it, how it ended.
     Show {
         /// Its id (jti), or the serial number of a certificate as openssl prints it.
         id: CredentialId,
@@ -109,28 +111,6 @@ struct Death {
     reason: Option<String>,
 }
 
-const LAYOUT: Layout = Layout::fields(&[
-    "credential_id",
-    "position",
-    "kind",
-    "spiffe_id",
-    "owner",
-    "environment",
-    "task",
-    "audience",
-    "scopes",
-    "parent",
-    "lineage",
-    "issued_at",
-    "expires_at",
-    "bound_by",
-    "policies",
-    "policy_hash",
-    "purpose",
-    "downstreams",
-    "death",
-]);
-
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
@@ -138,8 +118,7 @@ impl Command {
             Self::Show { id } => {
                 let client = session.connect().await?;
                 let request = api::CredentialsGetRequest { credential_id: id.to_string() };
-                let found = answer(client.credentials().get(request)).await?;
-                session.print(&Credential::from(found), LAYOUT)
+                show::print(session, answer(client.credentials().get(request)).await?)
             }
             Self::Revoke { id, args } => {
                 let subject = api::revoke_request::Subject::CredentialId(id.to_string());
@@ -180,9 +159,14 @@ impl Filter {
     }
 }
 
+impl From<api::Death> for Death {
+    fn from(death: api::Death) -> Self {
+        Self { subject: death.subject, position: death.position, reason: wire::reason(death.reason) }
+    }
+}
+
 impl From<api::CredentialsGetResponse> for Credential {
     fn from(found: api::CredentialsGetResponse) -> Self {
-        let death = |death: api::Death| Death { subject: death.subject, position: death.position, reason: wire::reason(death.reason) };
         Self {
             credential_id: found.credential_id,
             position: found.position,
@@ -202,7 +186,7 @@ impl From<api::CredentialsGetResponse> for Credential {
             policy_hash: found.policy_hash,
             purpose: wire::text(found.purpose),
             downstreams: found.downstreams,
-            death: found.death.map(death),
+            death: found.death.map(Death::from),
         }
     }
 }

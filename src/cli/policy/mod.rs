@@ -1,14 +1,19 @@
 //! `curfew policy`: the Cedar text that decides every call.
 
+mod explain;
+mod rehearsal;
+mod test;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::call::answer;
-use super::exit::Refused;
-use super::output::Layout;
-use super::session::Session;
 use crate::app::config::files;
+use crate::cli::call::answer;
+use crate::cli::exit::Refused;
+use crate::cli::output::Layout;
+use crate::cli::session::Session;
+use crate::cli::wire;
 use crate::client::api;
 
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +22,10 @@ pub(super) enum Command {
     Check(Args),
     /// Make a policy text the one in force.
     Apply(Args),
+    /// Say whether a request would pass, which policies decide, and what bounds the life. Issues nothing.
+    Explain(explain::Args),
+    /// Decide requests in files by policies in a folder, without a broker. Exits 1 if one is not decided as expected.
+    Test(test::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,8 +59,7 @@ impl Command {
                 let files = args.read()?;
                 let found = answer(session.connect().await?.policy().check(api::PolicyCheckRequest { files })).await?;
                 let problems = found.problems.join("\n");
-                session
-                    .print(&Checked { hash: super::wire::text(found.hash), policies: found.policies, problems: found.problems }, CHECKED)?;
+                session.print(&Checked { hash: wire::text(found.hash), policies: found.policies, problems: found.problems }, CHECKED)?;
                 if problems.is_empty() { Ok(()) } else { Err(Refused(format!("the policy text is not valid\n{problems}")).into()) }
             }
             Self::Apply(args) => {
@@ -60,6 +68,8 @@ impl Command {
                 let applied = Applied { position: applied.position, hash: applied.hash, unchanged: applied.unchanged };
                 session.print(&applied, APPLIED)
             }
+            Self::Explain(args) => args.run(session).await,
+            Self::Test(args) => args.run(session),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::api::revocations_server::Revocations;
 use super::api::tasks_server::Tasks;
 use super::api::trust_server::Trust;
 use super::{Api, Parts, api};
-use crate::ambient::{Clock, Entropy};
+use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::broker::{self, Broker, Quotas};
 use crate::grpc::calls::CallMeters;
 use crate::grpc::peer::Peer;
@@ -25,12 +25,28 @@ use crate::model::{Epoch, Timestamp, TrustDomain};
 use crate::policy::{Caller, DEFAULT_PACK, Engine};
 use crate::publish::{Publisher, Settings};
 
+mod audit;
+
 const ADMINISTRATOR: &str = "spiffe://example.org/administrator";
 const START: Timestamp = Timestamp::from_seconds(1_780_272_000);
 
 /// Every service over an in-memory broker with an empty registry.
 async fn api() -> Api {
-    let (clock, _hand) = Clock::manual(START);
+    with_hand().await.0
+}
+
+/// What no test reaches by chance.
+const QUOTAS: Quotas =
+    Quotas { workload_rate: 10_000, owner_rate: 10_000, administrator_rate: 10_000, workload_live: 10_000, owner_tasks: 100 };
+
+/// The same, and the hand of its clock.
+async fn with_hand() -> (Api, ManualClock) {
+    within(QUOTAS).await
+}
+
+/// The same, where callers may ask for so much.
+async fn within(quotas: Quotas) -> (Api, ManualClock) {
+    let (clock, hand) = Clock::manual(START);
     let entropy = Entropy::system();
     let domain: TrustDomain = "example.org".parse().expect("a domain");
     let options = Options::new(domain.clone(), Epoch([7; 16]));
@@ -48,16 +64,15 @@ async fn api() -> Api {
         heartbeat: Duration::from_secs(2),
     };
     let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
-    let quotas = Quotas { workload_rate: 10_000, owner_rate: 10_000, administrator_rate: 10_000, workload_live: 10_000, owner_tasks: 100 };
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
     let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy: entropy.clone() });
-    Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() }))
+    (Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() })), hand)
 }
 
 /// A request as it comes from the listener.
 fn by<T>(id: &str, message: T) -> Request<T> {
     let spiffe_id = id.parse().expect("an ID");
-    let caller = Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(3600)), issued_here: None };
+    let caller = Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(86_400)), issued_here: None };
     let mut request = Request::new(message);
     let trust =
         crate::grpc::Trust::new("example.org".parse().expect("a domain"), &[], crate::grpc::TrustBundles::default()).expect("nobody");
@@ -216,6 +231,62 @@ async fn a_batch_answers_each_request_by_itself_and_in_order() {
         assert_eq!(answer.is_ok(), accepted, "{count}");
         let issued = answer.map_or(0, |answer| answer.get_ref().tokens.iter().filter(|token| outcome(token) == "issued").count());
         assert_eq!(issued, if accepted { count } else { 0 });
+    }
+}
+
+fn token() -> api::IssueTokenRequest {
+    api::IssueTokenRequest { environment: "production".to_owned(), audience: "https://ledger.example.org".to_owned(), ..Default::default() }
+}
+
+async fn batch(api: &Api, requests: Vec<api::IssueTokenRequest>) -> Vec<api::BatchedToken> {
+    let batch = api::BatchIssueTokensRequest { requests };
+    api.batch_issue_tokens(by("spiffe://example.org/acme/sync", batch)).await.expect("answered").into_inner().tokens
+}
+
+#[tokio::test]
+async fn the_same_request_twice_in_a_batch_is_two_tokens_and_a_request_id_is_in_the_ledger() {
+    let api = api().await;
+    api.apply_registry(document()).await;
+    let named = |id: &str| api::IssueTokenRequest { request_id: id.to_owned(), ..token() };
+    let answered = batch(&api, vec![named("r-1"), named("r-1"), named("a b"), token()]).await;
+    let shown: Vec<String> = answered.iter().map(outcome).collect();
+    assert_eq!(shown, ["issued", "issued", "INVALID_ARGUMENT", "issued"]);
+    let mut positions = Vec::new();
+    for token in answered {
+        if let Some(api::batched_token::Outcome::Issued(issued)) = token.outcome {
+            positions.push(issued.issuance.expect("it").position);
+        }
+    }
+    let mut sorted = positions.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 3, "each stands in the ledger by itself: {positions:?}");
+    let entries = api.0.broker.ledger().entries(crate::model::Position::new(sorted[0]), 10).await.expect("readable");
+    let named: Vec<_> = entries.into_iter().map(|stored| stored.entry.expect("readable").request_id.unwrap_or_default()).collect();
+    assert_eq!(named.iter().filter(|id| *id == "r-1").count(), 2, "{named:?}");
+}
+
+#[tokio::test]
+async fn limits_count_the_items_of_a_batch() {
+    for (quotas, reason) in [
+        (Quotas { workload_rate: 3, ..QUOTAS }, "RATE_LIMITED"),
+        (Quotas { owner_rate: 3, ..QUOTAS }, "RATE_LIMITED"),
+        (Quotas { workload_live: 3, ..QUOTAS }, "QUOTA_EXCEEDED"),
+    ] {
+        let api = within(quotas).await.0;
+        api.apply_registry(document()).await;
+        // The quota of the living counts what is recorded, so those before have to be.
+        let (first, second) = (batch(&api, vec![token(); 3]).await, batch(&api, vec![token(); 2]).await);
+        let shown: Vec<String> = first.iter().chain(&second).map(outcome).collect();
+        assert_eq!(shown, ["issued", "issued", "issued", reason, reason], "{quotas:?}");
+        let Some(api::batched_token::Outcome::Failure(failure)) = second[0].outcome.clone() else { panic!("it was refused") };
+        assert_eq!((failure.code, failure.retry_after.is_some()), (Code::ResourceExhausted.into(), true), "{failure:?}");
+        if reason == "RATE_LIMITED" {
+            let (api, _) = within(quotas).await;
+            api.apply_registry(document()).await;
+            let shown: Vec<String> = batch(&api, vec![token(); 5]).await.iter().map(outcome).collect();
+            assert_eq!(shown, ["issued", "issued", "issued", reason, reason], "in the middle of one batch: {quotas:?}");
+        }
     }
 }
 

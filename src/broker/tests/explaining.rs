@@ -1,0 +1,102 @@
+//! What would pass is explained by the decision itself.
+
+use std::time::Duration;
+
+use super::{START, World, administrator, caller, denied};
+use crate::broker::{Error, Explained, Object, Proposal, Question};
+use crate::model::{Bound, CredentialKind, DenialCode};
+use crate::policy::{Action, Caller};
+
+fn token(environment: &str) -> Question {
+    Question::Issuing(Proposal {
+        kind: CredentialKind::AccessToken,
+        environment: environment.parse().unwrap(),
+        audience: "https://ledger.example.org".parse().ok(),
+        scopes: Vec::new(),
+        task: None,
+        ttl: Some(Duration::from_secs(60)),
+        bearer: false,
+    })
+}
+
+async fn explain(world: &World, by: &Caller, of: &str, question: Question) -> Result<Explained, Error> {
+    world.broker.explain(by, format!("spiffe://example.org{of}").parse().ok(), question).await
+}
+
+/// The reason of the refusal, and the policies that permit and forbid.
+fn outcome(explained: &Explained) -> (Option<DenialCode>, Vec<&str>, Vec<&str>) {
+    let explanation = &explained.explanation;
+    (
+        explanation.refused.as_ref().map(|denial| denial.code),
+        explanation.permits.iter().map(|name| name.as_str()).collect(),
+        explanation.forbids.iter().map(|name| name.as_str()).collect(),
+    )
+}
+
+#[tokio::test]
+async fn an_administrator_learns_what_a_workload_would_get_and_what_bounds_it() {
+    let world = World::new().await;
+    let explained = explain(&world, &administrator(), "/acme/sync", token("production")).await.unwrap();
+    assert_eq!((explained.role, outcome(&explained)), ("workload", (None, vec!["tokens"], vec![])));
+    let explanation = explained.explanation;
+    assert_eq!(
+        explanation.life.map(|life| (life.expires_at, life.bound_by)),
+        Some((START.plus(Duration::from_secs(60)), Bound::Requested))
+    );
+    let bounds: Vec<_> = explanation.bounds.iter().map(|(bound, _)| *bound).collect();
+    assert_eq!(bounds, [Bound::Requested, Bound::Policy, Bound::Kind, Bound::Workload, Bound::Contract]);
+    assert_eq!(explanation.bounds[3].1, "2027-02-01T00:00:00Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained_with_its_reason_and_nothing_is_recorded_but_the_question() {
+    let world = World::new().await;
+    let head = world.head().get();
+    let explained = explain(&world, &administrator(), "/payments/batch", token("staging")).await.unwrap();
+    assert_eq!(outcome(&explained), (Some(DenialCode::EnvironmentNotAllowed), vec![], vec![]));
+    let explained = explain(&world, &administrator(), "/nobody", token("production")).await.unwrap();
+    assert_eq!((explained.role, outcome(&explained).0), ("unknown", Some(DenialCode::IdentityUnknown)));
+    assert_eq!(world.head().get(), head + 2, "two administrative reads");
+}
+
+#[tokio::test]
+async fn a_workload_explains_its_own_requests_and_those_of_nobody_else() {
+    let world = World::new().await;
+    let api = caller("/payments/api");
+    let explained = world.broker.explain(&api, None, token("production")).await.unwrap();
+    assert_eq!(outcome(&explained).0, None);
+    let ends = explained.explanation.bounds;
+    assert!(ends.contains(&(Bound::ClientCertificate, api.expires_at)), "its own certificate bounds what it gets: {ends:?}");
+    assert_eq!(denied(explain(&world, &api, "/payments/batch", token("production")).await), DenialCode::PolicyDenied);
+    assert_eq!(denied(explain(&world, &api, "/nobody", token("production")).await), DenialCode::PolicyDenied);
+}
+
+#[tokio::test]
+async fn calls_are_explained_too() {
+    let world = World::new().await;
+    let revoke = || Question::Call(Action::RevokeOwner, Object::Owner("payments".parse().unwrap()));
+    let explained = explain(&world, &administrator(), "/admin", revoke()).await.unwrap();
+    assert_eq!((explained.role, outcome(&explained)), ("administrator", (None, vec!["administrators"], vec![])));
+    let explained = explain(&world, &administrator(), "/payments/api", revoke()).await.unwrap();
+    assert_eq!(outcome(&explained), (Some(DenialCode::PolicyDenied), vec![], vec![]));
+    let errors = world.broker.policy_errors();
+    let mismatch = Question::Call(Action::RevokeOwner, Object::System);
+    let explained = explain(&world, &administrator(), "/admin", mismatch).await.unwrap();
+    assert_eq!(outcome(&explained).0, Some(DenialCode::PolicyError));
+    assert_eq!(world.broker.policy_errors(), errors, "no policy failed");
+    let nobody = Question::Call(Action::RevokeOwner, Object::Owner("nobody".parse().unwrap()));
+    assert!(matches!(explain(&world, &administrator(), "/admin", nobody).await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_is_explained_is_what_happens() {
+    let world = World::new().await;
+    for (of, environment) in
+        [("/payments/api", "production"), ("/payments/api", "staging"), ("/payments/batch", "staging"), ("/acme/sync", "nowhere")]
+    {
+        let explained = explain(&world, &administrator(), of, token(environment)).await.unwrap();
+        let happened = world.token_in(&caller(of), environment, None).await;
+        let reason = explained.explanation.refused.map(|denial| denial.code);
+        assert_eq!(reason, happened.err().map(|error| if let Error::Denied(denial) = error { denial.code } else { panic!("{error}") }));
+    }
+}

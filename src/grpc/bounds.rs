@@ -1,0 +1,105 @@
+//! What every call is held to, whatever it is: a time, counted from its first byte, and a size. Both
+//! are answered in gRPC's words.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tonic::Code;
+
+use super::calls::CallMeters;
+use super::status;
+use crate::ambient::Clock;
+
+/// What a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Bytes of a request, but for those that carry a registry or policies.
+    pub(crate) message: usize,
+    /// How long a call may take, from its first byte to its answer.
+    pub(crate) call: Duration,
+}
+
+/// The same router, every call within its time, and told so in a status when it is not.
+///
+/// A stream is held to it until it begins.
+pub(super) fn bounded(router: Router, bounds: Bounds, clock: Clock, meters: CallMeters) -> Router {
+    let bound = move |request: Request, next: Next| {
+        let (clock, meters) = (clock.clone(), meters.clone());
+        async move {
+            let end = clock.now().plus(bounds.call);
+            let answer = tokio::select! {
+                biased;
+                answer = next.run(request) => answer,
+                () = clock.sleep_until(end) => {
+                    meters.refused(status::OUT_OF_TIME);
+                    status::out_of_time().into_http()
+                }
+            };
+            if !is_too_long(&answer) {
+                return answer;
+            }
+            meters.refused(status::TOO_LONG);
+            status::too_long().into_http()
+        }
+    };
+    router.layer(middleware::from_fn(bound))
+}
+
+/// Whether a request was longer than it may be. No call of ours answers this code; what reads
+/// messages does.
+fn is_too_long(answer: &Response) -> bool {
+    let code = answer.headers().get("grpc-status").and_then(|code| code.to_str().ok()?.parse().ok());
+    code == Some(Code::OutOfRange as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::body::Body;
+    use axum::routing::post;
+    use tonic::Status;
+    use tonic_types::StatusExt;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::model::Timestamp;
+
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// What a call is answered when it has taken `taken`.
+    async fn ask(path: &str, taken: Duration) -> Option<Status> {
+        let (clock, hand) = Clock::manual(Timestamp::from_seconds(1000));
+        let too_long = || async { Status::out_of_range("Error, decoded message length too large").into_http::<Body>() };
+        let router = Router::new()
+            .route("/never", post(pending::<()>))
+            .route("/at-once", post(|| async { "done" }))
+            .route("/too-long", post(too_long));
+        let router = bounded(router, Bounds { message: 1, call: LONGEST }, clock, CallMeters::default());
+        let request = Request::post(path).body(Body::empty()).expect("a request");
+        let answer = tokio::spawn(router.oneshot(request));
+        tokio::task::yield_now().await;
+        hand.advance(taken);
+        let answer = answer.await.expect("not lost").expect("infallible");
+        Status::from_header_map(answer.headers())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_is_answered_with_when_to_come_again() {
+        let status = ask("/never", LONGEST).await.expect("a status");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().map(|info| info.reason).as_deref(), Some("DEADLINE_EXCEEDED"));
+        assert!(status.get_details_retry_info().is_some_and(|retry| retry.retry_delay.is_some()));
+        assert!(ask("/at-once", LONGEST).await.is_none(), "what is answered is answered");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_long_is_refused_in_the_words_of_every_limit() {
+        let status = ask("/too-long", Duration::ZERO).await.expect("a status");
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.get_details_error_info().map(|info| info.reason).as_deref(), Some("MESSAGE_TOO_LARGE"));
+    }
+}
