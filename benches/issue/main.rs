@@ -35,8 +35,12 @@ mod report;
 
 use load::Load;
 
-/// How often each measurement is made, interleaved with the others; the median counts.
-const ROUNDS: usize = 3;
+/// How often each measurement is made. A ratio is that of one round, so that a machine that drifts
+/// drifts for both sides of it; the median of the rounds counts.
+const ROUNDS: usize = 5;
+
+/// Each load is as long as so many measurements of one part of the floor.
+const PARTS: u32 = 8;
 
 /// In flight, on so many connections.
 const SHAPES: [(usize, usize); 3] = [(1, 1), (64, 4), (256, 8)];
@@ -48,7 +52,7 @@ fn main() {
         return;
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    let length = if quick { Duration::from_millis(300) } else { Duration::from_secs(4) };
+    let length = if quick { Duration::from_millis(300) } else { Duration::from_secs(3) };
     let rounds = if quick { 1 } else { ROUNDS };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Some(place) = arguments.iter().position(|argument| argument == "--profile") {
@@ -69,17 +73,26 @@ async fn profile(call: &str) {
     println!("{:.1} µs of CPU a {call}, {:.0} calls/s", sample.cpu_micros, sample.rate);
 }
 
-/// Measures everything in rounds, so that a machine that drifts drifts for all.
+/// Measures everything in rounds.
 async fn measure(length: Duration, rounds: usize) -> report::Report {
-    let mut report = report::Report::new(floor::signature(length), floor::signing_request(length), floor::row(length));
+    let mut report = report::Report::default();
     let empty = floor::Server::start();
     let broker = broker::Subject::start();
     for _ in 0..rounds {
         for (in_flight, connections) in SHAPES {
             let load = Load { in_flight, connections, length };
-            report.add("empty call", load, load.run(&empty.target(), empty.process()).await);
-            report.add("token", load, load.run(&broker.tokens(), broker.process()).await);
-            report.add("certificate", load, load.run(&broker.certificates(), broker.process()).await);
+            let part = length / PARTS;
+            report.add(
+                in_flight,
+                report::Round {
+                    signature: floor::signature(part),
+                    signing_request: floor::signing_request(part),
+                    row: floor::row(part),
+                    empty_call: load.run(&empty.target(), empty.process()).await,
+                    token: load.run(&broker.tokens(), broker.process()).await,
+                    certificate: load.run(&broker.certificates(), broker.process()).await,
+                },
+            );
         }
     }
     report.resident_bytes = broker.process().resident_bytes();

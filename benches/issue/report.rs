@@ -3,15 +3,23 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::load::{Load, Sample};
+use crate::load::Sample;
+
+/// One round with so many calls in flight: the parts of the floor and the loads, in microseconds of CPU.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub signature: f64,
+    pub signing_request: f64,
+    pub row: f64,
+    pub empty_call: Sample,
+    pub token: Sample,
+    pub certificate: Sample,
+}
 
 /// Everything that was measured.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
-    signature: f64,
-    signing_request: f64,
-    row: f64,
-    samples: Vec<(&'static str, Load, Sample)>,
+    rounds: Vec<(usize, Round)>,
     /// Resident memory of the broker at the end.
     pub resident_bytes: u64,
     /// Mean entries a commit, by the broker's own count.
@@ -23,40 +31,55 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
+impl Round {
+    fn sample(&self, what: &str) -> &Sample {
+        match what {
+            "token" => &self.token,
+            "certificate" => &self.certificate,
+            _ => &self.empty_call,
+        }
+    }
+
+    fn floor(&self, what: &str) -> f64 {
+        let request = if what == "certificate" { self.signing_request } else { 0.0 };
+        self.empty_call.cpu_micros + self.signature + self.row + request
+    }
+}
+
 impl Report {
-    /// A report over the costs of the parts, in microseconds of CPU.
-    pub(crate) fn new(signature: f64, signing_request: f64, row: f64) -> Self {
-        Self { signature, signing_request, row, samples: Vec::new(), resident_bytes: 0, mean_batch: 0.0 }
+    /// Adds one round.
+    pub(crate) fn add(&mut self, in_flight: usize, round: Round) {
+        self.rounds.push((in_flight, round));
     }
 
-    /// Adds one measurement.
-    pub(crate) fn add(&mut self, what: &'static str, load: Load, sample: Sample) {
-        self.samples.push((what, load, sample));
+    /// The median over the rounds with so many in flight.
+    fn figure(&self, in_flight: usize, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().filter(|(of, _)| *of == in_flight).map(|(_, round)| figure(round)).collect())
     }
 
-    fn figure(&self, what: &str, in_flight: usize, figure: impl Fn(&Sample) -> f64) -> f64 {
-        let samples = self.samples.iter().filter(|(name, load, _)| *name == what && load.in_flight == in_flight);
-        median(samples.map(|(_, _, sample)| figure(sample)).collect())
+    /// The median over all rounds.
+    fn part(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(|(_, round)| figure(round)).collect())
     }
 
     fn cpu(&self, what: &str, in_flight: usize) -> f64 {
-        self.figure(what, in_flight, |sample| sample.cpu_micros)
+        self.figure(in_flight, |round| round.sample(what).cpu_micros)
+    }
+
+    fn rate(&self, what: &str, in_flight: usize) -> f64 {
+        self.figure(in_flight, |round| round.sample(what).rate)
     }
 
     fn percentile(&self, what: &str, in_flight: usize, percent: usize) -> f64 {
-        self.figure(what, in_flight, |sample| {
-            let place = (sample.latencies.len() * percent / 100).min(sample.latencies.len() - 1);
-            sample.latencies.get(place).map_or(0.0, Duration::as_secs_f64) * 1e3
+        self.figure(in_flight, |round| {
+            let latencies = &round.sample(what).latencies;
+            let place = (latencies.len() * percent / 100).min(latencies.len() - 1);
+            latencies.get(place).map_or(0.0, Duration::as_secs_f64) * 1e3
         })
     }
 
-    fn floor(&self, what: &str, in_flight: usize) -> f64 {
-        let request = if what == "certificate" { self.signing_request } else { 0.0 };
-        self.cpu("empty call", in_flight) + self.signature + self.row + request
-    }
-
     fn ratio(&self, what: &str, in_flight: usize) -> f64 {
-        self.cpu(what, in_flight) / self.floor(what, in_flight)
+        self.figure(in_flight, |round| round.sample(what).cpu_micros / round.floor(what))
     }
 
     /// The figures as a table.
@@ -65,7 +88,9 @@ impl Report {
         let mut line = |text: String| writeln!(table, "{text}").expect("a text grows");
         line(format!(
             "floor, µs of CPU: signature {:.1}, signing request {:.1}, row at 64 {:.1}",
-            self.signature, self.signing_request, self.row
+            self.part(|round| round.signature),
+            self.part(|round| round.signing_request),
+            self.part(|round| round.row)
         ));
         line(format!(
             "{:<12} {:>9} {:>9} {:>9} {:>7} {:>9} {:>8} {:>8}",
@@ -75,12 +100,14 @@ impl Report {
             for in_flight in [1, 64, 256] {
                 let (floor, ratio) = match what {
                     "empty call" => (String::new(), String::new()),
-                    _ => (format!("{:.1}", self.floor(what, in_flight)), format!("{:.2}", self.ratio(what, in_flight))),
+                    _ => {
+                        (format!("{:.1}", self.figure(in_flight, |round| round.floor(what))), format!("{:.2}", self.ratio(what, in_flight)))
+                    }
                 };
                 line(format!(
                     "{what:<12} {in_flight:>9} {:>9.1} {floor:>9} {ratio:>7} {:>9.0} {:>8.2} {:>8.2}",
                     self.cpu(what, in_flight),
-                    self.figure(what, in_flight, |sample| sample.rate),
+                    self.rate(what, in_flight),
                     self.percentile(what, in_flight, 50),
                     self.percentile(what, in_flight, 99),
                 ));
@@ -100,7 +127,7 @@ impl Report {
             }
             for in_flight in [1, 64, 256] {
                 put(format!("{what}_cpu_us_{in_flight}"), self.cpu(what, in_flight));
-                put(format!("{what}_rate_{in_flight}"), self.figure(what, in_flight, |sample| sample.rate));
+                put(format!("{what}_rate_{in_flight}"), self.rate(what, in_flight));
                 put(format!("{what}_p50_ms_{in_flight}"), self.percentile(what, in_flight, 50));
                 put(format!("{what}_p99_ms_{in_flight}"), self.percentile(what, in_flight, 99));
             }
@@ -108,9 +135,9 @@ impl Report {
         for in_flight in [1, 64, 256] {
             put(format!("empty_call_cpu_us_{in_flight}"), self.cpu("empty call", in_flight));
         }
-        put("signature_us".to_owned(), self.signature);
-        put("signing_request_us".to_owned(), self.signing_request);
-        put("row_us".to_owned(), self.row);
+        put("signature_us".to_owned(), self.part(|round| round.signature));
+        put("signing_request_us".to_owned(), self.part(|round| round.signing_request));
+        put("row_us".to_owned(), self.part(|round| round.row));
         put("mean_batch".to_owned(), self.mean_batch);
         put("resident_mib".to_owned(), self.resident_bytes as f64 / 1_048_576.0);
         serde_json::Value::Object(json).to_string()

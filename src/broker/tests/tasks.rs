@@ -1,5 +1,6 @@
 //! Tasks end, and everything issued under them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{QUOTAS, START, World, administrator, caller, denied};
@@ -117,4 +118,26 @@ async fn a_deadline_lies_ahead_and_not_too_far() {
     for deadline in [START, after(24 * 3600 + 1)] {
         assert!(matches!(open(&world, deadline).await, Err(Error::Invalid(invalid)) if invalid.field == "deadline"));
     }
+}
+
+/// Of jobs of two minutes with a token of five, each leaves its cut in the list for five minutes: as many
+/// stand there as end in that time, whatever was issued before.
+#[tokio::test]
+async fn the_list_holds_the_tasks_of_the_last_minutes_and_no_more() {
+    let world = World::within(Quotas { owner_tasks: 1000, ..QUOTAS }).await;
+    let api = caller("/payments/api");
+    let mut running = VecDeque::new();
+    let mut most = 0;
+    for second in 0..600 {
+        world.hand.set(after(second));
+        let task = open(&world, after(second + 3600)).await.unwrap();
+        world.token_in(&api, "production", Some(task)).await.unwrap();
+        running.push_back(task);
+        if running.len() > 120 {
+            let ended = running.pop_front().unwrap();
+            world.broker.close_task(&api, ended, None).await.unwrap();
+        }
+        most = most.max(world.broker.ledger().facts().cuts().listed(after(second)).count());
+    }
+    assert_eq!(most, 300, "one task ends each second");
 }
