@@ -97,8 +97,9 @@ impl Broker {
         note: Option<Note>,
         limits: Limits,
     ) -> Result<Revoked, Error> {
+        self.hear(caller, Action::RevokeCredential)?;
         let issued = self.issued(id).await?;
-        self.authorise(caller, Action::RevokeCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
+        self.allow(caller, Action::RevokeCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
         let cut = match (issued.kind, issued.subjects.lineage) {
             (CredentialKind::Certificate, Some(lineage)) => self.first_of(lineage).await?,
             (CredentialKind::Certificate | CredentialKind::AccessToken | CredentialKind::JwtSvid, _) => (id.position(), issued),

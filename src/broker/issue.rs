@@ -37,8 +37,8 @@ pub(crate) struct TokenRequest {
 /// Asks for a certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateRequest {
-    /// The public key, proved by its signature.
-    pub signing_request: SigningRequest,
+    /// The signing request, PKCS#10 in DER: the public key, proved by its signature.
+    pub csr: Vec<u8>,
     /// The environment to be bound to.
     pub environment: EnvironmentName,
     /// The task to be bound to.
@@ -78,6 +78,7 @@ impl Broker {
     /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Limited`;
     /// `Unavailable` if it could not be made durable. No token exists then.
     pub(crate) async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
+        let role = self.count_issuance(caller)?;
         let key = &self.keyring.token;
         let request = IssueRequest {
             kind: ask.kind,
@@ -93,15 +94,18 @@ impl Broker {
             key_not_after: key.not_after,
             request_id: ask.request_id,
         };
-        let recorded = self.record(caller, &request).await?;
+        let recorded = self.record((&role, caller), &request).await?;
         Ok((self.minter.token(&recorded)?, Issuance::of(&recorded)))
     }
 
     /// Issues a certificate to the caller: leaf first, then the issuer, DER.
     ///
     /// # Errors
-    /// As for [`Broker::issue_token`].
+    /// As for [`Broker::issue_token`]; `Invalid` for the signing request.
     pub(crate) async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+        let role = self.count_issuance(caller)?;
+        // Its signature costs more to check than all the rest to decide.
+        let signing_request = SigningRequest::from_der(&ask.csr)?;
         let key = &self.keyring.issuer.key;
         let request = IssueRequest {
             kind: CredentialKind::Certificate,
@@ -112,30 +116,20 @@ impl Broker {
             ttl: ask.ttl,
             bearer: false,
             purpose: ask.purpose,
-            public_key_hash: Some(ask.signing_request.public_key_hash()),
+            public_key_hash: Some(signing_request.public_key_hash()),
             key: key.number,
             key_not_after: key.not_after,
             request_id: ask.request_id,
         };
-        let recorded = self.record(caller, &request).await?;
-        Ok((self.minter.certificate(&recorded, &ask.signing_request)?, Issuance::of(&recorded)))
+        let recorded = self.record((&role, caller), &request).await?;
+        Ok((self.minter.certificate(&recorded, &signing_request)?, Issuance::of(&recorded)))
     }
 
     /// Decides and records, again while what it was decided on changes under way.
-    async fn record(&self, caller: &Caller, request: &IssueRequest) -> Result<Recorded, Error> {
-        if self.ledger.is_crowded() {
-            return Err(LedgerError::Overloaded.into());
-        }
-        for round in 0..DECISIONS {
+    async fn record(&self, (role, caller): (&Role, &Caller), request: &IssueRequest) -> Result<Recorded, Error> {
+        for _ in 0..DECISIONS {
             let now = self.clock.now();
-            let grant = self.decide(|engine, facts| -> Result<_, Error> {
-                let role = Role::of(caller, &self.administrators, facts);
-                if round == 0 {
-                    let owner = facts.workload(&caller.spiffe_id).map(|known| known.record.owner);
-                    self.count_issuance(&role, owner, now)?;
-                }
-                Ok(engine.decide(&role, caller, request, facts, now)?)
-            })??;
+            let grant = self.decide(|engine, facts| engine.decide(role, caller, request, facts, now))??;
             match self.ledger.record(grant, self.entropy.bytes()?).await {
                 Err(LedgerError::Stale) => {}
                 outcome => return Ok(outcome?),

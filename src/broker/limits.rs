@@ -8,8 +8,9 @@ use dashmap::DashMap;
 
 use super::error::Limit;
 use super::{Broker, Error};
+use crate::ledger::LedgerError;
 use crate::model::{Position, SpiffeId, Timestamp, Whose};
-use crate::policy::{Action, Role};
+use crate::policy::{Action, Caller, Role, admit};
 
 /// How long a count of the living stands, while a workload is near its quota.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -110,14 +111,24 @@ impl Limiters {
 }
 
 impl Broker {
-    /// Counts a request to issue, before anything is decided on it.
-    pub(super) fn count_issuance(&self, role: &Role, owner: Option<Position>, now: Timestamp) -> Result<(), Error> {
-        let Role::Workload(workload) = role else { return Ok(()) };
+    /// Counts a request to issue, before anything is decided on it, and says who asks. Whoever comes
+    /// with a dead certificate is not counted: it must not use up what is its workload's.
+    pub(super) fn count_issuance(&self, caller: &Caller) -> Result<Role, Error> {
+        if self.ledger.is_crowded() {
+            return Err(LedgerError::Overloaded.into());
+        }
+        let (facts, now) = (self.ledger.facts(), self.clock.now());
+        admit(caller, &facts, now)?;
+        let role = Role::of(caller, &self.administrators, &facts);
+        let workload = role.receives()?;
         let limiters = &self.limiters;
-        limiters.workloads.take(*workload, now).map_err(|wait| Limit::WorkloadRate.after(wait))?;
-        let Some(owner) = owner else { return Ok(()) };
-        limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
-        self.within_quota(owner, *workload, now)
+        limiters.workloads.take(workload, now).map_err(|wait| Limit::WorkloadRate.after(wait))?;
+        if let Some(known) = facts.workload_numbered(workload) {
+            let owner = known.record.owner;
+            limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
+            self.within_quota(owner, workload, now)?;
+        }
+        Ok(role)
     }
 
     /// Whether one more of a workload may live. A bound that costs nothing to know settles it for

@@ -180,15 +180,34 @@ impl Broker {
         action: Action,
         resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>,
     ) -> Result<(), Error> {
+        self.hear(caller, action)?;
+        self.allow(caller, action, resource).await
+    }
+
+    /// Who calls, counted. Comes before anything that the call names is looked up, so that whoever is
+    /// in no record learns nothing of what exists, and nobody has the ledger read at no price.
+    fn hear(&self, caller: &Caller, action: Action) -> Result<Role, Error> {
+        let (facts, now) = (self.ledger.facts(), self.clock.now());
+        admit(caller, &facts, now)?;
+        let role = Role::of(caller, &self.administrators, &facts);
+        if role == Role::Unknown {
+            return Err(Denial::new(DenialCode::IdentityUnknown, format!("`{}` is in no record", caller.spiffe_id)).into());
+        }
+        self.limiters.call(&role, action, now)?;
+        Ok(role)
+    }
+
+    /// Refuses a caller that was [heard](Self::hear) unless policy allows it.
+    async fn allow(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: impl FnOnce(&Facts, Timestamp) -> Result<Resource, Refusal>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let (role, resource) = self.decide(|engine, facts| -> Result<_, Error> {
             admit(caller, facts, now)?;
             let role = Role::of(caller, &self.administrators, facts);
-            if role == Role::Unknown {
-                // Said before anything that it names is looked up, so that it learns nothing of what exists.
-                return Err(Denial::new(DenialCode::IdentityUnknown, format!("`{}` is in no record", caller.spiffe_id)).into());
-            }
-            self.limiters.call(&role, action, now)?;
             let resource = resource(facts, now)?;
             engine.authorise(&role, action, &resource, facts)?;
             Ok((role, resource))

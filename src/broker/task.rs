@@ -119,10 +119,11 @@ impl Broker {
     }
 
     async fn end_task(&self, caller: &Caller, number: Position, action: Action, ask: Withdrawal) -> Result<Revoked, Error> {
+        self.hear(caller, action)?;
         if self.ledger.facts().task(number).is_none() {
             return self.closed_long_ago(caller, number, action).await;
         }
-        self.authorise(caller, action, |facts, _| resource(number, facts)).await?;
+        self.allow(caller, action, |facts, _| resource(number, facts)).await?;
         let plan = move |present: &Present<'_>| {
             let task = present.facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
             if let Some(closed) = task.closed {
@@ -143,7 +144,7 @@ impl Broker {
         let position = self.ledger.closed_task(number).await?.ok_or_else(not_found)?;
         let stored = self.ledger.find(number).await?.ok_or_else(not_found)?;
         let Ok(Event::TaskOpened(task)) = stored.entry.map(|entry| entry.event) else { return Err(not_found()) };
-        self.authorise(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
+        self.allow(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
         Ok(Revoked {
             position: Some(position),
             committed_at: self.clock.now(),

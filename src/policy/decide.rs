@@ -192,6 +192,22 @@ impl Terms {
     }
 }
 
+impl Role {
+    /// The workload to which something may be issued.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn receives(&self) -> Result<Position, Denial> {
+        match self {
+            Self::Workload(number) => Ok(*number),
+            Self::Unknown => Err(unknown()),
+            Self::Administrator(_) | Self::Verifier(_) => {
+                Err(Denial::new(DenialCode::PolicyDenied, format!("nothing is issued to a {}, only to a workload", self.as_str())))
+            }
+        }
+    }
+}
+
 /// What a credential would stand on: found, open, and fit for each other.
 struct Ground<'a> {
     workload: &'a Known<Workload>,
@@ -202,13 +218,7 @@ struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     fn find(role: &Role, own: Option<&OwnCertificate>, request: &IssueRequest, facts: &'a Facts, now: Timestamp) -> Result<Self, Denial> {
-        let number = match role {
-            Role::Workload(number) => *number,
-            Role::Unknown => return Err(unknown()),
-            Role::Administrator(_) | Role::Verifier(_) => {
-                return Err(Denial::new(DenialCode::PolicyDenied, format!("nothing is issued to a {}, only to a workload", role.as_str())));
-            }
-        };
+        let number = role.receives()?;
         if let Some(own) = own {
             within(own, number, request, facts)?;
         }

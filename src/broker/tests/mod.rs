@@ -10,7 +10,6 @@ use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
-use crate::mint::SigningRequest;
 use crate::model::{
     CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
 };
@@ -131,7 +130,7 @@ impl World {
         let key = rcgen::KeyPair::generate().unwrap();
         let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
         let ask = CertificateRequest {
-            signing_request: SigningRequest::from_der(request.der()).unwrap(),
+            csr: request.der().to_vec(),
             environment: environment.parse().unwrap(),
             task,
             ttl: None,

@@ -8,7 +8,6 @@ use super::{Call, api, service};
 use crate::broker::{CertificateRequest, CredentialStory, Death, End, Error, Issuance, TokenRequest, Wanted, WholeStory};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
-use crate::mint::SigningRequest;
 use crate::model::{CredentialKind, Invalid, Position, Scope, Timestamp};
 use crate::policy::Caller;
 
@@ -99,7 +98,7 @@ impl Call for api::IssueCertificateRequest {
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         let ask = CertificateRequest {
-            signing_request: SigningRequest::from_der(&self.csr)?,
+            csr: self.csr,
             environment: fields::required("environment", &self.environment)?,
             task: Position::new(self.task).non_zero(),
             ttl: self.ttl.map(|ttl| time::life("ttl", &ttl)).transpose()?,
