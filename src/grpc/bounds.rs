@@ -29,11 +29,10 @@ pub(super) fn bounded(router: Router, bounds: Bounds, clock: Clock, meters: Call
     let bound = move |request: Request, next: Next| {
         let (clock, meters) = (clock.clone(), meters.clone());
         async move {
-            let end = clock.now().plus(bounds.call);
             let answer = tokio::select! {
                 biased;
                 answer = next.run(request) => answer,
-                () = clock.sleep_until(end) => {
+                () = clock.sleep(bounds.call) => {
                     meters.refused(status::OUT_OF_TIME);
                     status::out_of_time().into_http()
                 }
