@@ -218,14 +218,14 @@ impl Broker {
         Ok(())
     }
 
-    /// Commits what `plan` decides, and gives back what it says of it. An administrator's changes go
-    /// first.
+    /// Commits what `plan` decides, and gives back what it says of it. Changes of an administrator and of
+    /// the broker itself go first: no workload can keep them out.
     async fn change<T: Send + 'static>(
         &self,
         actor: Option<&SpiffeId>,
         plan: impl FnOnce(&Present<'_>) -> Result<(Vec<Event>, T), Refusal> + Send + 'static,
     ) -> Result<(Committed, T), Error> {
-        let first = actor.is_some_and(|actor| self.administrators.contains(actor));
+        let first = actor.is_none_or(|actor| self.administrators.contains(actor));
         self.change_when(if first { Urgency::First } else { Urgency::Ordinary }, actor, plan).await
     }
 

@@ -45,7 +45,7 @@ impl Broker {
     pub(crate) async fn put_in_force(ledger: &dyn Ledger, engine: &Engine) -> Result<(), OpenError> {
         let text = engine.text().clone();
         let plan = move |present: &Present<'_>| Ok(super::policy::plan(present, &text).0);
-        ledger.change(Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(plan) }).await?;
+        ledger.change(Change { urgency: Urgency::First, actor: None, request_id: None, plan: Box::new(plan) }).await?;
         Ok(())
     }
 

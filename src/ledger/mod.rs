@@ -80,8 +80,8 @@ pub(crate) type Plan = Box<dyn FnOnce(&Present<'_>) -> Result<Vec<Event>, Refusa
 /// How a change stands to others that wait, and to a disk that is nearly full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// An administrator's, who may be revoking: it goes before everything else that waits, in a lane
-    /// that no workload can fill.
+    /// An administrator's, who may be revoking, or the broker's own: it goes before everything else that
+    /// waits, in a lane that no workload can fill.
     First,
     /// It goes before issuances.
     Ordinary,

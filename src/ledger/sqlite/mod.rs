@@ -273,7 +273,7 @@ impl Ledger for SqliteLedger {
     fn probe(&self) -> Answer<'_, Result<(), LedgerError>> {
         Box::pin(async move {
             // Through the writer, which may hang or be gone, then to the disk.
-            let nothing = Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(|_| Ok(Vec::new())) };
+            let nothing = Change { urgency: Urgency::First, actor: None, request_id: None, plan: Box::new(|_| Ok(Vec::new())) };
             self.change(nothing).await?;
             self.read(|shared| shared.store.probe()).await
         })
