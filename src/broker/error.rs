@@ -65,6 +65,9 @@ pub(crate) enum Limit {
     /// A workload asks too often.
     #[error("this workload asks too often; wait, or raise limits.workload_rate")]
     WorkloadRate,
+    /// A workload has the past looked through too often.
+    #[error("this workload has the ledger searched too often; wait")]
+    Searches,
     /// The workloads of an owner ask too often.
     #[error("the workloads of this owner ask too often; wait, or raise limits.owner_rate")]
     OwnerRate,
@@ -81,7 +84,7 @@ impl Limit {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "THROTTLED",
-            Self::WorkloadRate | Self::OwnerRate | Self::AdministratorRate => "RATE_LIMITED",
+            Self::WorkloadRate | Self::Searches | Self::OwnerRate | Self::AdministratorRate => "RATE_LIMITED",
             Self::WorkloadLive => "QUOTA_EXCEEDED",
         }
     }

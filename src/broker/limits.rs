@@ -15,6 +15,10 @@ use crate::policy::{Action, Caller, Role, admit};
 /// How long a count of the living stands, while a workload is near its quota.
 const COUNTED: Duration = Duration::from_secs(1);
 
+/// How often a workload may have the ledger searched, a second: one search may cost as much as thousands
+/// of other calls.
+const SEARCHES: u32 = 4;
+
 /// What callers may ask for. Rates are per second; a second's worth may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quotas {
@@ -73,6 +77,7 @@ struct Left {
 pub(super) struct Limiters {
     quotas: Quotas,
     workloads: Rate<Position>,
+    searches: Rate<Position>,
     owners: Rate<Position>,
     administrators: Rate<(SpiffeId, Action)>,
     /// Of the workloads that are near their quota.
@@ -84,6 +89,7 @@ impl Limiters {
         Self {
             quotas,
             workloads: Rate::per_second(quotas.workload_rate),
+            searches: Rate::per_second(SEARCHES),
             owners: Rate::per_second(quotas.owner_rate),
             administrators: Rate::per_second(quotas.administrator_rate),
             left: DashMap::new(),
@@ -92,6 +98,14 @@ impl Limiters {
 
     pub(super) const fn owner_tasks(&self) -> usize {
         self.quotas.owner_tasks
+    }
+
+    /// Counts a search of the ledger.
+    pub(super) fn search(&self, role: &Role, now: Timestamp) -> Result<(), Error> {
+        match role {
+            Role::Workload(number) => self.searches.take(*number, now).map_err(|wait| Limit::Searches.after(wait)),
+            Role::Administrator(_) | Role::Verifier(_) | Role::Unknown => Ok(()),
+        }
     }
 
     /// Counts a call that issues nothing.

@@ -86,12 +86,14 @@ impl Broker {
         before: Option<Position>,
         limit: usize,
     ) -> Result<(Vec<CredentialStory>, Option<Position>), Error> {
-        self.authorise(caller, Action::ReadCredential, |facts, _| match &wanted.owner {
+        let role = self.hear(caller, Action::ReadCredential)?;
+        self.allow(caller, Action::ReadCredential, |facts, _| match &wanted.owner {
             Some(id) => facts.owner(id).map(|known| Resource::Owner(known.number)).ok_or_else(|| Refusal::not_found("owner", id)),
             None => Ok(Resource::System),
         })
         .await?;
         let now = self.clock.now();
+        self.limiters.search(&role, now)?;
         // What lives was recorded within the longest life.
         let since = if wanted.live { now.minus(CredentialKind::Certificate.longest_life()) } else { crate::model::Timestamp::EPOCH };
         let numbers = wanted.numbers(&self.ledger.facts())?;

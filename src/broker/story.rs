@@ -63,7 +63,7 @@ impl Broker {
     /// # Errors
     /// `NotFound` unless the whole id is right; `Denied` by policy.
     pub(crate) async fn credential(&self, caller: &Caller, id: CredentialId) -> Result<WholeStory, Error> {
-        self.hear(caller, Action::ReadCredential)?;
+        let role = self.hear(caller, Action::ReadCredential)?;
         let issued = self.issued(id).await?;
         self.allow(caller, Action::ReadCredential, |_, _| Ok(Resource::credential(id.position(), &issued))).await?;
         let end = self.end(id.position(), &issued, self.may_read_ledger(caller)?).await?;
@@ -71,8 +71,11 @@ impl Broker {
             Some(task) => self.task_purpose(task).await?,
             None => None,
         };
-        let found =
-            if issued.kind == CredentialKind::Certificate { self.obtained(id, issued.subjects.workload).await? } else { Found::default() };
+        let found = if issued.kind == CredentialKind::Certificate {
+            self.obtained(&role, id, issued.subjects.workload).await?
+        } else {
+            Found::default()
+        };
         let facts = self.ledger.facts();
         let owner = facts.owner_numbered(issued.subjects.owner);
         Ok(WholeStory {
@@ -102,12 +105,12 @@ impl Broker {
     }
 
     /// What was obtained with a certificate or through its chain, the newest first, and below which
-    /// position there may be more.
-    async fn obtained(&self, id: CredentialId, workload: Position) -> Result<Found, Error> {
+    /// position there may be more. It looks no further than the caller may have the ledger searched.
+    async fn obtained(&self, role: &Role, id: CredentialId, workload: Position) -> Result<Found, Error> {
         let mut found = Found { credentials: Vec::new(), next: Some(self.ledger.head().position.next()) };
         for _ in 0..MOST_SEARCHES {
             let Some(before) = found.next else { break };
-            if found.credentials.len() >= MOST_CHILDREN {
+            if found.credentials.len() >= MOST_CHILDREN || self.limiters.search(role, self.clock.now()).is_err() {
                 break;
             }
             let more = self.ledger.search(Search {

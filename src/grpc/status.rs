@@ -150,7 +150,7 @@ mod tests {
 
     /// An error of each reason that is no refusal.
     fn others() -> Vec<Error> {
-        let every = [Limit::Queue, Limit::WorkloadRate, Limit::OwnerRate, Limit::AdministratorRate, Limit::WorkloadLive];
+        let every = [Limit::Queue, Limit::WorkloadRate, Limit::Searches, Limit::OwnerRate, Limit::AdministratorRate, Limit::WorkloadLive];
         let mut errors: Vec<Error> = every.map(|limit| limit.after(AFTER_OUTAGE)).into();
         errors.push(Invalid::new("owner", "it is empty").into());
         errors.push(Error::NotFound { kind: "owner", name: "payments".to_owned() });
@@ -163,7 +163,12 @@ mod tests {
                 Error::Denied(_) | Error::Invalid(_) | Error::NotFound { .. } | Error::Conflict => {}
                 Error::Unavailable(_) | Error::Internal(_) => {}
                 Error::Limited { limit, .. } => match limit {
-                    Limit::Queue | Limit::WorkloadRate | Limit::OwnerRate | Limit::AdministratorRate | Limit::WorkloadLive => {}
+                    Limit::Queue
+                    | Limit::WorkloadRate
+                    | Limit::Searches
+                    | Limit::OwnerRate
+                    | Limit::AdministratorRate
+                    | Limit::WorkloadLive => {}
                 },
             }
         }

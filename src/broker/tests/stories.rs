@@ -43,6 +43,25 @@ async fn many_children_are_told_in_part_and_where_to_go_on() {
 }
 
 #[tokio::test]
+async fn a_workload_has_the_ledger_searched_few_times_a_second_and_is_told_the_rest_nevertheless() {
+    let world = World::new().await;
+    let api = caller("/payments/api");
+    let (certificate, with_certificate) = world.certificate(&api, "production", None).await.unwrap();
+    world.token(&with_certificate).await.unwrap();
+    let told = async || {
+        let told = world.broker.credential(&api, certificate.id).await.unwrap();
+        (told.children.len(), told.more_children.is_some())
+    };
+    for _ in 0..4 {
+        assert_eq!(told().await, (1, false));
+    }
+    assert_eq!(told().await, (0, true));
+    assert_eq!(story(&world, &certificate).await.children.len(), 1, "who runs the broker is not counted");
+    world.hand.set(START.plus(Duration::from_millis(250)));
+    assert_eq!(told().await, (1, false));
+}
+
+#[tokio::test]
 async fn the_first_cut_that_ended_it_is_told_with_its_note_after_it_has_left_the_list() {
     let world = World::new().await;
     let api = caller("/payments/api");

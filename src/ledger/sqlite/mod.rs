@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::faults::Faults;
 use self::index::Index;
@@ -102,6 +102,9 @@ pub(crate) struct SqliteLedger {
     shared: Arc<Shared>,
     unreadable: Vec<Unreadable>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// One search at a time: it looks at many rows, and must leave threads to who looks for one, as
+    /// revoking a credential does.
+    searching: Arc<Semaphore>,
 }
 
 /// What the writer moves and everybody reads.
@@ -156,7 +159,7 @@ impl SqliteLedger {
         Index::start(&shared);
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::Store(error.to_string()))?;
-        Ok(Arc::new(Self { shared, unreadable, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { shared, unreadable, thread: Mutex::new(Some(thread)), searching: Arc::new(Semaphore::new(1)) }))
     }
 
     /// What could not be read at the start.
@@ -309,7 +312,12 @@ impl Ledger for SqliteLedger {
         let Some(last) = search.before.get().checked_sub(1).map(|last| last.min(self.head().position.get())) else {
             return Box::pin(std::future::ready(Ok(Found::default())));
         };
-        self.read(move |shared| seek::search(shared, &search, Position::new(last)))
+        Box::pin(async move {
+            let turn = Arc::clone(&self.searching).acquire_owned().await.map_err(|_closed| gone())?;
+            // Kept until it is done, though nobody may wait for it any more.
+            let work = move |shared: &Shared| (seek::search(shared, &search, Position::new(last)), turn).0;
+            self.read(work).await
+        })
     }
 
     fn first_cut(&self, numbers: Vec<(Position, Position)>) -> Answer<'_, Result<Option<Position>, LedgerError>> {
