@@ -99,8 +99,12 @@ impl Remembered {
     }
 }
 
+/// How many bytes the scopes of a shape may take to be remembered. A request for more is asked about each
+/// time: remembered, such could take a hundred times the memory of others.
+const LONGEST_SCOPES: usize = 512;
+
 impl DecisionCache {
-    /// Remembers at most `capacity` verdicts, of about 300 bytes each.
+    /// Remembers at most `capacity` verdicts, of about 300 bytes each, and of 1,500 at most.
     pub(super) fn new(capacity: usize) -> Self {
         Self { verdicts: DashMap::new(), capacity }
     }
@@ -113,10 +117,11 @@ impl DecisionCache {
 
     /// Remembers what was said of this shape.
     pub(super) fn put(&self, shape: &Shape<'_>, verdict: &Arc<Verdict>) {
-        if self.verdicts.len() >= self.capacity {
-            self.verdicts.clear();
-        }
-        if self.capacity > 0 {
+        let scopes: usize = shape.scopes.iter().map(|scope| size_of::<Scope>() + scope.as_str().len()).sum();
+        if self.capacity > 0 && scopes <= LONGEST_SCOPES {
+            if self.verdicts.len() >= self.capacity {
+                self.verdicts.clear();
+            }
             let Shape { circumstances, audience, scopes } = *shape;
             let remembered = Remembered { circumstances, audience: audience.cloned(), scopes: scopes.into(), verdict: Arc::clone(verdict) };
             self.verdicts.insert(self.key(shape), remembered);

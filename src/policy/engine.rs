@@ -10,7 +10,7 @@ use super::text::{Problem, assemble};
 use super::{Action, Resource, Role};
 use crate::model::{Denial, DenialCode, Facts, PolicyName, PolicyText};
 
-/// How many verdicts are remembered: some 5 MiB at most.
+/// How many verdicts are remembered: some 5 MiB, and 25 at most.
 const REMEMBERED: usize = 16_384;
 
 /// A valid policy text, ready to decide by. A change of policy makes another engine.

@@ -79,4 +79,8 @@ fn it_holds_no_more_than_it_may_and_forgets_rather_than_confuse() {
     }
     assert_eq!(cache.get(&Shape { scopes: &[], ..shape(25) }), None);
     assert_eq!(cache.get(&Shape { audience: None, ..shape(25) }), None);
+    let many: Vec<_> = (0..64).map(|number| a::<Scope>(&format!("{number:0128}"))).collect();
+    let long = Shape { scopes: &many, ..shape(25) };
+    cache.put(&long, &Arc::new(refused(25)));
+    assert_eq!(cache.get(&long), None, "what takes much memory is not remembered");
 }
