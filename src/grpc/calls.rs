@@ -15,6 +15,7 @@ use super::peer::Peer;
 use super::status::status;
 use crate::ambient::Entropy;
 use crate::broker::{Broker, Error};
+use crate::model::Timestamp;
 use crate::policy::Caller;
 use crate::publish::Publisher;
 
@@ -50,27 +51,37 @@ impl Api {
         let parts = &*self.0;
         let started = parts.broker.clock().now();
         let (_, extensions, call) = request.into_parts();
-        let answer = match extensions.get::<Peer>() {
-            Some(peer) => {
-                let outcome = match peer.believed(started) {
-                    Ok(()) => call.answer(parts, peer.caller()).await,
-                    Err(denial) => Err(denial.into()),
-                };
-                let answer = outcome.map(Response::new).map_err(|error| parts.refuse(peer.caller(), &error));
-                parts.audit(method, peer.caller(), code(&answer));
-                answer
-            }
-            None => Err(parts.status(&Error::Internal("the connection has no peer".into()))),
+        let Some(peer) = extensions.get::<Peer>() else {
+            return Err(parts.status(&Error::Internal("the connection has no peer".into())));
         };
-        let taken = parts.broker.clock().now().since(started);
-        let code = code(&answer);
-        parts.meters.count(method, code, taken);
+        let caller = peer.caller();
+        let mut trace = Trace { parts, method, caller, started, code: Code::Cancelled };
+        let outcome = match peer.believed(started) {
+            Ok(()) => call.answer(parts, caller).await,
+            Err(denial) => Err(denial.into()),
+        };
+        let answer = outcome.map(Response::new).map_err(|error| parts.refuse(caller, &error));
+        trace.code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
         answer
     }
 }
 
-fn code<T>(answer: &Result<T, Status>) -> Code {
-    answer.as_ref().map_or_else(Status::code, |_| Code::Ok)
+/// What a call leaves when it ends, though nobody waits for its answer any more: who goes away in time
+/// must not leave less than others.
+struct Trace<'a> {
+    parts: &'a Parts,
+    method: Method,
+    caller: &'a Caller,
+    started: Timestamp,
+    code: Code,
+}
+
+impl Drop for Trace<'_> {
+    fn drop(&mut self) {
+        let Self { parts, method, caller, started, code } = *self;
+        parts.audit(method, caller, code);
+        parts.meters.count(method, code, parts.broker.clock().now().since(started));
+    }
 }
 
 impl Parts {

@@ -5,6 +5,7 @@ use prost_types::FileDescriptorSet;
 
 use super::api::ledger_server::Ledger as _;
 use super::*;
+use crate::ledger::{Change, Present, Urgency};
 use crate::model::{Event, Position};
 
 /// Every method of the API, as `Service.Method`.
@@ -156,6 +157,16 @@ impl Api {
         }
     }
 
+    /// Whether the metrics say so.
+    #[track_caller]
+    fn assert_counted(&self, line: &str) {
+        let mut registry = prometheus_client::registry::Registry::with_prefix("test");
+        self.0.meters.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        assert!(text.contains(line), "{text}");
+    }
+
     /// The kinds of the entries from a position on.
     async fn kinds(&self, from: Position) -> Vec<&'static str> {
         let entries = self.0.broker.ledger().entries(from, 1000).await.expect("readable");
@@ -204,9 +215,32 @@ async fn a_refused_call_is_counted_and_told_each_item_of_a_batch_by_itself() {
         .collect();
     told.sort();
     assert_eq!(told, [("AUDIENCE_UNKNOWN".to_owned(), 2), ("IDENTITY_UNKNOWN".to_owned(), 3)]);
-    let mut registry = prometheus_client::registry::Registry::with_prefix("test");
-    api.0.meters.register(&mut registry);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
-    assert!(text.contains(r#"test_refusals_total{reason="IDENTITY_UNKNOWN"} 3"#), "{text}");
+    api.assert_counted(r#"test_refusals_total{reason="IDENTITY_UNKNOWN"} 3"#);
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_leaves_no_less() {
+    let api = api().await;
+    // The ledger is held, so that the call has to wait.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let plan = Box::new(move |_: &Present<'_>| {
+        let _released = (enter.send(()), held.recv());
+        Ok(Vec::new())
+    });
+    let ledger = Arc::clone(api.0.broker.ledger());
+    let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
+    let holding = tokio::spawn(async move { ledger.change(change).await });
+    entered.await.expect("held");
+    {
+        let mut call = Box::pin(api.export(admin(Default::default())));
+        tokio::select! {
+            biased;
+            early = &mut call => panic!("the ledger is held: {early:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    api.assert_counted(r#"test_calls_total{service="Registry",method="export",code="CANCELLED"} 1"#);
+    release.send(()).expect("held");
+    holding.await.expect("done").expect("nothing to commit");
 }
