@@ -69,6 +69,11 @@ impl Refusals {
 
     /// What is to be told at `now`, the longest due first.
     fn take(&self, now: Timestamp) -> Vec<(Key, Refused)> {
+        self.take_until(now, MOST_A_MINUTE)
+    }
+
+    /// The same, until the minute has so many.
+    fn take_until(&self, now: Timestamp, most: usize) -> Vec<(Key, Refused)> {
         let mut book = self.book();
         if now.since(book.minute) >= Duration::from_secs(60) || book.minute > now {
             (book.minute, book.told) = (now, 0);
@@ -82,7 +87,7 @@ impl Refusals {
             .map(|(key, tally)| (tally.due, key.clone()))
             .collect();
         due.sort();
-        due.truncate(MOST_A_MINUTE.saturating_sub(book.told));
+        due.truncate(most.saturating_sub(book.told));
         book.told += due.len();
         let mut taken = Vec::with_capacity(due.len());
         for (_, key) in due {
@@ -152,7 +157,10 @@ impl Broker {
     /// # Errors
     /// `Unavailable`, when the disk is nearly full too; `Limited`.
     pub(crate) async fn tell_refusals(&self, now: Timestamp) -> Result<usize, Error> {
-        let taken = self.refusals.take(now);
+        self.tell(self.refusals.take(now)).await
+    }
+
+    async fn tell(&self, taken: Vec<(Key, Refused)>) -> Result<usize, Error> {
         if taken.is_empty() {
             return Ok(0);
         }
@@ -178,7 +186,8 @@ impl Broker {
 
     /// Tells what is left, whether it is due or not.
     pub(crate) async fn tell_all_refusals(&self) {
-        if let Err(error) = self.tell_refusals(Timestamp::from_millis(u64::MAX)).await {
+        let left = self.refusals.take_until(Timestamp::from_millis(u64::MAX), usize::MAX);
+        if let Err(error) = self.tell(left).await {
             tracing::warn!(%error, "some refusals are not in the ledger");
         }
     }

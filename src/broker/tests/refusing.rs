@@ -68,6 +68,16 @@ async fn each_caller_and_each_reason_is_told_by_itself_and_mistakes_are_not() {
 }
 
 #[tokio::test]
+async fn when_the_broker_stops_all_that_is_left_is_told() {
+    let world = World::new().await;
+    for number in 0..100 {
+        world.refused(&caller(&format!("/nobody/{number}"))).await.expect_err("unknown");
+    }
+    world.broker.tell_all_refusals().await;
+    assert_eq!(world.told().await.iter().map(|refused| refused.count).sum::<u64>(), 100);
+}
+
+#[tokio::test]
 async fn what_is_only_told_moves_no_fence_and_wakes_nobody() {
     let world = World::new().await;
     let mut watch = world.broker.ledger().watch();
