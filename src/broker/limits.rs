@@ -80,7 +80,7 @@ pub(super) struct Limiters {
     searches: Rate<Position>,
     owners: Rate<Position>,
     administrators: Rate<(SpiffeId, Action)>,
-    /// Of the workloads that are near their quota.
+    /// Of the workloads that are or were near their quota.
     left: DashMap<Position, Left>,
 }
 
@@ -150,7 +150,6 @@ impl Broker {
     fn within_quota(&self, owner: Position, workload: Position, now: Timestamp) -> Result<(), Error> {
         let Limiters { quotas, left, .. } = &self.limiters;
         if self.ledger.living_at_most(workload) < quotas.workload_live {
-            left.remove(&workload);
             return Ok(());
         }
         let mut left = left.entry(workload).or_insert(Left { credentials: 0, counted: Timestamp::EPOCH });

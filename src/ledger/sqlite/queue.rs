@@ -6,6 +6,7 @@
 //! lone request never waits, and nothing waits once a change is there.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(super) struct Work {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Whether no more issuances may wait: known without the lock, which all who issue would take for it.
+    full: AtomicBool,
     most_changes: usize,
     most_issuances: usize,
     most_batch: usize,
@@ -74,6 +77,7 @@ impl Queue {
                 closed: false,
             }),
             wake: Condvar::new(),
+            full: AtomicBool::new(options.most_issuances == 0),
             most_changes: options.most_changes,
             most_issuances: options.most_issuances,
             most_batch: options.most_batch.max(1),
@@ -87,6 +91,7 @@ impl Queue {
             return Err(LedgerError::Overloaded);
         }
         waiting.issuances.push_back(issuance);
+        self.full.store(waiting.issuances.len() >= self.most_issuances, Ordering::Relaxed);
         let enough = waiting.worth.is_some_and(|worth| waiting.issuances.len() >= worth);
         self.wake_if(waiting, enough);
         Ok(())
@@ -131,7 +136,7 @@ impl Queue {
 
     /// Whether no more issuances may wait.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= self.most_issuances
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Waits for work; none once the queue is closed and empty. `last` is how many issuances the
@@ -150,6 +155,7 @@ impl Queue {
         let batch = waiting.issuances.len().min(self.most_batch);
         // Few at a time, so that an administrator waits for few.
         let ordinary = waiting.changes.len().min(MOST_ORDINARY);
+        self.full.store(waiting.issuances.len() - batch >= self.most_issuances, Ordering::Relaxed);
         let Waiting { first, changes, issuances, .. } = &mut *waiting;
         Some(Work { changes: first.drain(..).chain(changes.drain(..ordinary)).collect(), issuances: issuances.drain(..batch).collect() })
     }
