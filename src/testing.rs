@@ -258,7 +258,7 @@ async fn server(
     let parts = grpc::Parts { broker: Arc::clone(broker), publisher: Arc::clone(publisher), entropy, meters: CallMeters::default() };
     let (router, _health) = grpc::router(parts, BOUNDS).map_err(failed)?;
     Ok(Server {
-        admit: MutualTls { tls: Tls::new(tls), trust },
+        admit: MutualTls { tls: Tls::new(tls), trust, administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into() },
         router,
         limits: Limits::default(),
         connections: Connections::default(),

@@ -124,7 +124,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     let meters = Meters::default();
     meters.register(&connections, registry.sub_registry_with_prefix("grpc"));
     let listeners = TaskTracker::new();
-    let mutual_tls = MutualTls { tls: identity.mutual.clone(), trust: Arc::clone(&trust) };
+    let mutual_tls = MutualTls { tls: identity.mutual.clone(), trust: Arc::clone(&trust), administrators: config.administrators.clone() };
     let server =
         Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
     listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,12 +47,12 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Limits {
     /// Handshakes under way; 1,024 by default. Beyond it the oldest is ended.
     pub(crate) handshakes: usize,
-    /// How long one handshake may take, and then the first bytes, and the head of a request of
+    /// How long one handshake may take, with the wait for room, and then the first bytes, and the head of a request of
     /// HTTP/1; 10 s by default.
     pub(crate) handshake: Duration,
     /// Connections; 16,384 by default. Beyond it the oldest of a stranger is asked to end; where all
-    /// peers have names, which bounds what each can hold, the next waits in the backlog of the
-    /// operating system.
+    /// peers have names, which bounds what each can hold, the next waits as long as a handshake may take,
+    /// unless it [goes first](Admit::goes_first).
     pub(crate) connections: usize,
     /// Connections of one peer, where peers have names; as many as there may be by default.
     pub(crate) peer_connections: usize,
@@ -100,9 +100,17 @@ pub(crate) trait Admit: Send + Sync + 'static {
         None
     }
 
+    /// Whether the peer gets in however many others are in. Its own connections are counted all the same.
+    fn goes_first(&self, _peer: &Self::Peer) -> bool {
+        false
+    }
+
     /// Does the handshake. An error ends the connection.
     fn admit(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
+
+/// A stream, who is at its other end, and its room among the connections.
+type Admitted<A> = (<A as Admit>::Stream, <A as Admit>::Peer, Option<OwnedSemaphorePermit>);
 
 /// What a listener serves, to whom, and within which limits.
 pub(crate) struct Server<A: Admit> {
@@ -128,30 +136,23 @@ pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, sh
     let connections = Arc::new(Semaphore::new(server.limits.connections));
     let tasks = TaskTracker::new();
     loop {
-        let next = async {
-            // A stranger is let go only for somebody who has come.
-            let accepted = listener.accept().await;
-            if connections.available_permits() == 0 {
-                server.connections.oldest_stranger_leaves();
-            }
-            (Arc::clone(&connections).acquire_owned().await, accepted)
-        };
-        let (connection, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((tcp, _)) => {
                 let (server, shutdown, handshake) = (Arc::clone(&server), shutdown.clone(), handshakes.begin());
+                let connections = Arc::clone(&connections);
                 tasks.spawn(async move {
-                    let _connection = connection;
+                    // Who waits for room is under way still, so that no more wait than may.
                     let admitted = tokio::select! {
                         () = shutdown.cancelled() => None,
                         () = handshake.shed() => server.shed(),
-                        admitted = server.admit(tcp) => admitted,
+                        admitted = server.admit(tcp, connections) => admitted,
                     };
                     drop(handshake);
-                    if let Some((stream, peer)) = admitted {
+                    if let Some((stream, peer, _room)) = admitted {
                         server.converse(stream, peer, shutdown).await;
                     }
                 });
@@ -171,17 +172,19 @@ pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, sh
 }
 
 impl<A: Admit> Server<A> {
-    async fn admit(&self, tcp: TcpStream) -> Option<(A::Stream, A::Peer)> {
+    async fn admit(&self, tcp: TcpStream, connections: Arc<Semaphore>) -> Option<Admitted<A>> {
         let from = tcp.peer_addr().ok();
         // Without it small answers wait for an acknowledgement.
         let handshake = async {
             tcp.set_nodelay(true)?;
-            self.admit.admit(tcp).await
+            let (stream, peer) = self.admit.admit(tcp).await?;
+            let room = self.room(&peer, connections).await;
+            Ok((stream, peer, room))
         };
         let error = match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(admitted)) => return Some(admitted),
             Ok(Err(error)) => error,
-            Err(_elapsed) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"),
+            Err(_elapsed) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long, or no connection has ended meanwhile"),
         };
         self.meters.refused.inc();
         if self.meters.may_tell(self.clock.now()) {
@@ -190,8 +193,19 @@ impl<A: Admit> Server<A> {
         None
     }
 
+    /// Room for a connection of this peer, once there is some; none is needed by who goes first.
+    async fn room(&self, peer: &A::Peer, connections: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if self.admit.goes_first(peer) {
+            return None;
+        }
+        if connections.available_permits() == 0 {
+            self.connections.oldest_stranger_leaves();
+        }
+        connections.acquire_owned().await.ok()
+    }
+
     /// A handshake made room for another.
-    fn shed(&self) -> Option<(A::Stream, A::Peer)> {
+    fn shed(&self) -> Option<Admitted<A>> {
         self.meters.shed.inc();
         if self.meters.may_tell(self.clock.now()) {
             tracing::warn!(most = self.limits.handshakes, "too many handshakes are under way: the oldest are ended");

@@ -27,6 +27,11 @@ impl Admit for OneByte {
         peer.is_ascii_uppercase().then(|| char::from(*peer).to_string())
     }
 
+    /// Z runs the place.
+    fn goes_first(&self, peer: &Peer) -> bool {
+        *peer == b'Z'
+    }
+
     async fn admit(&self, mut tcp: TcpStream) -> io::Result<(TcpStream, Peer)> {
         let peer = tcp.read_u8().await?;
         if peer == b'!' { Err(io::Error::other("not welcome")) } else { Ok((tcp, peer)) }
@@ -137,6 +142,28 @@ async fn strangers_who_stay_make_room_for_others_and_those_with_a_name_do_not() 
         tcp.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
         assert_ne!(rest(tcp).await, "", "the others are answered");
     }
+}
+
+#[tokio::test]
+async fn who_goes_first_gets_in_though_all_room_is_taken_for_good() {
+    let server = start(who(), Limits { connections: 2, handshakes: 4, ..Limits::default() }).await;
+    let mut staying = Vec::new();
+    for peer in [b'A', b'B'] {
+        let mut tcp = server.connect(peer).await;
+        ask(&mut tcp).await;
+        assert_ne!(tcp.read(&mut [0; 512]).await.expect("answered"), 0);
+        staying.push(tcp);
+    }
+    for _ in 0..8 {
+        staying.push(server.connect(b'C').await);
+    }
+    let mut first = server.connect(b'Z').await;
+    first.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.expect("sent");
+    assert_eq!(rest(first).await, "Z");
+    let mut second = server.connect(b'D').await;
+    ask(&mut second).await;
+    drop(staying);
+    assert_ne!(second.read(&mut [0; 512]).await.expect("answered"), 0, "and the others once there is room");
 }
 
 #[tokio::test]

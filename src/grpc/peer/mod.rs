@@ -1,5 +1,6 @@
 //! The handshake of the gRPC listener: mutual TLS, and the identity that every call carries.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::trust::{Refused, Trust};
 use crate::listen::{Admit, Tls};
-use crate::model::{Denial, DenialCode, Timestamp};
+use crate::model::{Denial, DenialCode, SpiffeId, Timestamp};
 use crate::policy::Caller;
 
 /// Who is at the other end of a connection. Every request carries it as an extension.
@@ -69,6 +70,8 @@ pub(crate) struct MutualTls {
     pub(crate) tls: Tls,
     /// Whom to believe.
     pub(crate) trust: Arc<Trust>,
+    /// Who gets in however many others are in: they may be revoking.
+    pub(crate) administrators: BTreeSet<SpiffeId>,
 }
 
 impl Admit for MutualTls {
@@ -87,6 +90,10 @@ impl Admit for MutualTls {
 
     fn name(peer: &Peer) -> Option<String> {
         Some(peer.caller().spiffe_id.to_string())
+    }
+
+    fn goes_first(&self, peer: &Peer) -> bool {
+        self.administrators.contains(&peer.caller().spiffe_id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Mutual TLS over real sockets.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use axum::routing::get;
@@ -57,7 +58,7 @@ impl World {
         let tls = Tls::new(server_config(identity, Some(verifier), Alpn::Http2, clock.clone()).expect("usable"));
         let who = |Extension(peer): Extension<Peer>| async move { peer.caller().spiffe_id.to_string() };
         let server = Server {
-            admit: MutualTls { tls, trust: Arc::clone(&trust) },
+            admit: MutualTls { tls, trust: Arc::clone(&trust), administrators: BTreeSet::new() },
             router: Router::new().route("/", get(who)),
             limits: Limits::default(),
             connections: Connections::default(),
