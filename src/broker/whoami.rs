@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Broker, Error, Proposal};
 use crate::model::{Audience, CredentialKind, Denial, EnvironmentName, Facts, Known, Standing, Timestamp, Workload};
-use crate::policy::{Caller, Engine, Role, admit};
+use crate::policy::{Action, Caller, Engine, Role, admit};
 
 /// Who the caller is.
 #[derive(Clone, Debug)]
@@ -37,12 +37,14 @@ impl Broker {
     /// Who the caller is, and what it may have right now. Anybody with an identity may ask.
     ///
     /// # Errors
-    /// `Denied` if the caller's certificate is dead.
+    /// `Denied` if the caller's certificate is dead; `Limited`.
     pub(crate) fn who_am_i(&self, caller: &Caller) -> Result<WhoAmI, Error> {
         let now = self.clock.now();
         self.decide(|engine, facts| {
             admit(caller, facts, now)?;
             let role = Role::of(caller, &self.administrators, facts);
+            // It is up to so many questions of a kind that is counted elsewhere too.
+            self.limiters.call(&role, Action::ExplainPolicy, now)?;
             let known = facts.workload(&caller.spiffe_id);
             let workload = known.and_then(|known| {
                 let owner = facts.owner_numbered(known.record.owner)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{QUOTAS, START, World, administrator, caller, denied, owner_named, withdrawal};
 use crate::broker::error::Limit;
-use crate::broker::{Error, Limits, Quotas};
+use crate::broker::{CertificateRequest, Error, Limits, Quotas};
 use crate::ledger::Present;
 use crate::model::DenialCode;
 
@@ -30,12 +30,50 @@ async fn a_workload_that_asks_too_often_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn asking_who_one_is_is_counted_as_any_call() {
+    let world = World::within(Quotas { workload_rate: 1, ..QUOTAS }).await;
+    world.broker.who_am_i(&caller("/payments/api")).unwrap();
+    assert_eq!(limited(world.broker.who_am_i(&caller("/payments/api"))).0, Limit::WorkloadRate);
+}
+
+#[tokio::test]
 async fn the_workloads_of_an_owner_share_its_rate() {
     let world = World::within(Quotas { owner_rate: 2, ..QUOTAS }).await;
     world.token(&caller("/payments/api")).await.unwrap();
     world.token(&caller("/payments/batch")).await.unwrap();
     assert_eq!(limited(world.token(&caller("/payments/api")).await).0, Limit::OwnerRate);
     world.token(&caller("/acme/sync")).await.expect("another owner");
+}
+
+#[tokio::test]
+async fn a_dead_certificate_uses_up_nothing_of_its_workload() {
+    let world = World::within(Quotas { workload_rate: 2, ..QUOTAS }).await;
+    let api = caller("/payments/api");
+    let (certificate, stolen) = world.certificate(&api, "production", None).await.unwrap();
+    world.broker.revoke_credential(&administrator(), certificate.id, withdrawal().reason, None, Limits::default()).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(denied(world.token(&stolen).await), DenialCode::CertificateRevoked);
+    }
+    world.token(&api).await.expect("it is still the workload's");
+}
+
+#[tokio::test]
+async fn a_signing_request_is_looked_at_for_workloads_alone_and_counted_before() {
+    let world = World::within(Quotas { workload_rate: 1, ..QUOTAS }).await;
+    let ask = async |caller| {
+        let ask = CertificateRequest {
+            csr: b"not one".to_vec(),
+            environment: "production".parse().unwrap(),
+            task: None,
+            ttl: None,
+            purpose: None,
+            request_id: None,
+        };
+        world.broker.issue_certificate(&caller, ask).await
+    };
+    assert_eq!(denied(ask(caller("/nobody")).await), DenialCode::IdentityUnknown);
+    assert!(matches!(ask(caller("/payments/api")).await, Err(Error::Invalid(_))));
+    assert_eq!(limited(ask(caller("/payments/api")).await).0, Limit::WorkloadRate);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{START, World, administrator, caller, denied, withdrawal};
-use crate::broker::{Error, Issuance, Limits, Wanted};
-use crate::model::{CredentialKind, DenialCode, Event, Position};
+use crate::broker::{Error, Issuance, Limits, Opening, Wanted};
+use crate::model::{CredentialId, CredentialKind, DenialCode, Event, Position};
 
 async fn reads(world: &World) -> usize {
     let entries = world.broker.ledger().entries(Position::new(1), 1000).await.unwrap();
@@ -120,5 +120,34 @@ async fn a_list_is_for_those_whom_policy_allows_and_of_what_exists() {
         Wanted { environment: "nowhere".parse().ok(), ..Wanted::default() },
     ] {
         assert!(matches!(list(administrator(), unknown).await, Err(Error::NotFound { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_the_same_of_what_there_is_and_of_what_there_is_not() {
+    let world = World::new().await;
+    let api = caller("/payments/api");
+    let token = world.token(&api).await.unwrap();
+    let stranger = caller("/nobody");
+    let of_another = CredentialId::new(token.position, [0; 8]);
+    for id in [token.id, of_another] {
+        assert_eq!(denied(world.broker.credential(&stranger, id).await), DenialCode::IdentityUnknown);
+        let revoked = world.broker.revoke_credential(&stranger, id, withdrawal().reason, None, Limits::default()).await;
+        assert_eq!(denied(revoked), DenialCode::IdentityUnknown);
+    }
+    let opening = Opening {
+        owner: None,
+        environment: "production".parse().unwrap(),
+        workload: None,
+        deadline: START.plus(Duration::from_secs(60)),
+        purpose: "a job".parse().unwrap(),
+    };
+    let task = world.broker.open_task(&api, opening).await.unwrap().number;
+    world.broker.close_task(&api, task, None).await.unwrap();
+    world.hand.set(START.plus(Duration::from_secs(100_000)));
+    world.revoke_owner("acme").await.unwrap();
+    assert!(world.broker.ledger().facts().task(task).is_none(), "it was closed long ago");
+    for number in [task, Position::new(1_000)] {
+        assert_eq!(denied(world.broker.close_task(&stranger, number, None).await), DenialCode::IdentityUnknown);
     }
 }
