@@ -45,7 +45,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// What one listener bears.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Handshakes under way; 1,024 by default. Beyond it the oldest is ended.
+    /// Handshakes under way; 1,024 by default. Beyond it the oldest is ended, of the address that has most.
     pub(crate) handshakes: usize,
     /// How long one handshake may take, with the wait for room, and then the first bytes, and the head of a request of
     /// HTTP/1; 10 s by default.
@@ -141,8 +141,8 @@ pub(crate) async fn serve<A: Admit>(listener: TcpListener, server: Server<A>, sh
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, _)) => {
-                let (server, shutdown, handshake) = (Arc::clone(&server), shutdown.clone(), handshakes.begin());
+            Ok((tcp, from)) => {
+                let (server, shutdown, handshake) = (Arc::clone(&server), shutdown.clone(), handshakes.begin(from.ip()));
                 let connections = Arc::clone(&connections);
                 tasks.spawn(async move {
                     // Who waits for room is under way still, so that no more wait than may.
