@@ -39,8 +39,10 @@ pub async fn recover(config: &Config, note: Note) -> Result<Recovered, ServeErro
     let (clock, entropy) = (Clock::system(), Entropy::system());
     // A mark that cannot be read tells nothing; it is replaced below.
     let reached = config.high_water()?.as_deref().and_then(HighWater::from_json).map(|mark| mark.position());
-    let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
-    let options = Options::new(config.trust_domain().clone(), epoch);
+    let new_epoch = || entropy.bytes().map(Epoch).map_err(ServeError::start);
+    // Where nothing is left a ledger is made, and what it begins with is not the epoch that follows.
+    let options = Options::new(config.trust_domain().clone(), new_epoch()?);
+    let epoch = new_epoch()?;
     let ledger = serve::open_ledger(config.ledger_file()?, options, clock.clone()).await?;
     let head = ledger.head();
     let keys = Material::generate(config.trust_domain(), &entropy, clock.now()).map_err(ServeError::start)?;

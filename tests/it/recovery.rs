@@ -163,6 +163,17 @@ fn retired_keys_and_an_interrupted_recovery_are_refused_at_start() {
 }
 
 #[test]
+fn a_ledger_that_is_begun_on_nothing_is_sound() {
+    let mut broker = Broker::start();
+    assert!(broker.stop().success());
+    fs::remove_dir_all(broker.dir().join("data")).unwrap();
+    assert!(broker.refuses_to_start().contains("the ledger ends at entry 0"));
+    recover(&broker).done();
+    backup(&broker, &broker.scratch().join("backup.db")).done();
+    broker.serve();
+}
+
+#[test]
 fn a_ledger_in_use_is_not_recovered_and_is_backed_up() {
     let broker = Broker::start();
     assert!(recover(&broker).exits(1).stderr.contains("in use"));
