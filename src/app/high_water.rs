@@ -1,6 +1,6 @@
 //! The high-water mark beside the keys: read at start, moved on while the broker runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::config::{Config, files};
@@ -16,9 +16,12 @@ const LAG: Duration = Duration::from_secs(1);
 /// Moves the mark of one ledger.
 #[derive(Debug)]
 pub(super) struct Marking {
-    pub(super) config: Config,
-    pub(super) ledger: Arc<SqliteLedger>,
-    pub(super) clock: Clock,
+    config: Config,
+    ledger: Arc<SqliteLedger>,
+    clock: Clock,
+    /// Held while the file is written, which goes on when whoever waited for it is dropped: two at a time
+    /// would mix what they write.
+    writing: Arc<Mutex<()>>,
 }
 
 /// The mark as it was left; none before the first start.
@@ -35,13 +38,22 @@ pub(super) fn read(config: &Config) -> Result<Option<HighWater>, ServeError> {
 }
 
 impl Marking {
+    /// Moves nothing yet.
+    pub(super) fn new(config: Config, ledger: Arc<SqliteLedger>, clock: Clock) -> Self {
+        Self { config, ledger, clock, writing: Arc::default() }
+    }
+
     /// Moves the mark to what is committed now. It never claims more, and is on the disk when this
     /// returns.
     pub(super) async fn mark(&self) -> Result<Position, ServeError> {
         let mark = self.ledger.high_water().await.map_err(ServeError::start)?;
-        let file = self.config.high_water_file().to_owned();
+        let (file, writing) = (self.config.high_water_file().to_owned(), Arc::clone(&self.writing));
         let text = mark.to_json();
-        tokio::task::spawn_blocking(move || files::replace(&file, text)).await.map_err(ServeError::start)??;
+        let write = move || {
+            let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            files::replace(&file, text)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(ServeError::start)??;
         Ok(mark.position())
     }
 
@@ -67,7 +79,7 @@ impl Marking {
                     }
                 }
             }
-            self.clock.sleep_until(self.clock.now().plus(LAG)).await;
+            self.clock.sleep(LAG).await;
         }
     }
 }

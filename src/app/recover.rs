@@ -52,7 +52,7 @@ pub async fn recover(config: &Config, note: Note) -> Result<Recovered, ServeErro
     let begun = EpochBegun { epoch, reached, note: Some(note) };
     let committed = Broker::begin_epoch(&*ledger, begun, keys.public_keys()).await.map_err(ServeError::start)?;
     let retired = config.replace_keys(&files, &suffix(committed.time))?;
-    Marking { config: config.clone(), ledger: Arc::clone(&ledger), clock }.mark().await?;
+    Marking::new(config.clone(), Arc::clone(&ledger), clock).mark().await?;
     ledger.close().await;
     Ok(Recovered {
         epoch,

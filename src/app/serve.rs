@@ -190,7 +190,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));
-    let marking = Arc::new(Marking { config: config.clone(), ledger: Arc::clone(&ledger), clock: clock.clone() });
+    let marking = Arc::new(Marking::new(config.clone(), Arc::clone(&ledger), clock.clone()));
     // So that a place where it cannot be written is found now.
     marking.mark().await?;
     Ok(Opened { ledger, marking, broker, publisher, keyring })
