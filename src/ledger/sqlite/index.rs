@@ -35,7 +35,7 @@ pub(super) struct Index {
 
 /// Why a segment has no index.
 #[derive(Debug, thiserror::Error)]
-enum Unbuilt {
+pub(super) enum Unbuilt {
     #[error("{0}")]
     Index(#[from] rusqlite::Error),
     #[error("{0}")]
@@ -137,7 +137,7 @@ impl Index {
     }
 
     /// Sees to it that a segment is indexed, and that the index is of this history.
-    fn provide(&self, store: &Store, segment: u64) -> std::result::Result<(), Unbuilt> {
+    pub(super) fn provide(&self, store: &Store, segment: u64) -> std::result::Result<(), Unbuilt> {
         let Some(file) = &self.file else { return Err(Unbuilt::Stopped) };
         let mut connection = store::connect(file, OpenFlags::default())?;
         let (first, last) = store.segments.range(segment);
@@ -160,6 +160,10 @@ impl Index {
                 !self.is_stopped()
             })
         })?;
+        if self.is_stopped() {
+            // Half a segment, and perhaps nothing of it to insert.
+            return Err(Unbuilt::Stopped);
+        }
         rows.sort_unstable();
         rows.dedup();
         let transaction = connection.transaction()?;

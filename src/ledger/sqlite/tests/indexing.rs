@@ -90,6 +90,28 @@ async fn an_index_that_is_damaged_or_of_another_history_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_segment_whose_indexing_was_interrupted_is_indexed_at_the_next_start() {
+    let disk = Disk::new();
+    let place = Place::File(disk.path());
+    // The first segment begins with what is no issuance.
+    let ledger = disk.try_open(Options { segment_size: 16, ..options() }).expect("opened");
+    let world = populate(&*ledger).await;
+    fill(&ledger, &world).await;
+    drop(ledger);
+    std::fs::remove_file(disk.path().with_extension("db.index")).expect("there");
+    let store = Store::open(&place, 16, Faults::default()).expect("opened");
+    let index = Index::beside(&place);
+    index.stop();
+    assert!(index.provide(&store, 0).is_err());
+    store.close();
+    drop((store, index));
+    let ledger = disk.open();
+    ledger.change(cutting(world.other_owner, Closing::Suspend)).await.expect("cut");
+    indexed(&ledger).await;
+    assert_eq!(found(&ledger, world.owner, true, 100).await, found(&ledger, world.owner, false, 100).await);
+}
+
+#[tokio::test]
 async fn a_ledger_in_memory_has_no_index_and_is_scanned() {
     let ledger = in_memory().ledger;
     let world = populate(&*ledger).await;
