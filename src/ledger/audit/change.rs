@@ -22,7 +22,8 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             let known = facts.downstreams().any(|known| known.number == *number);
             (!known).then(|| format!("removed downstream {number}, which was unknown"))
         }
-        Event::TaskOpened(task) => opened(task, entry.time, facts),
+        // An entry later than the one before is of the clock's time; any other may be of a clock that was set back.
+        Event::TaskOpened(task) => opened(task, Some(entry.time).filter(|time| *time > before.tip.time), facts),
         Event::KeyActivated(key) => {
             facts.key_number(key.purpose, &key.kid).map(|number| format!("activated a key that was activated as {number} before"))
         }
@@ -77,14 +78,14 @@ fn moved(recording: &Recording<Workload>, before: &Audit, now: Timestamp) -> Opt
         .then(|| format!("took workload {workload} from owner {owner} with {living} credentials alive"))
 }
 
-fn opened(task: &Task, now: Timestamp, facts: &Facts) -> Option<String> {
+fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> {
     let owner = facts.owner_numbered(task.owner).is_some_and(Known::is_open);
     let environment = facts.environment_numbered(task.environment).is_some_and(Known::is_open);
     let theirs = |number| facts.workload_numbered(number).is_some_and(|known| known.is_open() && known.record.owner == task.owner);
     if !owner || !environment || !task.workload.is_none_or(theirs) {
         return Some("opened a task under something that was unknown, closed or of somebody else".to_owned());
     }
-    (task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
+    now.is_some_and(|now| task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
 }
 
 /// What a number stands for.

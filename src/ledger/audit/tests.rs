@@ -377,7 +377,18 @@ fn a_task_under_something_closed_or_after_its_deadline_is_found() {
     opens(|world, task| task.owner = world.other_owner, somebody_else);
     opens(|world, task| task.environment = world.owner, somebody_else);
     opens(|world, task| task.workload = Some(world.other_workload), somebody_else);
-    opens(|_, task| task.deadline = NOW, "opened a task whose deadline had passed");
+    let after = |time: Timestamp, expected: &[&str]| {
+        check(
+            |written| {
+                written.time = time;
+                let task = task(written.world.owner, written.world.environment, None);
+                written.push(Event::TaskOpened(Task { deadline: NOW, ..task }));
+            },
+            expected,
+        );
+    };
+    after(NOW.plus(Duration::from_secs(1)), &["opened a task whose deadline had passed"]);
+    after(NOW, &[]);
     check(
         |written| {
             written.cut(written.world.owner, Closing::Suspend);
