@@ -7,7 +7,7 @@ use super::rows::{self, Segments};
 use super::{OpenError, counters_row, current};
 use crate::ledger::tip::Tip;
 use crate::ledger::{Unreadable, codec, compact, counters};
-use crate::model::{Entry, Event, Facts, Living, Position, Timestamp};
+use crate::model::{CLOCK_STEP, CredentialKind, Entry, Event, Facts, Living, Position, Timestamp};
 
 /// What is held in memory.
 #[derive(Debug, Default)]
@@ -28,7 +28,6 @@ impl State {
             return Ok(state);
         }
         sound_tables(connection)?;
-        let now = now.max(state.tip.time);
         let kept = facts(connection, segments, &state.tip)?;
         state.facts = kept.facts;
         state.unreadable = kept.unreadable;
@@ -38,7 +37,17 @@ impl State {
         state.living = counters.living;
         state.counted = counters.counted;
         state.living.expire(now);
+        doubt(&mut state.living, state.tip.time, &state.tip, now);
         Ok(state)
+    }
+}
+
+/// Says of the counters that something may be missing, if what expired was forgotten by a clock that had
+/// come to `then`, and that was so far ahead of `now` that some of it is alive.
+pub(super) fn doubt(living: &mut Living, then: Timestamp, tip: &Tip, now: Timestamp) {
+    if then > now.plus(CLOCK_STEP) {
+        // Longer than a credential lives it was alive already, and so is counted, when the clock was right.
+        living.distrust(tip.latest_expiry.min(now.plus(CredentialKind::Certificate.longest_life())));
     }
 }
 

@@ -15,7 +15,7 @@ use super::rows::{self, Segments};
 use super::{OpenError, Place, counters_row, current};
 use crate::ledger::tip::Tip;
 use crate::ledger::{LedgerError, codec};
-use crate::model::{Entry, Position};
+use crate::model::{Entry, Position, Timestamp};
 
 /// More would only contend for the two or three cores that a broker has.
 const IDLE_READERS: usize = 4;
@@ -57,6 +57,8 @@ pub(super) struct Batch<'a> {
     pub(super) changes: &'a [Entry],
     /// Where the ledger ends after it.
     pub(super) tip: &'a Tip,
+    /// What the clock says; not the time of an entry, which may be of when the clock ran ahead.
+    pub(super) now: Timestamp,
 }
 
 impl Store {
@@ -85,7 +87,7 @@ impl Store {
                 current::keep(&transaction, entry, bytes)?;
             }
             if !batch.changes.is_empty() {
-                current::prune(&transaction, batch.tip.time)?;
+                current::prune(&transaction, batch.now)?;
             }
             rows::set_head(&transaction, self.segments, batch.tip)?;
             self.faults.commit(transaction)

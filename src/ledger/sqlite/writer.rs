@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Issuance, Pending, Work};
-use super::start::find_entry;
+use super::start::{self, find_entry};
 use super::store::Batch;
 use super::{Options, Shared};
 use crate::ambient::{Clock, Stopwatch};
@@ -66,9 +66,10 @@ impl Writer {
         if change.urgency == Urgency::Postponable {
             self.room()?;
         }
-        let time = self.time();
-        self.forget(time);
-        let events = self.decide(change.plan, self.clock.now())?;
+        self.forget();
+        let now = self.clock.now();
+        let time = now.max(self.tip.time);
+        let events = self.decide(change.plan, now)?;
         let first = self.tip.position().next();
         let mut tip = self.tip.clone();
         let mut entries = Vec::with_capacity(events.len());
@@ -84,7 +85,7 @@ impl Writer {
         if entries.is_empty() {
             return Ok(Committed { first: None, last: self.tip.position(), time: self.tip.time });
         }
-        self.commit(&Batch { first, rows: &rows, changes: &entries, tip: &tip })?;
+        self.commit(&Batch { first, rows: &rows, changes: &entries, tip: &tip, now })?;
         self.advance(&entries, tip);
         Ok(Committed { first: Some(first), last: self.tip.position(), time })
     }
@@ -121,7 +122,9 @@ impl Writer {
         if issuances.is_empty() {
             return;
         }
-        let (time, first) = (self.time(), self.tip.position().next());
+        let (now, first) = (self.clock.now(), self.tip.position().next());
+        // Never before the last entry's.
+        let time = now.max(self.tip.time);
         let mut tip = self.tip.clone();
         let mut rows = Vec::with_capacity(issuances.len());
         for issuance in &issuances {
@@ -130,7 +133,7 @@ impl Writer {
             tip.append_issuance(time, issued.expires_at, &bytes);
             rows.push(bytes);
         }
-        if let Err(error) = self.commit(&Batch { first, rows: &rows, changes: &[], tip: &tip }) {
+        if let Err(error) = self.commit(&Batch { first, rows: &rows, changes: &[], tip: &tip, now }) {
             return refuse(issuances, &error);
         }
         self.tip = tip;
@@ -164,11 +167,6 @@ impl Writer {
             }
         }
         good
-    }
-
-    /// The time of the next entry: that of the clock, but never before the last entry's.
-    fn time(&self) -> Timestamp {
-        self.clock.now().max(self.tip.time)
     }
 
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
@@ -243,18 +241,21 @@ impl Writer {
     fn look_after(&mut self) {
         drop(self.recover());
         self.shared.index.reached(self.shared.store.segments, self.tip.position());
-        self.forget(self.time());
+        self.forget();
         if self.tip.position().get() - self.counted.get() >= self.count_after {
             self.keep_counters();
         }
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        if now.since(self.forgot.facts) >= FORGET_FACTS {
+    /// Goes by the clock: what ended by an entry from when it ran ahead is alive when it is set back.
+    fn forget(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.forgot.facts) >= FORGET_FACTS || self.forgot.facts > now {
             self.forgot.facts = now;
             self.shared.facts_mut().expire(now);
         }
-        if now.since(self.forgot.living) >= FORGET_LIVING {
+        if now.since(self.forgot.living) >= FORGET_LIVING || self.forgot.living > now {
+            start::doubt(&mut self.shared.living_mut(), self.forgot.living, &self.tip, now);
             self.forgot.living = now;
             self.shared.living_mut().expire(now);
         }
@@ -264,7 +265,7 @@ impl Writer {
         if self.counted == self.tip.position() || self.suspect {
             return;
         }
-        if self.shared.living().may_be_low(self.time()) {
+        if self.shared.living().may_be_low(self.clock.now()) {
             // Kept, they would count as whole at the next start.
             return;
         }

@@ -5,7 +5,7 @@ use super::*;
 use crate::ledger::contract::{Rig, contract};
 use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, refused, task};
 use crate::ledger::{LedgerError, Offline};
-use crate::model::{Closing, Subjects};
+use crate::model::{Closing, Subjects, cut_ends};
 
 fn options() -> Options {
     let domain = "example.org".parse().expect("a trust domain");
@@ -127,6 +127,32 @@ async fn what_was_killed_opens_as_it_was() {
         drop(opened);
         assert_eq!(copy.problems(), [""; 0]);
     }
+}
+
+/// The clock ran ahead by a day, something was recorded, and it was set right.
+#[tokio::test]
+async fn what_is_cut_after_the_clock_was_set_right_is_known_after_a_restart() {
+    let disk = Disk::new();
+    let (clock, hand) = Clock::manual(NOW);
+    let open = || SqliteLedger::open(&Place::File(disk.path()), options(), clock.clone()).expect("opened");
+    let ledger = open();
+    let world = populate(&*ledger).await;
+    hand.set(NOW.plus(Duration::from_secs(24 * 3600)));
+    ledger.change(appending(vec![Event::OwnerRecorded(first(owner("another")))])).await.expect("recorded");
+    hand.set(NOW);
+    let [alone, _alive] = [record(&ledger, &world, world.subjects()).await, record(&ledger, &world, world.subjects()).await];
+    let alone = alone.expect("recorded").position();
+    let ends = cut_ends(NOW.plus(Duration::from_secs(300)), NOW);
+    let made = ledger.change(appending(vec![Event::Cut(cut(alone, Closing::Nothing, ends))])).await.expect("cut");
+    // The last change is kept whatever it is.
+    ledger.change(cutting(world.other_owner, Closing::Suspend)).await.expect("cut");
+    drop(ledger);
+    let ledger = open();
+    assert_eq!(ledger.facts().cuts().get(alone).map(|cut| cut.position), Some(made.last));
+    assert!(ledger.census(Whose::Owner(world.owner), NOW).total > 0);
+    assert!(ledger.shared.living().may_be_low(NOW), "what else was alive may have been forgotten");
+    drop(ledger);
+    assert_eq!(disk.problems(), [""; 0]);
 }
 
 #[tokio::test]
