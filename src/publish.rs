@@ -64,6 +64,9 @@ struct Current {
     cuts: Vec<Cut>,
     unsigned: Option<List>,
     points: VecDeque<Position>,
+    /// Where the clock was set back last. That brings cuts back into the list which a delta from there, or
+    /// from before, would not say.
+    set_back: Option<Position>,
     /// Deltas to the current list, by the point that they start from: each is signed once for all.
     deltas: BTreeMap<Position, Arc<Publication>>,
 }
@@ -143,11 +146,15 @@ impl Publisher {
         if self.current().is_some_and(|known| (known.position, current.order) > (snapshot.position, order)) {
             return Ok(snapshot);
         }
+        if current.unsigned.as_ref().is_some_and(|known| known.issued_at > now) {
+            current.points.clear();
+            current.set_back = Some(head.position);
+        }
         current.order = order;
         current.cuts = cuts;
         current.unsigned = Some(list);
         current.deltas.clear();
-        if current.points.back() != Some(&head.position) {
+        if current.set_back < Some(head.position) && current.points.back() != Some(&head.position) {
             current.points.push_back(head.position);
         }
         if current.points.len() > POINTS {
@@ -283,6 +290,11 @@ mod tests {
         world.hand.set(START.plus(HOUR));
         let ahead = world.publisher.publish().expect("published");
         assert!(!world.is_listed(), "it ended by that clock");
+        // One that begins on a machine with the same clock knows nothing of the cut.
+        let mut late = RevocationState::default();
+        let there = Moment { wall: START.plus(HOUR), ..moment(1) };
+        assert_eq!(late.apply(&ahead.jws, &world.keys, there), Ok(Applied::Advanced(position)));
+        assert!(late.cuts().get(Position::BROKER).is_none());
         assert_eq!(follower.apply(&ahead.jws, &world.keys, moment(1)), Err(ListRejected::Future(START.plus(HOUR))));
 
         world.hand.set(START.plus(Duration::from_secs(2)));
@@ -292,5 +304,8 @@ mod tests {
         assert!(world.is_listed());
         assert_eq!(follower.apply(&back.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
         assert!(!follower.is_forked() && follower.cuts().get(Position::BROKER).is_some());
+        let since = world.publisher.since(position).expect("signed").expect("published");
+        assert_eq!(late.apply(&since.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
+        assert!(late.cuts().get(Position::BROKER).is_some(), "no delta leaves out what came back");
     }
 }
