@@ -130,14 +130,14 @@ fn sealed_under(text: &str, secret: &SealingSecret, entropy: &Entropy) -> Result
 impl Args {
     /// Puts what `change` makes of each file in its place, once it is made for all of them.
     fn each(&self, session: &Session, change: impl Fn(&str) -> Result<Option<Zeroizing<String>>, KeyError>) -> anyhow::Result<()> {
-        let (mut answer, mut changed) = (Vec::new(), Vec::new());
+        let (mut answer, mut replaced) = (Vec::new(), Vec::new());
         for file in self.files()? {
             let text = files::read_secret(&file)?;
             let new = change(&text).with_context(|| file.display().to_string())?;
             answer.push(File { file: file.clone(), sealed: seal::is_sealed(new.as_ref().unwrap_or(&text)), changed: new.is_some() });
-            changed.extend(new.map(|new| (file, new)));
+            replaced.push((file, new));
         }
-        files::replace_secrets(&changed)?;
+        files::replace_secrets(&replaced)?;
         session.print(&Answer { files: answer }, Layout::rows("files", &["file", "sealed", "changed"]))
     }
 

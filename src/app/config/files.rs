@@ -162,20 +162,21 @@ pub fn create_secret(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), File
     create(path, contents.as_ref(), 0o600)
 }
 
-/// Puts secrets in the place of what their files hold. All are written beside them before the first
-/// takes its place, so that a full disk changes nothing.
+/// Puts secrets in the place of what their files hold; a file for which there is none stays. All are
+/// written beside them before the first takes its place, so that a full disk changes nothing.
 ///
 /// # Errors
 /// If one cannot be written, or cannot take its place.
-pub fn replace_secrets(secrets: &[(PathBuf, Zeroizing<String>)]) -> Result<(), FileError> {
+pub fn replace_secrets(secrets: &[(PathBuf, Option<Zeroizing<String>>)]) -> Result<(), FileError> {
     let beside = |path: &Path| beside(path, ".new");
     let written = secrets.iter().try_for_each(|(path, contents)| {
-        // What a run left behind that was stopped half way is a copy of what was replaced or not.
+        // What a run left behind that was stopped half way is a copy of what was replaced or not, and
+        // may lie open beside a file that is sealed.
         drop(fs::remove_file(beside(path)));
-        create_secret(&beside(path), contents.as_bytes())
+        contents.as_ref().map_or(Ok(()), |contents| create_secret(&beside(path), contents.as_bytes()))
     });
     let placed = written.and_then(|()| {
-        secrets.iter().try_for_each(|(path, _)| {
+        secrets.iter().filter(|(_, contents)| contents.is_some()).try_for_each(|(path, _)| {
             fs::rename(beside(path), path).map_err(FileError::io("replace", path))?;
             sync_folder_of(path)
         })
@@ -227,9 +228,12 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A new name is lasting once its folder is on the disk.
-fn sync_folder_of(path: &Path) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+/// Puts the folder of a file on the disk: until then a new name in it is not lasting.
+///
+/// # Errors
+/// If the folder cannot be synced.
+pub(super) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::io("sync", folder))
 }
 
@@ -378,7 +382,7 @@ mod tests {
         let [one, other] = ["one.key", "other.key"].map(|name| folder.path().join(name));
         create_secret(&one, "old").expect("new");
         create_secret(&other, "old").expect("new");
-        let new = |path: &Path| (path.to_owned(), Zeroizing::new("new".to_owned()));
+        let new = |path: &Path| (path.to_owned(), Some(Zeroizing::new("new".to_owned())));
         create_file(&folder.path().join("one.key.new"), "left behind").expect("new");
         create_folder(&folder.path().join("other.key.new")).expect("new");
         assert!(replace_secrets(&[new(&one), new(&other)]).is_err());
@@ -388,6 +392,14 @@ mod tests {
         replace_secrets(&[new(&one), new(&other)]).expect("nothing is in the way any more");
         assert_eq!((read_secret(&one).expect("there").as_str(), read_secret(&other).expect("there").as_str()), ("new", "new"));
         assert_eq!(mode(&one), 0o600);
+        create_file(&folder.path().join("one.key.new"), "left behind").expect("new");
+        replace_secrets(&[(one.clone(), None)]).expect("nothing to write");
+        assert!(!exists(&folder.path().join("one.key.new")) && read_secret(&one).expect("there").as_str() == "new");
+    }
+
+    #[test]
+    fn a_file_in_the_working_folder_has_a_folder_to_sync() {
+        sync_folder_of(Path::new("a.key")).expect("the working folder");
     }
 
     #[test]

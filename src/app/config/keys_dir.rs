@@ -47,7 +47,7 @@ pub(super) fn set_aside(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Fil
     Ok(asides.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Writes the five files into a folder that has none of them.
+/// Writes the five files into a folder that has none of them, and returns when they are lasting.
 pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
     files::create_folder(folder)?;
     for purpose in KeyPurpose::ALL {
@@ -59,5 +59,7 @@ pub(crate) fn create(folder: &Path, keys: &PemFiles) -> Result<(), FileError> {
         };
         files::create_secret(&key_file(folder, *purpose), key.as_bytes())?;
     }
-    files::create_file(&folder.join(ISSUER_CERTIFICATE), keys.issuer_certificate.as_bytes())
+    let certificate = folder.join(ISSUER_CERTIFICATE);
+    files::create_file(&certificate, keys.issuer_certificate.as_bytes())?;
+    files::sync_folder_of(&certificate)
 }
