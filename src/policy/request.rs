@@ -87,6 +87,30 @@ impl Action {
         matches!(self, Self::RevokeOwner | Self::RevokeWorkload | Self::RevokeEnvironment | Self::RevokeTask | Self::RevokeCredential)
     }
 
+    /// Whether the schema lets it be done to this.
+    pub(crate) const fn concerns(self, resource: &Resource) -> bool {
+        match self {
+            Self::IssueToken => matches!(resource, Resource::Downstream(_)),
+            Self::IssueCertificate | Self::RevokeEnvironment | Self::ReinstateEnvironment => matches!(resource, Resource::Environment(_)),
+            Self::OpenTask | Self::CloseTask | Self::RevokeTask => matches!(resource, Resource::Task { .. }),
+            Self::ReadTask => matches!(resource, Resource::Task { .. } | Resource::Owner(_) | Resource::System),
+            Self::ReadCredential => matches!(resource, Resource::Credential { .. } | Resource::Owner(_) | Resource::System),
+            Self::RevokeCredential => matches!(resource, Resource::Credential { .. }),
+            Self::ReadOwner => matches!(resource, Resource::Owner(_) | Resource::System),
+            Self::PreviewRevocation | Self::RevokeOwner | Self::ReinstateOwner => matches!(resource, Resource::Owner(_)),
+            Self::RevokeWorkload | Self::ReinstateWorkload => matches!(resource, Resource::Workload(_)),
+            Self::ExplainPolicy => matches!(resource, Resource::Workload(_) | Resource::System),
+            Self::ReadList | Self::ReadRegistry | Self::ApplyRegistry | Self::ReadLedger | Self::CheckPolicy | Self::ApplyPolicy => {
+                matches!(resource, Resource::System)
+            }
+        }
+    }
+
+    /// Whether it is issuing, which is decided and not merely asked.
+    pub(crate) const fn issues(self) -> bool {
+        matches!(self, Self::IssueToken | Self::IssueCertificate)
+    }
+
     /// Whether it only looks.
     pub(crate) const fn is_read(self) -> bool {
         matches!(

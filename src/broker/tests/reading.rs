@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{START, World, administrator, caller, denied, withdrawal};
+use crate::broker::whoami::WhoAmI;
 use crate::broker::{Error, Issuance, Limits, Opening, Wanted};
 use crate::model::{CredentialId, CredentialKind, DenialCode, Event, Position};
+use crate::policy::Action;
 
 async fn reads(world: &World) -> usize {
     let entries = world.broker.ledger().entries(Position::new(1), 1000).await.unwrap();
@@ -50,11 +52,61 @@ async fn a_caller_learns_who_it_is_and_what_policy_allows() {
     let world = World::new().await;
     let me = world.broker.who_am_i(&caller("/payments/batch")).unwrap();
     assert_eq!(me.role, "workload");
-    assert_eq!(me.workload.map(|(owner, ..)| owner), Some("payments".to_owned()));
+    assert_eq!(me.workload.as_ref().map(|(owner, ..)| owner.as_str()), Some("payments"));
     assert!(me.allowed.iter().any(|allowance| allowance.resource == "https://ledger.example.org" && allowance.outcome.is_ok()));
-    assert!(me.allowed.iter().all(|allowance| allowance.environment.as_str() == "production"));
-    assert_eq!(world.broker.who_am_i(&administrator()).unwrap().role, "administrator");
-    assert_eq!(world.broker.who_am_i(&caller("/nobody")).unwrap().role, "unknown");
+    assert!(me.allowed.iter().filter_map(|allowance| allowance.environment.as_ref()).all(|name| name.as_str() == "production"));
+    assert_eq!(
+        calls(&me),
+        [
+            "OpenTask tasks of workload spiffe://example.org/payments/batch, spiffe://example.org/payments/api",
+            "CloseTask tasks of workload spiffe://example.org/payments/batch, spiffe://example.org/payments/api",
+            "ReadTask owner payments",
+            "ReadTask tasks of workload spiffe://example.org/payments/batch, spiffe://example.org/payments/api",
+            "ReadCredential credentials of workload spiffe://example.org/payments/batch",
+            "RevokeCredential credentials of workload spiffe://example.org/payments/batch",
+            "ReadList the broker",
+            "ExplainPolicy workload spiffe://example.org/payments/batch",
+        ]
+    );
+    world.revoke_owner("payments").await.unwrap();
+    let closed = world.broker.who_am_i(&caller("/payments/batch")).unwrap();
+    assert_eq!(calls(&closed), ["ReadList the broker"]);
+    assert!(closed.allowed.iter().all(|allowance| allowance.action == Action::ReadList || allowance.outcome.is_err()));
+}
+
+#[tokio::test]
+async fn an_administrator_learns_each_call_that_policy_allows_and_a_stranger_none() {
+    let world = World::new().await;
+    let me = world.broker.who_am_i(&administrator()).unwrap();
+    assert_eq!(me.role, "administrator");
+    let allowed = calls(&me);
+    for action in Action::ALL.iter().copied().filter(|action| !action.issues()) {
+        assert!(allowed.iter().any(|call| call.starts_with(&format!("{action} "))), "{action} is missing in {allowed:?}");
+    }
+    assert!(allowed.contains(&"RevokeOwner every owner".to_owned()) && allowed.contains(&"ApplyRegistry the broker".to_owned()));
+    assert!(!allowed.iter().any(|call| call.starts_with("Issue")), "nothing is issued to an administrator");
+
+    let files = [("a.cedar", "permit (principal is Curfew::Administrator, action, resource);"), ("b.cedar", PARTLY)];
+    let files = files.map(|(name, text)| (name.parse().unwrap(), text.to_owned())).to_vec();
+    world.broker.apply_policy(&administrator(), files).await.unwrap();
+    let allowed = calls(&world.broker.who_am_i(&administrator()).unwrap());
+    assert!(allowed.contains(&"RevokeOwner owner acme".to_owned()), "{allowed:?}");
+    assert!(!allowed.iter().any(|call| call.starts_with("ApplyPolicy")), "{allowed:?}");
+
+    let stranger = world.broker.who_am_i(&caller("/nobody")).unwrap();
+    assert_eq!((stranger.role, calls(&stranger)), ("unknown", Vec::new()));
+}
+
+/// What takes something from an administrator.
+const PARTLY: &str = r#"
+forbid (principal, action == Curfew::Action::"RevokeOwner", resource == Curfew::Owner::"payments");
+forbid (principal, action == Curfew::Action::"ApplyPolicy", resource);
+"#;
+
+/// The calls that are allowed, apart from issuing.
+fn calls(me: &WhoAmI) -> Vec<String> {
+    let calls = me.allowed.iter().filter(|allowance| !allowance.action.issues() && allowance.outcome.is_ok());
+    calls.map(|allowance| format!("{} {}", allowance.action, allowance.resource)).collect()
 }
 
 /// The positions of the credentials that are found, page after page.

@@ -4,8 +4,8 @@ use super::{Call, api, service};
 use crate::broker::{Allowance, Error};
 use crate::grpc::calls::Parts;
 use crate::grpc::time;
-use crate::model::{CredentialKind, KeyPurpose};
-use crate::policy::{Action, Caller};
+use crate::model::KeyPurpose;
+use crate::policy::Caller;
 
 service!(trust_server::Trust {
     get_bundle(GetBundleRequest) -> GetBundleResponse;
@@ -53,19 +53,15 @@ impl Call for api::WhoAmIRequest {
 
 impl From<Allowance> for api::Allowed {
     fn from(allowance: Allowance) -> Self {
-        let action = match allowance.kind {
-            CredentialKind::AccessToken | CredentialKind::JwtSvid => Action::IssueToken,
-            CredentialKind::Certificate => Action::IssueCertificate,
-        };
-        let (longest_life, reason) = match allowance.outcome {
-            Ok(life) => (Some(time::duration(life)), String::new()),
-            Err(denial) => (None, denial.to_string()),
+        let (allowed, longest_life, reason) = match allowance.outcome {
+            Ok(life) => (true, life.map(time::duration), String::new()),
+            Err(denial) => (false, None, denial.to_string()),
         };
         Self {
-            action: action.as_str().to_owned(),
+            action: allowance.action.as_str().to_owned(),
             resource: allowance.resource,
-            environment: allowance.environment.to_string(),
-            allowed: longest_life.is_some(),
+            environment: allowance.environment.map(|name| name.to_string()).unwrap_or_default(),
+            allowed,
             reason,
             longest_life,
         }
