@@ -60,7 +60,7 @@ impl Broker {
     /// # Errors
     /// `Denied` by policy.
     pub(crate) async fn owners(&self, caller: &Caller, after: Option<&OwnerId>, limit: usize) -> Result<(Vec<OwnerStory>, bool), Error> {
-        self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
+        self.authorise(caller, Action::ReadOwner, |_, _| Ok(Resource::System)).await?;
         let now = self.clock.now();
         let facts = self.ledger.facts();
         let mut owners: Vec<_> = facts.owners().filter(|known| after.is_none_or(|after| known.record.id > *after)).collect();

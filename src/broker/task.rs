@@ -6,8 +6,8 @@ use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
-    Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason, Refusal,
-    SpiffeId, Task, Timestamp, Whose, cut_ends,
+    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason,
+    Refusal, SpiffeId, Task, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -120,10 +120,12 @@ impl Broker {
 
     async fn end_task(&self, caller: &Caller, number: Position, action: Action, ask: Withdrawal) -> Result<Revoked, Error> {
         self.hear(caller, action)?;
-        if self.ledger.facts().task(number).is_none() {
-            return self.closed_long_ago(caller, number, action).await;
+        let past = self.past_task(number).await?;
+        self.allow(caller, action, |facts, _| resource(number, past.as_ref(), facts)).await?;
+        if let Some(at) = past.and_then(|task| task.closed).map(|closed| closed.at) {
+            let (committed_at, ended) = (self.clock.now(), NamedCensus::default());
+            return Ok(Revoked { position: Some(at), committed_at, ended, repeated: true, standing: None });
         }
-        self.allow(caller, action, |facts, _| resource(number, facts)).await?;
         let plan = move |present: &Present<'_>| {
             let task = present.facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
             if let Some(closed) = task.closed {
@@ -139,42 +141,47 @@ impl Broker {
         Ok(Revoked::new(&committed, planned))
     }
 
-    async fn closed_long_ago(&self, caller: &Caller, number: Position, action: Action) -> Result<Revoked, Error> {
-        let not_found = || Error::from(Refusal::not_found("task", number));
-        let position = self.ledger.closed_task(number).await?.ok_or_else(not_found)?;
-        let stored = self.ledger.find(number).await?.ok_or_else(not_found)?;
-        let Ok(Event::TaskOpened(task)) = stored.entry.map(|entry| entry.event) else { return Err(not_found()) };
-        self.allow(caller, action, |_, _| Ok(Resource::Task { number: Some(number), record: task.into() })).await?;
-        Ok(Revoked {
-            position: Some(position),
-            committed_at: self.clock.now(),
-            ended: NamedCensus::default(),
-            repeated: true,
-            standing: None,
-        })
+    /// A task that is known no more, because it closed and settled, as the ledger tells of it. What is
+    /// open, not settled or never was a task has no such past.
+    async fn past_task(&self, number: Position) -> Result<Option<KnownTask>, Error> {
+        if self.ledger.facts().task(number).is_some() {
+            return Ok(None);
+        }
+        let Some(at) = self.ledger.closed_task(number).await? else { return Ok(None) };
+        let entry = self.ledger.find(number).await?.and_then(|stored| stored.entry.ok());
+        Ok(entry.and_then(|entry| {
+            let Event::TaskOpened(task) = entry.event else { return None };
+            let closed = Closed { by: Closing::CloseTask, at, settled: task.deadline };
+            Some(KnownTask { number, record: task.into(), opened: entry.time, closed: Some(closed) })
+        }))
     }
 
-    /// How a task stands.
+    /// How a task stands, or where it was closed.
     ///
     /// # Errors
-    /// `NotFound` for one that never was, or closed and settled; `Denied` by policy.
+    /// `NotFound` for one that never was; `Denied` by policy.
     pub(crate) async fn task(&self, caller: &Caller, number: Position) -> Result<TaskStory, Error> {
-        self.authorise(caller, Action::ReadTask, |facts, _| resource(number, facts)).await?;
+        self.hear(caller, Action::ReadTask)?;
+        let past = self.past_task(number).await?;
+        self.allow(caller, Action::ReadTask, |facts, _| resource(number, past.as_ref(), facts)).await?;
         let facts = self.ledger.facts();
-        let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
+        let task = past.as_ref().or_else(|| facts.task(number)).ok_or_else(|| Refusal::not_found("task", number))?;
         Ok(TaskStory::of(task, &facts))
     }
 
-    /// The tasks that are open, or closed and not settled, by number: those that policy lets the
-    /// caller read, at most `limit`, and whether there are more.
+    /// The tasks that are open, or closed and not settled, by number: of one owner or of all, at most
+    /// `limit`, and whether there are more.
     ///
     /// # Errors
     /// `NotFound` for an unknown owner; `Denied`.
     pub(crate) async fn tasks(&self, caller: &Caller, owner: Option<OwnerId>, limit: usize) -> Result<(Vec<TaskStory>, bool), Error> {
-        self.authorise(caller, Action::ReadTask, |_, _| Ok(Resource::System)).await?;
+        let find = |facts: &Facts| {
+            let found = |id| facts.owner(id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", id));
+            owner.as_ref().map(found).transpose()
+        };
+        self.authorise(caller, Action::ReadTask, |facts, _| Ok(find(facts)?.map_or(Resource::System, Resource::Owner))).await?;
         let facts = self.ledger.facts();
-        let owner =
-            owner.map(|id| facts.owner(&id).map(|known| known.number).ok_or_else(|| Refusal::not_found("owner", &id))).transpose()?;
+        let owner = find(&facts)?;
         let mut tasks: Vec<_> = facts.tasks().filter(|task| owner.is_none_or(|owner| task.record.owner == owner)).collect();
         tasks.sort_by_key(|task| task.number);
         let more = tasks.len() > limit;
@@ -219,9 +226,8 @@ impl Broker {
     }
 }
 
-fn resource(number: Position, facts: &Facts) -> Result<Resource, Refusal> {
-    let task = facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;
-    Ok(task.into())
+fn resource(number: Position, past: Option<&KnownTask>, facts: &Facts) -> Result<Resource, Refusal> {
+    past.or_else(|| facts.task(number)).map(Resource::from).ok_or_else(|| Refusal::not_found("task", number))
 }
 
 /// The task that was asked for, as these facts allow it.

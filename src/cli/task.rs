@@ -24,7 +24,7 @@ pub(super) enum Command {
     },
     /// List the tasks that are open, or closed and not settled.
     List {
-        /// Only those of this owner.
+        /// Only those of this owner; a workload names its own.
         #[arg(long)]
         owner: Option<String>,
     },

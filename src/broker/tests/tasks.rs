@@ -35,6 +35,30 @@ async fn closing_a_task_ends_what_was_issued_under_it_and_is_idempotent() {
     open(&world, after(7 * 24 * 3600 + 60)).await.unwrap();
     let again = world.broker.close_task(&api, task, None).await.unwrap();
     assert_eq!((again.position, again.repeated), (closed.position, true));
+    let story = world.broker.task(&api, task).await.unwrap();
+    assert_eq!((story.closed, story.opened_at, story.deadline), (closed.position, START, after(1800)));
+    let denied_to = caller("/acme/sync");
+    assert_eq!(denied(world.broker.task(&denied_to, task).await), DenialCode::PolicyDenied);
+    assert_eq!(denied(world.broker.close_task(&denied_to, task, None).await), DenialCode::PolicyDenied);
+    for never in [Position::new(1), Position::new(1_000_000)] {
+        assert!(matches!(world.broker.task(&administrator(), never).await, Err(Error::NotFound { .. })));
+        assert_eq!(denied(world.broker.task(&caller("/nobody"), never).await), DenialCode::IdentityUnknown);
+    }
+    assert_eq!(denied(world.broker.task(&caller("/nobody"), task).await), DenialCode::IdentityUnknown, "nothing is told of what exists");
+    assert_eq!(denied(world.broker.close_task(&caller("/nobody"), task, None).await), DenialCode::IdentityUnknown);
+}
+
+#[tokio::test]
+async fn a_workload_lists_the_tasks_of_its_owner_and_of_nobody_else() {
+    let world = World::new().await;
+    let (api, payments) = (caller("/payments/api"), || "payments".parse().ok());
+    let task = open(&world, after(60)).await.unwrap();
+    let (listed, more) = world.broker.tasks(&api, payments(), 10).await.unwrap();
+    assert_eq!((listed.iter().map(|story| story.number).collect::<Vec<_>>(), more), (vec![task], false));
+    for (who, owner) in [(&caller("/acme/sync"), payments()), (&api, "acme".parse().ok()), (&api, None)] {
+        assert_eq!(denied(world.broker.tasks(who, owner, 10).await), DenialCode::PolicyDenied);
+    }
+    assert_eq!(world.broker.tasks(&administrator(), None, 10).await.unwrap().0.len(), 1);
 }
 
 #[tokio::test]
