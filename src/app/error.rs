@@ -23,7 +23,7 @@ pub enum ServeError {
         error: std::io::Error,
     },
     /// The policies of the configuration are not valid.
-    #[error("the policies are not valid:\n  {0}")]
+    #[error("policies_dir: the policies are not valid:\n  {0}")]
     Policy(String),
     /// Anything else that is the operator's to mend, in words.
     #[error("{0}")]

@@ -12,6 +12,7 @@ pub mod sealing;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,6 +110,16 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What a field names cannot be used.
+    #[error("{field}: {error}{}", remedy(error, missing))]
+    Named {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with what it names.
+        error: FileError,
+        /// What to do if it is missing.
+        missing: &'static str,
+    },
     /// The file is not TOML, or has a field that there is not.
     #[error("{}: {problem}", path.display())]
     Syntax {
@@ -133,6 +144,27 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         problem: String,
     },
+}
+
+/// What to do about `error`, beyond what it says itself.
+fn remedy(error: &FileError, missing: &str) -> String {
+    match error {
+        FileError::Io { reason, .. } if reason.kind() == io::ErrorKind::NotFound => format!("; {missing}"),
+        FileError::Io { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
+            "; give it to the user that the broker runs as".to_owned()
+        }
+        FileError::Io { .. } | FileError::Open { .. } | FileError::TooLong { .. } | FileError::NotEmpty { .. } => String::new(),
+    }
+}
+
+impl ConfigError {
+    /// The same, of a file or folder that `field` names, with what to do if it is missing.
+    fn of(field: &'static str, missing: &'static str) -> impl Fn(Self) -> Self {
+        move |error| match error {
+            Self::File(error) => Self::Named { field, error, missing },
+            Self::Named { .. } | Self::Syntax { .. } | Self::Invalid { .. } | Self::Key { .. } => error,
+        }
+    }
 }
 
 impl Config {
@@ -178,8 +210,9 @@ impl Config {
     ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn ledger_file(&self) -> Result<PathBuf, FileError> {
-        files::create_folder(&self.data_dir)?;
+    pub fn ledger_file(&self) -> Result<PathBuf, ConfigError> {
+        let unmakable = ConfigError::of("data_dir", "name a folder that can be made");
+        files::create_folder(&self.data_dir).map_err(|error| unmakable(error.into()))?;
         Ok(self.data_dir.join("ledger.db"))
     }
 
@@ -187,16 +220,20 @@ impl Config {
     ///
     /// # Errors
     /// If the folder or a file cannot be read.
-    pub fn policies(&self) -> Result<Vec<(PolicyName, String)>, FileError> {
-        files::read_policies(&self.policies_dir)
+    pub fn policies(&self) -> Result<Vec<(PolicyName, String)>, ConfigError> {
+        let missing =
+            ConfigError::of("policies_dir", "put the .cedar files there (`curfew init` writes a default set), or name their folder");
+        files::read_policies(&self.policies_dir).map_err(|error| missing(error.into()))
     }
 
     /// The trust bundle of each domain, PEM, read anew each time.
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn trust_bundles(&self) -> Result<BTreeMap<TrustDomain, String>, FileError> {
-        self.trust.iter().map(|(domain, path)| files::read_text(path).map(|pem| (domain.clone(), pem))).collect()
+    pub fn trust_bundles(&self) -> Result<BTreeMap<TrustDomain, String>, ConfigError> {
+        let missing = ConfigError::of("trust.bundle", "put the certificates of the domain's authorities there, PEM, or name the file");
+        let read = |path| files::read_text(path).map_err(|error| missing(error.into()));
+        self.trust.iter().map(|(domain, path)| read(path).map(|pem| (domain.clone(), pem))).collect()
     }
 
     /// The signing keys that are files, and what each signs.
@@ -226,10 +263,11 @@ impl Config {
     /// If one cannot be read or opened, or others may read it.
     pub(super) fn keys(&self, entropy: &Entropy) -> Result<Sources, ConfigError> {
         let ring = self.open_keys(entropy)?;
+        let missing = ConfigError::of("keys_dir", "put the issuer's certificate there, or make it again with `curfew keys certify`");
         Ok(Sources {
             token: ring.private(KeyPurpose::Token)?,
             issuer: ring.private(KeyPurpose::Issuer)?,
-            issuer_certificate: files::read_text(&self.issuer_certificate())?,
+            issuer_certificate: files::read_text(&self.issuer_certificate()).map_err(|error| missing(error.into()))?,
             list: ring.private(KeyPurpose::List)?,
             checkpoint: ring.pem(KeyPurpose::Checkpoint)?,
         })
@@ -244,7 +282,8 @@ impl Config {
     }
 
     fn open_keys<'a>(&'a self, entropy: &'a Entropy) -> Result<OpenKeys<'a>, ConfigError> {
-        let secret = self.unseal_with.as_deref().map(sealing::read).transpose()?;
+        let missing = ConfigError::of("unseal_with", "put the secret there that the keys are sealed under, or name its file");
+        let secret = self.unseal_with.as_deref().map(sealing::read).transpose().map_err(missing)?;
         Ok(OpenKeys { config: self, secret, hsm: self.pkcs11.as_ref().map(Pkcs11::open).transpose()?, entropy })
     }
 
@@ -292,11 +331,12 @@ impl Config {
     ///
     /// # Errors
     /// If one cannot be read, or others may read the key.
-    pub fn server_certificate(&self) -> Result<Option<(String, Zeroizing<String>)>, FileError> {
-        match &self.server {
-            Server::Issued { .. } => Ok(None),
-            Server::Files { certificate, key } => Ok(Some((files::read_text(certificate)?, files::read_secret(key)?))),
-        }
+    pub fn server_certificate(&self) -> Result<Option<(String, Zeroizing<String>)>, ConfigError> {
+        const MISSING: &str = "put it there, or leave certificate and key out: the broker then issues its own";
+        let Server::Files { certificate, key } = &self.server else { return Ok(None) };
+        let certificate = files::read_text(certificate).map_err(|error| ConfigError::of("server.certificate", MISSING)(error.into()))?;
+        let key = files::read_secret(key).map_err(|error| ConfigError::of("server.key", MISSING)(error.into()))?;
+        Ok(Some((certificate, key)))
     }
 }
 
@@ -320,7 +360,9 @@ impl OpenKeys<'_> {
     }
 
     fn pem(&self, purpose: KeyPurpose) -> Result<Zeroizing<String>, ConfigError> {
-        keys_dir::private_key(&keys_dir::key_file(&self.config.keys_dir, purpose), self.secret.as_ref(), self.entropy)
+        let missing =
+            ConfigError::of("keys_dir", "put the keys there, from a backup of them (`curfew init` makes new ones), or name their folder");
+        keys_dir::private_key(&keys_dir::key_file(&self.config.keys_dir, purpose), self.secret.as_ref(), self.entropy).map_err(missing)
     }
 }
 

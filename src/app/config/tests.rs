@@ -214,5 +214,26 @@ fn the_operators_key_is_refused_if_others_may_read_it() {
     let (chain, key) = config.server_certificate().expect("ours").expect("files");
     assert_eq!((chain.as_str(), key.as_str()), ("chain", "key"));
     std::fs::set_permissions(folder.path().join("s.key"), std::fs::Permissions::from_mode(0o644)).expect("ours");
-    assert!(matches!(config.server_certificate(), Err(FileError::Open { .. })));
+    assert!(matches!(config.server_certificate(), Err(ConfigError::Named { field: "server.key", error: FileError::Open { .. }, .. })));
+}
+
+#[test]
+fn what_a_field_names_and_is_not_there_is_told_with_the_field_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |text: &str, read: &dyn Fn(&Config) -> Option<ConfigError>| {
+        let config = Config::parse(text, &folder.path().join("curfew.toml")).expect("sound");
+        read(&config).expect("nothing is there").to_string()
+    };
+    let sealed = SAMPLE.replace("# unseal_with = ", "unseal_with = ");
+    let brought = with("names", "certificate = \"s.pem\"\nkey = \"s.key\"");
+    let keys = |config: &Config| config.keys(&Entropy::system()).err();
+    for (error, field, path, remedy) in [
+        (said(SAMPLE, &|config| config.policies().err()), "policies_dir", "policies", "`curfew init` writes a default set"),
+        (said(SAMPLE, &|config| config.trust_bundles().err()), "trust.bundle", "trust/example.org.pem", "put the certificates"),
+        (said(SAMPLE, &keys), "keys_dir", "keys/token.key", "from a backup"),
+        (said(&sealed, &keys), "unseal_with", "", "put the secret there"),
+        (said(&brought, &|config| config.server_certificate().err()), "server.certificate", "s.pem", "issues its own"),
+    ] {
+        assert!(error.starts_with(&format!("{field}: cannot ")) && error.contains(path) && error.contains(remedy), "{error}");
+    }
 }
