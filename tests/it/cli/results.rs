@@ -69,6 +69,8 @@ impl World {
             ("owner preview", ours, "owner preview payments".to_owned()),
             ("workload list", ours, "workload list".to_owned()),
             ("workload show", ours, format!("workload show {API}")),
+            ("environment list", ours, "environment list".to_owned()),
+            ("environment show", ours, "environment show production".to_owned()),
             ("downstream list", ours, "downstream list".to_owned()),
             ("downstream show", ours, "downstream show ledger-api".to_owned()),
             ("task list", ours, "task list".to_owned()),
