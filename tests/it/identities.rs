@@ -164,6 +164,7 @@ async fn a_certificate_that_was_cut_is_refused_on_the_connection_that_is_open() 
     assert_eq!(refused.reason.as_deref(), Some("CERTIFICATE_REVOKED"), "{refused}");
     let again = who_am_i(&broker, &shown).await;
     assert!(again.is_err(), "a new connection with it: {again:?}");
+    crate::harness::eventually(Duration::from_secs(20), || broker.log().contains("closed connections of what was revoked").then_some(()));
     // The identity from outside is another matter.
     issue(&client, CertificateParams::default()).await.unwrap();
 }
@@ -185,6 +186,7 @@ fn a_trust_bundle_is_read_again_when_it_changes_and_a_bad_one_is_not_used() {
     replace("no certificate at all");
     crate::harness::eventually(within, || broker.log().contains("trust bundle of example.org").then_some(()));
     assert!(whoami(), "the last good bundle is kept");
+    assert!(!crate::process::get(&broker, "/metrics").1.contains("curfew_trust_bundle_errors_total 0"), "the error is counted");
     replace(&authority("new").pem());
     crate::harness::eventually(within, || (!whoami()).then_some(()));
     replace(&good);

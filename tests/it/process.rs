@@ -2,8 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use crate::harness::{AUDIENCE, Broker};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{AUDIENCE, Broker, eventually};
 
 /// The status line and body of a document of the admin listener.
 pub(crate) fn get(broker: &Broker, path: &str) -> (String, String) {
@@ -49,6 +52,24 @@ fn what_it_issued_is_known_after_it_was_killed() {
     assert_eq!(shown["position"], issued["position"]);
     let next = broker.curfew(&workload, issue).json();
     assert!(next["position"].as_u64() > issued["position"].as_u64(), "{next}");
+}
+
+#[test]
+fn policies_are_read_again_on_demand_and_a_bad_set_replaces_no_good_one() {
+    let broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let issue = || broker.curfew(&workload, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).code;
+    let reload = |text: &str| {
+        std::fs::write(broker.dir().join("policies/issuing.cedar"), text).unwrap();
+        kill_process(Pid::from_raw(broker.process_id().try_into().unwrap()).unwrap(), Signal::HUP).unwrap();
+    };
+    let patience = Duration::from_secs(20);
+    reload("permit (principal, action,");
+    eventually(patience, || broker.log().contains("the policies in force stay").then_some(()));
+    assert_eq!(issue(), 0, "the last good set is kept");
+    assert!(get(&broker, "/metrics").1.contains("curfew_policy_reload_errors_total 1"), "and the error is counted");
+    reload("forbid (principal is Curfew::Workload, action, resource);");
+    eventually(patience, || (issue() == 2).then_some(()));
 }
 
 #[test]

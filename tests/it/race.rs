@@ -1,6 +1,7 @@
 //! Issuing at full speed over many connections while what it stands on ends: a service with the
 //! published list rejects everything from before, and there is nothing from after.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ const CALLERS: usize = 4;
 /// Something that a client holds.
 enum Held {
     Token { text: String, presented: Presented },
-    Certificate { position: u64, leaf: Vec<u8> },
+    Certificate { id: CredentialId, leaf: Vec<u8> },
 }
 
 impl Held {
-    fn position(&self) -> u64 {
+    fn id(&self) -> CredentialId {
         match self {
-            Self::Token { text, .. } => position(text),
-            Self::Certificate { position, .. } => *position,
+            Self::Token { text, .. } => id(text),
+            Self::Certificate { id, .. } => *id,
         }
     }
 
@@ -37,12 +38,12 @@ impl Held {
     }
 }
 
-/// The position in a token's id.
-fn position(token: &str) -> u64 {
+/// A token's id.
+fn id(token: &str) -> CredentialId {
     let claims = token.split('.').nth(1).unwrap();
     let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    claims["jti"].as_str().unwrap().parse::<CredentialId>().unwrap().position().get()
+    claims["jti"].as_str().unwrap().parse().unwrap()
 }
 
 /// What all callers of a round hold.
@@ -87,13 +88,33 @@ impl Field {
             self.runtime.block_on(caller).unwrap();
         }
         let service = Service::covering(&self.broker, cut);
-        for held in hands.lock().unwrap().iter() {
-            assert!(held.position() < cut, "issued at {}, above the cut at {cut}", held.position());
+        let hands = hands.lock().unwrap();
+        let recorded = self.recorded(hands.iter().map(|held| held.id().position().get()).min());
+        for held in hands.iter() {
+            let position = held.id().position().get();
+            assert!(position < cut, "issued at {position}, above the cut at {cut}");
+            assert!(recorded.contains(&held.id()), "{} has no row", held.id());
             let checked = held.check(&service);
             assert!(matches!(checked, Err(Rejected::Revoked { .. })), "{checked:?}");
         }
         let living = self.runtime.block_on(token(&self.connect(&self.other), "production", 0)).unwrap().token;
         service.token(&living, self.other.presented()).expect("the other owner's are accepted");
+    }
+
+    /// What the ledger has of the owner, from a position on.
+    fn recorded(&self, from: Option<u64>) -> HashSet<CredentialId> {
+        let mut found = HashSet::new();
+        let mut before = 0;
+        while let Some(from) = from {
+            let ask = api::CredentialsListRequest { owner: "payments".to_owned(), page_size: 1000, before, ..Default::default() };
+            let page = self.runtime.block_on(self.administrator.credentials().list(ask)).unwrap().into_inner();
+            found.extend(page.credentials.iter().map(|known| known.credential_id.parse::<CredentialId>().unwrap()));
+            before = page.next;
+            if before <= from {
+                break;
+            }
+        }
+        found
     }
 
     fn revoke_owner(&self, administrator: &Client) -> u64 {
@@ -121,7 +142,7 @@ async fn tokens(client: Client, presented: Presented, task: u64, hands: Hands) {
 /// Asks for certificates, and with each for some tokens, until it is refused.
 async fn certificates(broker: Arc<Broker>, client: Client, hands: Hands) {
     while let Ok((issuance, holder)) = certificate(&client, "production", 0).await {
-        hands.lock().unwrap().push(Held::Certificate { position: issuance.position, leaf: holder.leaf.clone() });
+        hands.lock().unwrap().push(Held::Certificate { id: issuance.credential_id.parse().unwrap(), leaf: holder.leaf.clone() });
         let Ok(own) = Client::connect(holder.config(&broker)).await else { return };
         for _ in 0..3 {
             let Ok(issued) = token(&own, "production", 0).await else { return };
