@@ -25,6 +25,46 @@ fn every_command_and_option_says_what_it_is_for() {
     check(&Arguments::command());
 }
 
+/// The words of a line for the shell, as one command each: without comments and what it does with the output.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut word, mut quoted) = (vec![Vec::new()], String::new(), false);
+    for c in line.chars().chain([' ']) {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => {
+                let word = std::mem::take(&mut word);
+                match word.as_str() {
+                    "" => {}
+                    "#" => break,
+                    "|" | "&&" | ">" => commands.push(Vec::new()),
+                    _ => commands.last_mut().expect("one").push(word),
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_command_of_the_documentation_is_one() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let mut tried = 0;
+    for page in pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&page).expect("a page").replace("\\\n", " ");
+        for (block, _) in text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```")) {
+            let ours = block.lines().flat_map(commands).filter(|words| words.first().is_some_and(|word| word == "curfew"));
+            for words in ours {
+                let parsed = Arguments::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{}: `{}`: {}", page.display(), words.join(" "), parsed.expect_err("refused"));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried} commands were found");
+}
+
 #[test]
 fn a_revocation_needs_a_reason_of_the_closed_set() {
     assert!(parse("owner revoke payments").is_err());

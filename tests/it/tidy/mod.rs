@@ -58,6 +58,11 @@ fn the_code_keeps_the_house_rules() {
         let file = |path: &str| sources.iter().any(|source| source.path == path);
         assert!(file(&format!("src/{module}.rs")) || file(&format!("src/{module}/mod.rs")), "no file of `{module}` was read");
     }
+    let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let row = |line: &str| line.split('|').take(3).map(|cell| format!("{cell}|")).collect::<String>();
+    let numbered = |line: &&str| line.strip_prefix("| ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let told: std::collections::BTreeSet<String> = map.lines().filter(numbered).map(row).collect();
+    assert_eq!(told, groups.rows(), "the table of docs/architecture.md is not that of src/lib.rs");
     breaches.extend(sources.iter().flat_map(|source| rules::all(source, &groups)));
     let shown: Vec<String> = breaches.iter().map(|at| format!("{}:{}: {}", at.path, at.line, at.what)).collect();
     assert!(shown.is_empty(), "{} lines break a house rule:\n{}\n", shown.len(), shown.join("\n"));

@@ -1,6 +1,6 @@
 //! Module order: the numbered groups of `src/lib.rs`, and the rule that imports point upwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::{Path, paths};
 use super::rules::{Breach, Breaches, breach};
@@ -35,6 +35,11 @@ impl Groups {
 
     pub(super) fn modules(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+
+    /// The beginnings of the rows of a table of the modules.
+    pub(super) fn rows(&self) -> BTreeSet<String> {
+        self.0.iter().map(|(module, group)| format!("| {group} | `{module}` |")).collect()
     }
 
     /// A module names only modules of groups above its own.
