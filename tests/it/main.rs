@@ -10,6 +10,7 @@
 
 mod abuse;
 mod audit;
+mod certs;
 mod chains;
 mod cli;
 mod corpus;
