@@ -147,9 +147,9 @@ impl Broker {
         let server = server(&broker, &publisher, &keyring, &identities, &clock).await?;
         let mut serving = JoinSet::new();
         serving.spawn(listen::serve(listener, server, CancellationToken::new()));
-        let (list, deadlines) = (Arc::clone(&publisher), broker);
+        let (list, ends) = (Arc::clone(&publisher), broker);
         serving.spawn(async move { list.keep_publishing().await });
-        serving.spawn(async move { while deadlines.keep_deadlines().await.is_err() {} });
+        serving.spawn(async move { while ends.keep_ends().await.is_err() {} });
         Ok(Self { address, ca, publisher, identities, entropy, clock, hand, started, _serving: serving })
     }
 

@@ -34,7 +34,7 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
         ("policy_reload_errors", "Policy sets that could not be used; the last good one stayed", &faults.policies),
         ("server_certificate_errors", "Server certificates that could not be made or read", &faults.server_certificate),
         ("high_water_errors", "Times that the high-water mark could not be moved on", &faults.high_water),
-        ("deadline_errors", "Times that tasks could not be closed at their deadlines", &faults.deadlines),
+        ("deadline_errors", "Times that what ends by itself could not be ended", &faults.deadlines),
     ];
     for (name, help, counter) in counters {
         registry.register(name, help, counter.clone());

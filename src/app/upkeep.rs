@@ -91,7 +91,7 @@ impl Upkeep {
         let broker = Arc::clone(&self.broker);
         chores.spawn(async move { broker.keep_telling_refusals().await });
         chores.spawn(identity.keep(self.faults.clone()));
-        chores.spawn(Arc::clone(self).keep_deadlines());
+        chores.spawn(Arc::clone(self).keep_ends());
         chores.spawn(Arc::clone(self).keep_bundles());
         chores.spawn(Arc::clone(self).close_the_dead());
         chores
@@ -126,11 +126,11 @@ impl Upkeep {
         Broker::put_in_force(&**self.broker.ledger(), &engine).await.map_err(ServeError::start)
     }
 
-    /// Closes tasks at their deadlines. When the ledger cannot commit it tries again: nothing under a
-    /// task lives beyond its deadline, so what is late is the entry, not the end.
-    async fn keep_deadlines(self: Arc<Self>) {
-        while let Err(error) = self.broker.keep_deadlines().await {
-            tracing::error!(%error, "tasks cannot be closed at their deadlines");
+    /// Closes tasks at their deadlines, and offboards owners and workloads at their ends. When the ledger
+    /// cannot commit it tries again: nothing lives beyond such an end, so what is late is the entry.
+    async fn keep_ends(self: Arc<Self>) {
+        while let Err(error) = self.broker.keep_ends().await {
+            tracing::error!(%error, "what ends by itself cannot be ended");
             self.faults.deadlines.inc();
             self.clock.sleep(LOOK_AGAIN).await;
         }

@@ -20,6 +20,7 @@ use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
 mod census;
 mod credential;
 mod describe;
+mod ends;
 mod error;
 mod explain;
 mod inspect;

@@ -3,8 +3,8 @@
 use super::{Broker, Error, NamedCensus, required};
 use crate::ledger::Present;
 use crate::model::{
-    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Note, OwnerId, Position, Reason, Refusal, SpiffeId,
-    Standing, Timestamp, Whose, cut_ends,
+    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, Note, OwnerId, Position, Reason, Refusal,
+    SpiffeId, Standing, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -98,6 +98,24 @@ impl Target {
         }
     }
 
+    /// When it ends by itself.
+    fn end(&self, facts: &Facts) -> Option<Timestamp> {
+        match self {
+            Self::Owner(id) => facts.owner(id)?.record.contract_end,
+            Self::Workload(id) => facts.workload(id)?.record.valid_until,
+            Self::Environment(_) => None,
+        }
+    }
+
+    /// The word for what it is.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Owner(_) => "owner",
+            Self::Workload(_) => "workload",
+            Self::Environment(_) => "environment",
+        }
+    }
+
     fn resource(&self, facts: &Facts) -> Result<Resource, Refusal> {
         let number = self.find(facts)?.number;
         Ok(match self {
@@ -171,12 +189,17 @@ impl Broker {
     /// Opens the target to issuing again. Revives nothing.
     ///
     /// # Errors
-    /// `NotFound` for an unknown name; `Invalid` without a note; `Denied` by policy.
+    /// `NotFound` for an unknown name; `Invalid` without a note, or if it ended by itself and would end again
+    /// at once; `Denied` by policy.
     pub(crate) async fn reinstate(&self, caller: &Caller, target: Target, note: Option<Note>) -> Result<Reinstated, Error> {
         let note = required(note)?;
         self.authorise(caller, target.reinstating(), |facts, _| target.resource(facts)).await?;
         let plan = move |present: &Present<'_>| {
             let found = target.find(present.facts)?;
+            if let Some(end) = target.end(present.facts).filter(|end| *end <= present.now) {
+                let what = format!("it ended by itself at {end}; record a later end in the registry first");
+                return Err(Invalid::new(target.word(), what).into());
+            }
             let event = Event::Reinstated { number: found.number, note: Some(note) };
             Ok((found.closed.map(|_| event).into_iter().collect(), ()))
         };

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::revoke::Planned;
-use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal};
+use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal, ends};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
-    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason,
-    Refusal, SpiffeId, Task, Timestamp, Whose, cut_ends,
+    Closed, Closing, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, KnownTask, Note, OwnerId, Position, Reason, Refusal,
+    SpiffeId, Task, Timestamp, Whose,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -134,7 +134,7 @@ impl Broker {
             let census = present.living.census(Whose::Task { owner: task.record.owner, task: number }, present.now);
             ask.limits.check(present, census.total)?;
             let planned = Planned { ended: NamedCensus::of(&census, present.facts), first: None, standing: None };
-            let closing = closing(present, task, ask.reason, ask.note);
+            let closing = ends::closing(present, task, ask.reason, ask.note);
             Ok(((!ask.limits.dry_run).then_some(closing).into_iter().collect(), planned))
         };
         let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
@@ -187,43 +187,6 @@ impl Broker {
         let more = tasks.len() > limit;
         Ok((tasks.into_iter().take(limit).map(|task| TaskStory::of(task, &facts)).collect(), more))
     }
-
-    /// Closes the tasks whose deadline has come; returns how many.
-    ///
-    /// # Errors
-    /// If the ledger cannot commit.
-    pub(crate) async fn close_due_tasks(&self) -> Result<usize, Error> {
-        let plan = |present: &Present<'_>| {
-            let due = present.facts.tasks_due(present.now).filter_map(|number| present.facts.task(number));
-            let events: Vec<_> = due.map(|task| closing(present, task, Reason::CessationOfOperation, None)).collect();
-            let closed = events.len();
-            Ok((events, closed))
-        };
-        Ok(self.change(None, plan).await?.1)
-    }
-
-    /// Closes tasks at their deadlines, for as long as the ledger can commit.
-    ///
-    /// # Errors
-    /// If the ledger cannot commit.
-    pub(crate) async fn keep_deadlines(&self) -> Result<(), Error> {
-        let mut changes = self.ledger.watch();
-        loop {
-            changes.mark_unchanged();
-            let next = self.ledger.facts().next_deadline();
-            match next {
-                Some(deadline) if deadline <= self.clock.now() => {
-                    self.close_due_tasks().await?;
-                }
-                Some(deadline) => tokio::select! {
-                    () = self.clock.sleep_until(deadline) => {}
-                    _ = changes.changed() => {}
-                },
-                None if changes.changed().await.is_err() => return Ok(()),
-                None => {}
-            }
-        }
-    }
 }
 
 fn resource(number: Position, past: Option<&KnownTask>, facts: &Facts) -> Result<Resource, Refusal> {
@@ -270,46 +233,4 @@ fn task(ask: &Opening, caller: &SpiffeId, facts: &Facts, now: Timestamp) -> Resu
         purpose: ask.purpose.clone(),
         opened_by: caller.clone(),
     })
-}
-
-/// The cut that closes a task. It enters the list only if something may still be accepted.
-fn closing(present: &Present<'_>, task: &KnownTask, reason: Reason, note: Option<Note>) -> Event {
-    let counted = present.living.last_expiry(Whose::Task { owner: task.record.owner, task: task.number });
-    let alive = if present.living.may_be_low(present.now) { Some(present.latest_expiry) } else { counted };
-    let ends = alive.and_then(|last_expiry| cut_ends(last_expiry.min(task.record.deadline), present.now));
-    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Entry, Living};
-
-    /// What a closed task leaves in the list, if `living` knows of nothing under it.
-    fn listed(living: &Living) -> Option<Timestamp> {
-        let (number, now) = (Position::new(9), Timestamp::from_seconds(1000));
-        let record = Task {
-            owner: Position::new(2),
-            environment: Position::new(3),
-            workload: None,
-            deadline: now.plus(Duration::from_secs(600)),
-            purpose: "a job".parse().expect("a note"),
-            opened_by: "spiffe://example.org/job".parse().expect("an ID"),
-        };
-        let mut facts = Facts::default();
-        facts.apply(&Entry { position: number, time: now, actor: None, request_id: None, event: Event::TaskOpened(record) });
-        let latest_expiry = now.plus(Duration::from_secs(300));
-        let present = Present { facts: &facts, living, head: number, latest_expiry, now };
-        let task = facts.task(number).expect("opened");
-        let Event::Cut(cut) = closing(&present, task, Reason::Superseded, None) else { panic!("not a cut") };
-        cut.ends
-    }
-
-    #[test]
-    fn a_task_leaves_a_cut_in_the_list_unless_it_is_known_that_nothing_lives_under_it() {
-        let mut living = Living::default();
-        assert_eq!(listed(&living), None);
-        living.distrust(Timestamp::from_seconds(1100));
-        assert_eq!(listed(&living), Some(Timestamp::from_seconds(1300 + 120)));
-    }
 }

@@ -199,6 +199,25 @@ impl Event {
         if let Self::CredentialIssued(issued) = self { Some(*issued) } else { None }
     }
 
+    /// The subject recorded before that it is about, if it is about one.
+    pub const fn subject(&self) -> Option<Position> {
+        match self {
+            Self::OwnerRecorded(Recording { number, .. }) => *number,
+            Self::EnvironmentRecorded(Recording { number, .. }) => *number,
+            Self::WorkloadRecorded(Recording { number, .. }) => *number,
+            Self::DownstreamRecorded(Recording { number, .. }) => *number,
+            Self::Cut(CutMade { number, .. }) | Self::DownstreamRemoved { number } | Self::Reinstated { number, .. } => Some(*number),
+            Self::LedgerOpened { .. }
+            | Self::KeyActivated(_)
+            | Self::PolicyChanged(_)
+            | Self::TaskOpened(_)
+            | Self::CredentialIssued(_)
+            | Self::AdministrativeRead { .. }
+            | Self::EpochBegun(_)
+            | Self::RequestsRefused(_) => None,
+        }
+    }
+
     /// Whether it changes what is decided by. What does not is no fence, and wakes nobody.
     pub const fn changes_facts(&self) -> bool {
         !matches!(self, Self::CredentialIssued(_) | Self::AdministrativeRead { .. } | Self::RequestsRefused(_))

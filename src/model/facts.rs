@@ -2,9 +2,10 @@
 //!
 //! Issued credentials are not in it; see [`Living`](super::Living) for their counters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::ends::Ends;
 use super::{
     Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event,
     Issued, KeyPurpose, Owner, OwnerId, PolicyText, Position, PublicKey, Recording, SpiffeId, Standing, Task, Timestamp, TrustDomain,
@@ -30,6 +31,11 @@ impl<T> Known<T> {
     /// Whether credentials may be issued under it.
     pub fn is_open(&self) -> bool {
         self.closed.is_none() && self.absent.is_none()
+    }
+
+    /// Whether nothing but a suspension has closed it.
+    fn has_not_ended(&self) -> bool {
+        self.absent.is_none() && self.closed.is_none_or(|closed| closed.by == Closing::Suspend)
     }
 
     /// Whether the registry names it.
@@ -109,7 +115,7 @@ pub struct Facts {
     downstreams: BTreeMap<Position, Known<Downstream>>,
     downstreams_changed: Position,
     tasks: HashMap<Position, KnownTask>,
-    deadlines: BTreeSet<(Timestamp, Position)>,
+    ends: Ends,
     /// How many tasks are open, by owner.
     open_tasks: HashMap<Position, usize>,
     cuts: Cuts,
@@ -145,7 +151,6 @@ impl Facts {
                 self.downstreams_changed = at;
             }
             Event::TaskOpened(task) => {
-                self.deadlines.insert((task.deadline, at));
                 *self.open_tasks.entry(task.owner).or_default() += 1;
                 self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
             }
@@ -157,6 +162,17 @@ impl Facts {
             }
         }
         self.changed = self.changed.max(at);
+        self.reschedule(entry.event.subject().unwrap_or(at));
+    }
+
+    /// Says anew when a subject ends by itself. What is suspended still ends; what is closed for good, or no
+    /// longer registered, has ended.
+    fn reschedule(&mut self, number: Position) {
+        let owner = self.owners.by_number.get(&number).filter(|known| known.has_not_ended()).and_then(|known| known.record.contract_end);
+        let workload = self.workloads.by_number.get(&number).filter(|known| known.has_not_ended());
+        let task = self.tasks.get(&number).filter(|task| task.closed.is_none());
+        let end = owner.or(workload.and_then(|known| known.record.valid_until)).or(task.map(|task| task.record.deadline));
+        self.ends.set(number, end);
     }
 
     fn cut(&mut self, cut: &CutMade, at: Position, time: Timestamp) {
@@ -181,7 +197,6 @@ impl Facts {
                 if let Some(task) = self.tasks.get_mut(&cut.number) {
                     let was_open = task.closed.replace(closed).is_none();
                     let owner = task.record.owner;
-                    self.deadlines.remove(&(task.record.deadline, cut.number));
                     if was_open {
                         self.one_task_less(owner);
                     }
@@ -322,14 +337,15 @@ impl Facts {
         self.open_tasks.get(&owner).copied().unwrap_or_default()
     }
 
-    /// The open tasks whose deadline has come, earliest first.
-    pub fn tasks_due(&self, now: Timestamp) -> impl Iterator<Item = Position> {
-        self.deadlines.range(..=(now, Position::new(u64::MAX))).map(|(_, number)| *number)
+    /// The subjects that end by themselves, and whose end has come, earliest first: open tasks, owners whose
+    /// contract ends, workloads with a `valid_until`.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = Position> {
+        self.ends.due(now)
     }
 
-    /// The next deadline of an open task.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+    /// When the next of them ends.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.ends.next()
     }
 
     /// The active cuts.

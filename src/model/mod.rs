@@ -4,6 +4,7 @@
 
 mod cut;
 mod denial;
+mod ends;
 mod event;
 mod facts;
 mod life;

@@ -76,7 +76,7 @@ async fn what_is_decided_is_decided_by_the_clock_and_not_by_an_entry_from_when_i
     let task = open(&world, after(600)).await;
     let issuance = world.token_in(&caller("/payments/batch"), "production", Some(task)).await.unwrap();
     assert_eq!(issuance.expires_at, after(301));
-    assert_eq!(world.broker.close_due_tasks().await.unwrap(), 0, "its deadline has not come");
+    assert_eq!(world.broker.end_what_is_due().await.unwrap(), 0, "its deadline has not come");
 }
 
 /// POSIX time counts no leap second: 23:59:60 is the second before or after it once more, or every

@@ -17,6 +17,7 @@ use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
 mod clock;
+mod ends;
 mod explaining;
 mod issuing;
 mod quotas;

@@ -73,7 +73,7 @@ async fn an_owner_has_so_many_open_tasks_and_no_more() {
     open(&world, after(60)).await.expect("one was closed");
     assert_eq!(denied(open(&world, after(60)).await), DenialCode::TooManyTasks, "closing it again makes no more room");
     world.hand.set(after(60));
-    world.broker.close_due_tasks().await.unwrap();
+    world.broker.end_what_is_due().await.unwrap();
     open(&world, after(90)).await.expect("two have ended");
 }
 
@@ -82,9 +82,9 @@ async fn a_task_that_reaches_its_deadline_is_closed_by_the_broker() {
     let world = World::new().await;
     let (soon, later) = (open(&world, after(60)).await.unwrap(), open(&world, after(600)).await.unwrap());
     world.hand.set(after(59));
-    assert_eq!(world.broker.close_due_tasks().await.unwrap(), 0);
+    assert_eq!(world.broker.end_what_is_due().await.unwrap(), 0);
     world.hand.set(after(60));
-    assert_eq!(world.broker.close_due_tasks().await.unwrap(), 1);
+    assert_eq!(world.broker.end_what_is_due().await.unwrap(), 1);
     assert_eq!(denied(world.token_in(&caller("/payments/api"), "production", Some(soon)).await), DenialCode::TaskClosed);
     world.token_in(&caller("/payments/api"), "production", Some(later)).await.expect("the other one is open");
 }
@@ -94,7 +94,7 @@ async fn deadlines_are_kept_while_the_clock_runs() {
     let world = World::new().await;
     let keeper = tokio::spawn({
         let broker = std::sync::Arc::clone(&world.broker);
-        async move { broker.keep_deadlines().await }
+        async move { broker.keep_ends().await }
     });
     let task = open(&world, after(60)).await.unwrap();
     let mut changes = world.broker.ledger().watch();
