@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ambient::NoEntropy;
+use crate::keys::SignError;
 use crate::ledger::LedgerError;
 use crate::mint::MintError;
 use crate::model::{Denial, Invalid, Refusal};
@@ -38,6 +39,9 @@ pub(crate) enum Error {
     /// The ledger cannot commit. Repeating is safe: see the service's documentation.
     #[error("the ledger cannot commit: {0}")]
     Unavailable(String),
+    /// What holds the signing key does not sign.
+    #[error("what holds the signing key does not sign; nothing was issued; repeat the request")]
+    Unsigned,
     /// A fault of the broker.
     #[error("a fault of the broker")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -51,7 +55,7 @@ impl Error {
             Self::Denied(denial) => Some(denial.code.as_str()),
             Self::Limited { limit: Limit::Queue, .. } => None,
             Self::Limited { limit, .. } => Some(limit.as_str()),
-            Self::Invalid(_) | Self::NotFound { .. } | Self::Conflict | Self::Unavailable(_) | Self::Internal(_) => None,
+            Self::Invalid(_) | Self::NotFound { .. } | Self::Conflict | Self::Unavailable(_) | Self::Unsigned | Self::Internal(_) => None,
         }
     }
 }
@@ -121,7 +125,12 @@ impl From<LedgerError> for Error {
 
 impl From<MintError> for Error {
     fn from(error: MintError) -> Self {
-        Self::Internal(error.into())
+        match error {
+            MintError::Sign(SignError) => Self::Unsigned,
+            error @ (MintError::Kind | MintError::Key { .. } | MintError::PublicKey | MintError::Encoding(_)) => {
+                Self::Internal(error.into())
+            }
+        }
     }
 }
 

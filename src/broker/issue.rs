@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Broker, Error};
+use crate::keys::SigningKey;
 use crate::ledger::{LedgerError, Recorded};
 use crate::mint::SigningRequest;
 use crate::model::{Audience, Bound, CredentialId, CredentialKind, EnvironmentName, Note, Position, Scope, Timestamp};
@@ -78,8 +79,9 @@ impl Broker {
     /// `Denied` with the reason; `Conflict` if what it was decided on kept changing; `Limited`;
     /// `Unavailable` if it could not be made durable. No token exists then.
     pub(crate) async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
-        let role = self.count_issuance(caller)?;
         let key = &self.keyring.token;
+        answers(key)?;
+        let role = self.count_issuance(caller)?;
         let request = IssueRequest {
             kind: ask.kind,
             environment: ask.environment,
@@ -95,6 +97,7 @@ impl Broker {
             request_id: ask.request_id,
         };
         let recorded = self.record((&role, caller), &request).await?;
+        let _turn = self.signing.acquire().await;
         Ok((self.minter.token(&recorded)?, Issuance::of(&recorded)))
     }
 
@@ -103,6 +106,7 @@ impl Broker {
     /// # Errors
     /// As for [`Broker::issue_token`]; `Invalid` for the signing request.
     pub(crate) async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+        answers(&self.keyring.issuer.key)?;
         let role = self.count_issuance(caller)?;
         // Its signature costs more to check than all the rest to decide.
         let signing_request = SigningRequest::from_der(&ask.csr)?;
@@ -122,6 +126,7 @@ impl Broker {
             request_id: ask.request_id,
         };
         let recorded = self.record((&role, caller), &request).await?;
+        let _turn = self.signing.acquire().await;
         Ok((self.minter.certificate(&recorded, &signing_request)?, Issuance::of(&recorded)))
     }
 
@@ -129,7 +134,10 @@ impl Broker {
     async fn record(&self, (role, caller): (&Role, &Caller), request: &IssueRequest) -> Result<Recorded, Error> {
         for _ in 0..DECISIONS {
             let now = self.clock.now();
-            let grant = self.decide(|engine, facts| engine.decide(role, caller, request, facts, now))??;
+            let grant = match self.decide(|engine, facts| engine.decide(role, caller, request, facts, now))? {
+                Ok(grant) => grant,
+                Err(denial) => return Err(self.of_past_task(denial, request.task).await.into()),
+            };
             match self.ledger.record(grant, self.entropy.bytes()?).await {
                 Err(LedgerError::Stale) => {}
                 outcome => return Ok(outcome?),
@@ -137,4 +145,9 @@ impl Broker {
         }
         Err(Error::Conflict)
     }
+}
+
+/// Whether what holds the key answers: what could not be signed is not recorded.
+fn answers(key: &SigningKey) -> Result<(), Error> {
+    if key.answering().silent { Err(Error::Unsigned) } else { Ok(()) }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use limits::Limiters;
 
@@ -57,6 +58,9 @@ pub(crate) use story::{End, WholeStory};
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;
 
+/// How many credentials are signed at a time; the others wait without a thread.
+const SIGNING: usize = 128;
+
 /// The broker.
 #[derive(Debug)]
 pub(crate) struct Broker {
@@ -64,6 +68,8 @@ pub(crate) struct Broker {
     engine: ArcSwap<Engine>,
     keyring: Arc<Keyring>,
     minter: Minter,
+    /// Turns of signing: whoever waits for a key outside of this process may hold a thread meanwhile.
+    signing: Semaphore,
     administrators: BTreeSet<SpiffeId>,
     limiters: Limiters,
     clock: Clock,
@@ -98,6 +104,7 @@ impl Broker {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             minter: Minter::new(Arc::clone(&parts.keyring), parts.issuer),
+            signing: Semaphore::new(SIGNING),
             ledger: parts.ledger,
             engine: ArcSwap::from_pointee(parts.engine),
             keyring: parts.keyring,

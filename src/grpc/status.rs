@@ -40,6 +40,7 @@ pub(super) fn status(error: &Error, fault: &str) -> Status {
         Error::Conflict => again(Code::Aborted, "CONFLICT", &error.to_string(), AFTER_CONFLICT),
         Error::Limited { limit, retry_after } => again(Code::ResourceExhausted, limit.as_str(), &error.to_string(), *retry_after),
         Error::Unavailable(_) => again(Code::Unavailable, "LEDGER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
+        Error::Unsigned => again(Code::Unavailable, "SIGNER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
         Error::Internal(_) => {
             tracing::error!(fault, error = causes(error), "a fault of the broker");
             let text = format!("a fault of the broker; its log says more under {fault}");
@@ -139,6 +140,7 @@ mod tests {
             (Error::Conflict, Code::Aborted, "CONFLICT", Some(AFTER_CONFLICT)),
             (Error::from(LedgerError::Overloaded), Code::ResourceExhausted, "THROTTLED", Some(Duration::from_millis(100))),
             (Error::Unavailable("the disk is full".to_owned()), Code::Unavailable, "LEDGER_UNAVAILABLE", Some(AFTER_OUTAGE)),
+            (Error::Unsigned, Code::Unavailable, "SIGNER_UNAVAILABLE", Some(AFTER_OUTAGE)),
             (Error::Internal("secret detail".into()), Code::Internal, "INTERNAL", None),
         ] {
             let status = status(&error, "f17");
@@ -156,12 +158,13 @@ mod tests {
         errors.push(Error::NotFound { kind: "owner", name: "payments".to_owned() });
         errors.push(Error::Conflict);
         errors.push(Error::Unavailable("the disk is full".to_owned()));
+        errors.push(Error::Unsigned);
         errors.push(Error::Internal("secret detail".into()));
         for error in &errors {
             // Whoever adds an error or a limit finds that it has to be added above.
             match error {
                 Error::Denied(_) | Error::Invalid(_) | Error::NotFound { .. } | Error::Conflict => {}
-                Error::Unavailable(_) | Error::Internal(_) => {}
+                Error::Unavailable(_) | Error::Unsigned | Error::Internal(_) => {}
                 Error::Limited { limit, .. } => match limit {
                     Limit::Queue
                     | Limit::WorkloadRate

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::signer::{SignError, Signer, X509Signer};
+use super::signer::{Answering, SignError, Signer, X509Signer};
 use crate::model::{Position, Timestamp};
 
 /// A key that signs one kind of thing.
@@ -30,6 +30,11 @@ impl SigningKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.signer.sign(message)
     }
+
+    /// How what holds it answers.
+    pub(crate) fn answering(&self) -> Answering {
+        self.signer.answering()
+    }
 }
 
 /// The key that signs certificates, with its own certificate.
@@ -54,4 +59,12 @@ pub(crate) struct Keyring {
     pub(crate) list: SigningKey,
     /// Signs checkpoints: Ed25519.
     pub(crate) checkpoint: SigningKey,
+}
+
+impl Keyring {
+    /// How many of the keys do not answer now, and how many signatures were not made by all.
+    pub(crate) fn trouble(&self) -> (usize, u64) {
+        let answers = [&self.token, &self.issuer.key, &self.list, &self.checkpoint].map(SigningKey::answering);
+        (answers.iter().filter(|answer| answer.silent).count(), answers.iter().map(|answer| answer.failures).sum())
+    }
 }

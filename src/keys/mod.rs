@@ -3,6 +3,7 @@
 //! Bytes go in, a signature comes out; the private half never leaves. A key signs only after its
 //! activation stands in the ledger.
 
+mod aside;
 mod certificate;
 pub(crate) mod hsm;
 pub(crate) mod identity;
@@ -12,8 +13,10 @@ mod pem;
 pub(crate) mod seal;
 mod signer;
 
+#[cfg(test)]
+pub(crate) use aside::{Aside, Remote};
 pub(crate) use certificate::{set_validity, uri};
-pub(crate) use keyring::Keyring;
+pub(crate) use keyring::{Keyring, SigningKey};
 pub(crate) use material::{Material, PemFiles, Private, Sources, issuer_certificate};
 pub(crate) use signer::{SignError, fresh_key};
 

@@ -26,6 +26,20 @@ pub(crate) trait Signer: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the key does not sign.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// How what holds the key answers. What is in memory always does.
+    fn answering(&self) -> Answering {
+        Answering::default()
+    }
+}
+
+/// How something that signs answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answering {
+    /// It does not, so that nothing should be asked of it now.
+    pub(crate) silent: bool,
+    /// Signatures that were not made.
+    pub(crate) failures: u64,
 }
 
 /// PKCS#8 DER, wiped when dropped.

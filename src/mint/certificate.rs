@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUs
 
 use super::{MintError, Minter, SigningRequest, binding, same_key};
 use crate::formats::binding::EXTENSION_OID;
-use crate::keys::{set_validity, uri};
+use crate::keys::{SignError, set_validity, uri};
 use crate::ledger::Recorded;
 use crate::model::CredentialKind;
 
@@ -50,8 +50,10 @@ impl Minter {
             return Err(MintError::PublicKey);
         }
         let params = params(recorded, names).map_err(|error| MintError::Encoding(error.to_string()))?;
-        let certificate =
-            params.signed_by(request.public_key(), &issuer.authority).map_err(|error| MintError::Encoding(error.to_string()))?;
+        let certificate = params.signed_by(request.public_key(), &issuer.authority).map_err(|error| match error {
+            rcgen::Error::RemoteKeyError => MintError::Sign(SignError),
+            error => MintError::Encoding(error.to_string()),
+        })?;
         Ok(vec![certificate.der().to_vec(), issuer.certificate.clone()])
     }
 }

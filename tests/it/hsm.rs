@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{Broker, REGISTRY, Ran, program, run};
+use crate::harness::{AUDIENCE, Broker, REGISTRY, Ran, eventually, program, run};
 use crate::outside::judge_broker;
+use crate::process::get;
 
 const PIN: &str = "314159";
 
@@ -19,6 +21,11 @@ struct World {
 
 impl World {
     fn prepare() -> Self {
+        Self::on(&module())
+    }
+
+    /// The same, through another module in front of it.
+    fn on(loaded: &Path) -> Self {
         let broker = Broker::prepare();
         let tokens = broker.scratch().join("tokens");
         fs::create_dir(&tokens).unwrap();
@@ -40,7 +47,7 @@ impl World {
         let hsm = format!(
             "[pkcs11]\nmodule = \"{}\"\ntoken = \"curfew\"\npin_file = \"../pin\"\n\
              token_key = \"curfew-token\"\nissuer_key = \"curfew-issuer\"\nlist_key = \"curfew-list\"\n",
-            module().display()
+            loaded.display()
         );
         fs::write(world.broker.config(), format!("{config}\n{hsm}")).unwrap();
         world
@@ -71,14 +78,33 @@ fn module() -> PathBuf {
 
 /// A broker that signs with the module, and knows the registry of the tests.
 fn serving() -> World {
-    let mut world = World::prepare();
-    let certified = world.curfew(&["keys", "certify"]).json();
-    let certificate = PathBuf::from(certified["certificate_file"].as_str().unwrap());
-    fs::copy(certificate, world.broker.ca()).unwrap();
-    world.broker.serve_through(&["env", &world.softhsm]);
-    world.broker.serve();
-    world.broker.apply(REGISTRY);
-    world
+    let world = World::prepare();
+    let softhsm = world.softhsm.clone();
+    world.serving(&["env", &softhsm])
+}
+
+impl World {
+    fn serving(self, through: &[&str]) -> Self {
+        let mut world = self;
+        let certified = world.curfew(&["keys", "certify"]).json();
+        let certificate = PathBuf::from(certified["certificate_file"].as_str().unwrap());
+        fs::copy(certificate, world.broker.ca()).unwrap();
+        world.broker.serve_through(through);
+        world.broker.serve();
+        world.broker.apply(REGISTRY);
+        world
+    }
+
+    fn token(&self, workload: &str) -> Ran {
+        let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
+        self.broker.curfew(&self.broker.identity(workload), ask)
+    }
+
+    /// The value of a metric.
+    fn metric(&self, name: &str) -> f64 {
+        let (_, all) = get(&self.broker, "/metrics");
+        all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    }
 }
 
 #[test]
@@ -119,4 +145,52 @@ fn a_module_that_cannot_sign_is_said_at_the_start() {
     world.pin("141421");
     let error = world.curfew(&["config", "check"]).exits(1).stderr;
     assert!(error.contains("PIN") && !error.contains("141421") && !error.contains(PIN), "{error}");
+}
+
+/// How long something that happens by itself may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_module_that_forgets_or_hangs_holds_up_nothing_but_signatures_and_comes_back_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("module.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/module.c");
+    run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl")).done();
+    let world = World::on(&library);
+    let config = fs::read_to_string(world.broker.config()).unwrap();
+    // With one session for each key, one signature that hangs is all that hang.
+    fs::write(world.broker.config(), format!("{config}sign_time = \"500ms\"\nsessions = 1\n")).unwrap();
+    let (softhsm, faults) = (world.softhsm.clone(), format!("MODULE_FAULTS={}", folder.path().display()));
+    let mut world = world.serving(&["env", &softhsm, &faults]);
+    world.token("payments/api").done();
+
+    let forget = folder.path().join("forget");
+    fs::write(&forget, "").unwrap();
+    eventually(PATIENCE, || {
+        world.token("payments/api").done();
+        (!forget.exists() && world.broker.log().contains("is lost; opening another")).then_some(())
+    });
+    world.token("payments/api").done();
+
+    let hang = folder.path().join("hang");
+    run(Command::new("mkfifo").arg(&hang)).done();
+    let told = world.token("payments/api").exits(6).stderr;
+    assert!(told.contains("SIGNER_UNAVAILABLE"), "{told}");
+    eventually(PATIENCE, || (world.metric("curfew_keys_silent") >= 2.0).then_some(()));
+    assert!(world.metric("curfew_signing_errors_total") >= 2.0);
+    let log = world.broker.log();
+    assert!(log.contains("no signatures are made") && log.contains("it did not answer within 500ms"), "{log}");
+    let administrator = world.broker.administrator();
+    let end = ["owner", "revoke", "payments", "--reason", "superseded", "--wait", "committed", "--format", "json"];
+    let revoked = world.broker.curfew(&administrator, end).json()["position"].as_f64().unwrap();
+    world.broker.curfew(&administrator, ["owner", "show", "payments"]).done();
+    assert!(world.metric("curfew_list_position") < revoked, "no list could be signed");
+
+    let release = fs::File::options().write(true).open(&hang).unwrap();
+    fs::remove_file(&hang).unwrap();
+    drop(release);
+    eventually(PATIENCE, || (world.metric("curfew_list_position") >= revoked && world.metric("curfew_keys_silent") == 0.0).then_some(()));
+    world.token("acme/sync").done();
+    assert!(world.broker.log().contains("signatures are made again"));
+    assert!(world.broker.stop().success(), "{}", world.broker.log());
 }

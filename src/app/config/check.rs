@@ -22,6 +22,10 @@ const BEATS: u32 = 3;
 /// A follower's list may be this old at most: beyond it, "revoked" means little.
 const STALEST: Duration = Duration::from_secs(60 * 60);
 
+/// How long a signature of a module may take.
+const SOONEST: Duration = Duration::from_millis(100);
+const LATEST: Duration = Duration::from_secs(30);
+
 /// Everything that is wrong, not only the first of it.
 #[derive(Default)]
 struct Problems(Vec<Invalid>);
@@ -131,6 +135,19 @@ fn keeping(raw: &Raw, problems: &mut Problems) {
         "pkcs11",
         "name the label of at least one of token_key, issuer_key and list_key, or leave the table out",
     );
+    if let Some(hsm) = &raw.pkcs11 {
+        let time = hsm.sign_time.duration();
+        problems.unless(
+            (SOONEST..=LATEST).contains(&time),
+            "pkcs11.sign_time",
+            "write between 100ms and 30s; calls wait that long when the module hangs",
+        );
+        problems.unless(
+            (1..=64).contains(&hsm.sessions),
+            "pkcs11.sessions",
+            "write between 1 and 64; each key takes so many sessions and threads",
+        );
+    }
 }
 
 fn trust(raw: &Raw, problems: &mut Problems) -> BTreeMap<TrustDomain, PathBuf> {

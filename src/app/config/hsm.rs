@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::files;
 use super::raw::RawPkcs11;
-use crate::keys::hsm::Hsm;
+use crate::keys::hsm::{Hsm, Use};
 use crate::model::KeyPurpose;
 
 /// A module, one of its tokens, and the labels of keys on it.
@@ -16,6 +16,7 @@ pub(super) struct Pkcs11 {
     pub(super) token: String,
     pub(super) pin_file: PathBuf,
     pub(super) labels: BTreeMap<KeyPurpose, String>,
+    terms: Use,
 }
 
 impl Pkcs11 {
@@ -25,6 +26,7 @@ impl Pkcs11 {
             module: raw.module.clone(),
             token: raw.token.clone(),
             pin_file: raw.pin_file.clone(),
+            terms: Use { patience: raw.sign_time.duration(), sessions: raw.sessions },
             labels: labels.into_iter().filter_map(|(purpose, label)| Some((purpose, label.clone()?))).collect(),
         }
     }
@@ -32,7 +34,7 @@ impl Pkcs11 {
     /// Loads the module and logs in.
     pub(super) fn open(&self) -> Result<Hsm, ConfigError> {
         let pin = files::read_secret(&self.pin_file)?;
-        Hsm::open(&self.module, &self.token, pin.lines().next().unwrap_or_default())
+        Hsm::open(&self.module, &self.token, pin.lines().next().unwrap_or_default(), self.terms)
             .map_err(|error| ConfigError::Key { path: self.module.clone(), problem: error.to_string() })
     }
 }

@@ -60,6 +60,10 @@ pub(super) struct RawPkcs11 {
     pub(super) issuer_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) list_key: Option<String>,
+    #[serde(default = "sign_time")]
+    pub(super) sign_time: Span,
+    #[serde(default = "sessions")]
+    pub(super) sessions: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +149,14 @@ fn keys_dir() -> PathBuf {
 
 fn policies_dir() -> PathBuf {
     "policies".into()
+}
+
+const fn sign_time() -> Span {
+    Span::seconds(2)
+}
+
+const fn sessions() -> usize {
+    4
 }
 
 const fn max_staleness() -> Span {

@@ -182,7 +182,10 @@ fn limits_leave_room_to_work() {
 fn a_module_that_holds_no_key_is_a_mistake() {
     let hsm = "[pkcs11]\nmodule = \"m.so\"\ntoken = \"curfew\"\npin_file = \"pin\"\n";
     refused(&format!("{LEAST}{hsm}"), "pkcs11", "at least one of token_key, issuer_key and list_key");
-    let config = parse(&format!("{LEAST}{hsm}token_key = \"curfew-token\"\n")).expect("sound");
+    let hsm = format!("{hsm}token_key = \"curfew-token\"\n");
+    refused(&format!("{LEAST}{hsm}sign_time = \"50ms\"\n"), "pkcs11.sign_time", "between 100ms and 30s");
+    refused(&format!("{LEAST}{hsm}sessions = 0\n"), "pkcs11.sessions", "between 1 and 64");
+    let config = parse(&format!("{LEAST}{hsm}")).expect("sound");
     assert_eq!(config.key_label(KeyPurpose::Token), Some("curfew-token"));
     let files: Vec<KeyPurpose> = config.key_files().into_iter().map(|(purpose, _)| purpose).collect();
     assert_eq!(files, [KeyPurpose::Issuer, KeyPurpose::List, KeyPurpose::Checkpoint]);

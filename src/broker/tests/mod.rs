@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
-use crate::keys::Material;
+use crate::keys::{Material, Private, Sources};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
     CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
@@ -19,6 +19,7 @@ mod chains;
 mod clock;
 mod ends;
 mod explaining;
+mod hanging;
 mod issuing;
 mod quotas;
 mod race;
@@ -71,6 +72,15 @@ impl World {
 
     /// The same, on a ledger with other options.
     pub(super) async fn keeping(quotas: Quotas, change: impl FnOnce(&mut Options)) -> Self {
+        Self::made(quotas, change, |_| {}).await
+    }
+
+    /// The same, with keys that are held elsewhere.
+    pub(super) async fn signing(elsewhere: impl FnOnce(&mut Sources)) -> Self {
+        Self::made(QUOTAS, |_| {}, elsewhere).await
+    }
+
+    async fn made(quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl FnOnce(&mut Sources)) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
@@ -79,7 +89,16 @@ impl World {
         let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).unwrap();
         let engine = Engine::compile(default_policies()).expect("the default pack is valid");
         Broker::put_in_force(&*ledger, &engine).await.unwrap();
-        let material = Material::generate(&domain, &entropy, START).unwrap();
+        let files = Material::generate(&domain, &entropy, START).unwrap().to_pem();
+        let mut sources = Sources {
+            token: Private::Pem(files.token_key),
+            issuer: Private::Pem(files.issuer_key),
+            issuer_certificate: files.issuer_certificate.to_string(),
+            list: Private::Pem(files.list_key),
+            checkpoint: files.checkpoint_key,
+        };
+        elsewhere(&mut sources);
+        let material = Material::open(&domain, sources, &entropy).unwrap();
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let issuer = "https://broker.example.org".to_owned();
