@@ -37,6 +37,16 @@ pub(super) fn read(config: &Config) -> Result<Option<HighWater>, ServeError> {
     HighWater::from_json(&text).map(Some).ok_or_else(damaged)
 }
 
+/// Says that there was no mark beside a ledger that is in use.
+pub(super) fn missed(config: &Config, reached: Position) {
+    tracing::warn!(
+        file = %config.high_water_file().display(),
+        %reached,
+        "there was no high-water mark beside a ledger with entries, so nobody can tell whether it went back; it is made now. \
+         If the ledger was put back from a backup, stop the broker and run `curfew ledger recover`; if the mark was lost, nothing is to be done"
+    );
+}
+
 impl Marking {
     /// Moves nothing yet.
     pub(super) fn new(config: Config, ledger: Arc<SqliteLedger>, clock: Clock) -> Self {

@@ -12,8 +12,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::config::files;
 use crate::broker::Broker;
+use crate::keys::Keyring;
 use crate::ledger::{Ledger as _, SqliteLedger};
-use crate::model::Timestamp;
 use crate::publish::Publisher;
 
 /// What went wrong beside the calls. Each was logged as an error.
@@ -47,10 +47,11 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) ledger: Arc<SqliteLedger>,
+    /// It had entries at the start, and no high-water mark.
+    pub(super) unmarked: bool,
     pub(super) broker: Arc<Broker>,
     pub(super) publisher: Arc<Publisher>,
-    /// The end of the issuer's certificate.
-    pub(super) issuer_ends: Option<Timestamp>,
+    pub(super) keyring: Arc<Keyring>,
     /// Where the ledger is.
     pub(super) data_dir: PathBuf,
 }
@@ -80,17 +81,26 @@ impl Collector for Observed {
             None,
             as_f64(self.broker.policy_errors()),
         )?;
+        let (silent, unsigned) = self.keyring.trouble();
+        counter("signing_errors", "Signatures that were not made by what holds a key", None, as_f64(unsigned))?;
         let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
         };
         gauge("ledger_position", "Last position of the ledger", None, as_f64(head.position.get()))?;
         gauge("ledger_waiting", "Issuances that wait to be committed", None, count(stats.waiting))?;
         gauge("ledger_unreadable", "Entries that could not be read at the start", None, count(self.ledger.unreadable().len()))?;
+        gauge("keys_silent", "Keys of a PKCS#11 module that does not answer", None, count(silent))?;
+        gauge(
+            "high_water_missing",
+            "Whether there was no high-water mark beside the ledger at the start",
+            None,
+            f64::from(u8::from(self.unmarked)),
+        )?;
         gauge("cuts_active", "Cuts in the revocation list", None, count(cuts))?;
         gauge("tasks_open", "Tasks that are open", None, count(tasks))?;
         gauge("list_position", "Position that the published list covers", None, published.map_or(0.0, |list| as_f64(list.position.get())))?;
         gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)?;
-        if let Some(ends) = self.issuer_ends {
+        if let Some(ends) = self.keyring.issuer.key.not_after {
             let help = "When the certificate of the issuer ends, in Unix time";
             gauge("issuer_end", help, Some(&Unit::Seconds), as_f64(ends.seconds()))?;
         }

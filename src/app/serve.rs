@@ -25,7 +25,7 @@ use crate::http::{self, Admin, Https, Plain};
 use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
-use crate::model::Epoch;
+use crate::model::{Epoch, Position};
 use crate::publish::{self, Publisher};
 
 /// Where a broker listens, as bound.
@@ -42,6 +42,8 @@ pub struct Addresses {
 /// A broker that is open, and what goes with it.
 struct Opened {
     ledger: Arc<SqliteLedger>,
+    /// It had entries, and nothing to tell whether it went back.
+    unmarked: bool,
     marking: Arc<Marking>,
     broker: Arc<Broker>,
     publisher: Arc<Publisher>,
@@ -59,9 +61,10 @@ impl Opened {
     fn observed(&self, data_dir: PathBuf) -> Observed {
         Observed {
             ledger: Arc::clone(&self.ledger),
+            unmarked: self.unmarked,
             broker: Arc::clone(&self.broker),
             publisher: Arc::clone(&self.publisher),
-            issuer_ends: self.keyring.issuer.key.not_after,
+            keyring: Arc::clone(&self.keyring),
             data_dir,
         }
     }
@@ -168,8 +171,13 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let material = preflight::keys(config, entropy)?;
     let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
     let high_water = high_water::read(config)?;
+    let unmarked = high_water.is_none();
     let options = Options { min_free_disk: config.min_free_disk, high_water, ..Options::new(config.trust_domain().clone(), epoch) };
     let ledger = open_ledger(config.ledger_file()?, options, clock.clone()).await?;
+    let unmarked = unmarked && ledger.head().position > Position::ZERO;
+    if unmarked {
+        high_water::missed(config, ledger.head().position);
+    }
     let shared: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
     Broker::put_in_force(&*shared, &engine).await.map_err(ServeError::start)?;
     let keyring = Arc::new(Broker::activate_keys(&*shared, material).await.map_err(ServeError::start)?);
@@ -193,7 +201,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let marking = Arc::new(Marking::new(config.clone(), Arc::clone(&ledger), clock.clone()));
     // So that a place where it cannot be written is found now.
     marking.mark().await?;
-    Ok(Opened { ledger, marking, broker, publisher, keyring })
+    Ok(Opened { ledger, unmarked, marking, broker, publisher, keyring })
 }
 
 pub(super) async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::describe::nameless;
 use crate::model::{Census, CredentialKind, Facts, Timestamp};
 
 /// What is alive under a subject, for people and scripts.
@@ -33,9 +34,9 @@ impl NamedCensus {
             }
         }
         let environment =
-            |number| facts.environment_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.name.to_string());
+            |number| facts.environment_numbered(number).map_or_else(|| nameless(number), |known| known.record.name.to_string());
         let workload =
-            |number| facts.workload_numbered(number).map_or_else(|| format!("#{number}"), |known| known.record.spiffe_id.to_string());
+            |number| facts.workload_numbered(number).map_or_else(|| nameless(number), |known| known.record.spiffe_id.to_string());
         let mut by_environment: Vec<_> = census.by_environment.iter().map(|(number, count)| (environment(*number), *count)).collect();
         let mut by_workload: Vec<_> = census.by_workload.iter().map(|(number, count)| (workload(*number), *count)).collect();
         by_environment.sort();

@@ -1,5 +1,6 @@
 //! One credential, as it is listed, and its end.
 
+use super::describe::nameless;
 use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked};
 use crate::ledger::Present;
@@ -31,16 +32,15 @@ impl CredentialStory {
     /// The story of what was recorded, in names.
     pub(super) fn of(id: CredentialId, issued: Issued, facts: &Facts) -> Self {
         let subjects = issued.subjects;
-        let unknown = |number: Position| format!("#{number}");
         let workload = facts.workload_numbered(subjects.workload).map(|known| known.record.spiffe_id.to_string());
         let owner = facts.owner_numbered(subjects.owner).map(|known| known.record.id.to_string());
         let environment = facts.environment_numbered(subjects.environment).map(|known| known.record.name.to_string());
         let concerned = facts.downstreams().filter(|known| issued.downstreams.contains(&known.number));
         Self {
             id,
-            workload: workload.unwrap_or_else(|| unknown(subjects.workload)),
-            owner: owner.unwrap_or_else(|| unknown(subjects.owner)),
-            environment: environment.unwrap_or_else(|| unknown(subjects.environment)),
+            workload: workload.unwrap_or_else(|| nameless(subjects.workload)),
+            owner: owner.unwrap_or_else(|| nameless(subjects.owner)),
+            environment: environment.unwrap_or_else(|| nameless(subjects.environment)),
             downstreams: concerned.map(|known| known.record.name.to_string()).collect(),
             death: Death::of(&issued, id.position(), facts),
             issued,

@@ -64,6 +64,11 @@ fn name(number: Position, facts: &Facts) -> String {
     }
 }
 
+/// What stands where a record's name would: the broker has none, and nothing that was named is called like it.
+pub(super) fn nameless(number: Position) -> String {
+    if number == Position::BROKER { "(broker)".to_owned() } else { format!("#{number}") }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -82,22 +82,28 @@ impl Broker {
             })
         })
         .await?;
-        let credential = match &question {
+        let looked_up = match &question {
             Question::Call(_, Object::Credential(id)) => Some(Resource::credential(id.position(), &self.issued(*id).await?)),
+            // As the call itself finds it.
+            Question::Call(_, Object::Task(number)) => self.past_task(*number).await?.as_ref().map(Resource::from),
             Question::Call(..) | Question::Issuing(_) => None,
         };
         let now = self.clock.now();
-        self.decide(|engine, facts| -> Result<_, Error> {
+        let mut explained = self.decide(|engine, facts| -> Result<_, Error> {
             let role = Role::of(&meant, &self.administrators, facts);
             let explanation = match &question {
                 Question::Issuing(proposal) => engine.explain((&role, &meant), &self.request(proposal), facts, now),
                 Question::Call(action, object) => {
-                    let resource = credential.map_or_else(|| object.resource(facts, now), Ok)?;
+                    let resource = looked_up.map_or_else(|| object.resource(facts, now), Ok)?;
                     engine.explain_call(&role, *action, &resource, facts)
                 }
             };
             Ok(Explained { role: role.as_str(), explanation, policy_hash: engine.text().hash })
-        })?
+        })??;
+        if let (Question::Issuing(proposal), Some(denial)) = (&question, explained.explanation.refused.take()) {
+            explained.explanation.refused = Some(self.of_past_task(denial, proposal.task).await);
+        }
+        Ok(explained)
     }
 
     /// A proposal as a request that is decided and never recorded.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::describe::nameless;
 use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked, Withdrawal, ends};
 use crate::ledger::{Present, Urgency};
@@ -55,14 +56,14 @@ pub struct TaskStory {
 impl TaskStory {
     fn of(task: &KnownTask, facts: &Facts) -> Self {
         let record = &task.record;
-        let unknown = |number: Position| format!("#{number}");
-        let workload = |number| facts.workload_numbered(number).map_or_else(|| unknown(number), |known| known.record.spiffe_id.to_string());
+        let workload =
+            |number| facts.workload_numbered(number).map_or_else(|| nameless(number), |known| known.record.spiffe_id.to_string());
         Self {
             number: task.number,
-            owner: facts.owner_numbered(record.owner).map_or_else(|| unknown(record.owner), |known| known.record.id.to_string()),
+            owner: facts.owner_numbered(record.owner).map_or_else(|| nameless(record.owner), |known| known.record.id.to_string()),
             environment: facts
                 .environment_numbered(record.environment)
-                .map_or_else(|| unknown(record.environment), |known| known.record.name.to_string()),
+                .map_or_else(|| nameless(record.environment), |known| known.record.name.to_string()),
             workload: record.workload.map(workload),
             deadline: record.deadline,
             purpose: record.purpose.clone(),
@@ -143,7 +144,7 @@ impl Broker {
 
     /// A task that is known no more, because it closed and settled, as the ledger tells of it. What is
     /// open, not settled or never was a task has no such past.
-    async fn past_task(&self, number: Position) -> Result<Option<KnownTask>, Error> {
+    pub(super) async fn past_task(&self, number: Position) -> Result<Option<KnownTask>, Error> {
         if self.ledger.facts().task(number).is_some() {
             return Ok(None);
         }
@@ -154,6 +155,16 @@ impl Broker {
             let closed = Closed { by: Closing::CloseTask, at, settled: task.deadline };
             Some(KnownTask { number, record: task.into(), opened: entry.time, closed: Some(closed) })
         }))
+    }
+
+    /// The denial itself, but of a task that was closed so long ago that only the ledger knows it: of
+    /// that, it says so.
+    pub(super) async fn of_past_task(&self, denial: Denial, task: Option<Position>) -> Denial {
+        let Some(number) = task.filter(|_| denial.code == DenialCode::TaskUnknown) else { return denial };
+        match self.ledger.closed_task(number).await {
+            Ok(Some(at)) => Denial::new(DenialCode::TaskClosed, format!("task {number} has ended, at entry {at}")),
+            Ok(None) | Err(_) => denial,
+        }
     }
 
     /// How a task stands, or where it was closed.
@@ -189,7 +200,7 @@ impl Broker {
     }
 }
 
-fn resource(number: Position, past: Option<&KnownTask>, facts: &Facts) -> Result<Resource, Refusal> {
+pub(super) fn resource(number: Position, past: Option<&KnownTask>, facts: &Facts) -> Result<Resource, Refusal> {
     past.or_else(|| facts.task(number)).map(Resource::from).ok_or_else(|| Refusal::not_found("task", number))
 }
 

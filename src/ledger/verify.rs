@@ -79,7 +79,11 @@ impl Offline {
         let find = |position| start::find_entry(&self.connection, segments, position);
         for segment in self.segments() {
             let read = self.walk_segment(segment, self.head.position, |position, bytes| {
-                if let Some(entry) = audit.row(position, &bytes, find)
+                let entry = audit.row(position, &bytes, find);
+                if let Some(Event::Cut(cut)) = entry.as_ref().map(|entry| &entry.event) {
+                    audit.cuts.insert((cut.number, position));
+                }
+                if let Some(entry) = entry
                     && let Some(task) = closed_task(&entry)
                 {
                     audit.tasks_closed.insert(task);
@@ -188,6 +192,18 @@ impl Offline {
         for (number, _) in current::closed_tasks(&self.connection)? {
             if !audit.tasks_closed.contains(&number) {
                 audit.note(None, format_args!("the table of closed tasks has task {number}, which was not closed"));
+            }
+        }
+        let cuts = current::cuts(&self.connection)?;
+        let missing: Vec<_> = audit.cuts.difference(&cuts).copied().collect();
+        for (number, position) in missing {
+            audit.problem(position, format_args!("cut subject {number}, which the table of cuts does not have"));
+        }
+        // What an unreadable entry cut is not known.
+        if audit.unreadable == 0 {
+            let made_up: Vec<_> = cuts.difference(&audit.cuts).copied().collect();
+            for (number, position) in made_up {
+                audit.note(None, format_args!("the table of cuts has one of subject {number} at {position}, which was not made"));
             }
         }
         // Counters that miss what an unreadable entry said are not held against those that do not.

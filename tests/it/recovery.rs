@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::harness::{AUDIENCE, Broker, Identity, Ran, eventually, program, run};
+use crate::process::get;
 
 const ISSUE: [&str; 8] = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
 
@@ -184,4 +185,19 @@ fn a_ledger_in_use_is_not_recovered_and_is_backed_up() {
         let mark: Value = serde_json::from_str(&fs::read_to_string(&mark).unwrap()).unwrap();
         (mark["position"].as_u64() >= copied["position"].as_u64()).then_some(())
     });
+}
+
+#[test]
+fn a_mark_that_is_missing_beside_a_ledger_in_use_is_said() {
+    let mut broker = Broker::start();
+    let missing = |broker: &Broker| get(broker, "/metrics").1.contains("\ncurfew_high_water_missing 1");
+    assert!(!missing(&broker) && !broker.log().contains("no high-water mark"), "a new ledger has none");
+    assert!(broker.stop().success());
+    fs::remove_file(broker.dir().join("keys/high-water.json")).unwrap();
+    broker.serve();
+    assert!(missing(&broker));
+    let log = broker.log();
+    assert!(log.contains("no high-water mark beside a ledger with entries") && log.contains("keys/high-water.json"), "{log}");
+    broker.restart();
+    assert!(!missing(&broker), "it was made");
 }

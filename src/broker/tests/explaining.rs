@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{START, World, administrator, caller, denied};
-use crate::broker::{Error, Explained, Object, Proposal, Question};
+use crate::broker::{Error, Explained, Object, Opening, Proposal, Question};
 use crate::model::{Bound, CredentialKind, DenialCode};
 use crate::policy::{Action, Caller};
 
@@ -99,4 +99,39 @@ async fn what_is_explained_is_what_happens() {
         let reason = explained.explanation.refused.map(|denial| denial.code);
         assert_eq!(reason, happened.err().map(|error| if let Error::Denied(denial) = error { denial.code } else { panic!("{error}") }));
     }
+}
+
+#[tokio::test]
+async fn of_a_task_that_was_closed_long_ago_it_is_said_that_it_is_closed() {
+    let world = World::new().await;
+    let api = caller("/payments/api");
+    let ask = Opening {
+        owner: None,
+        environment: "production".parse().unwrap(),
+        workload: None,
+        deadline: START.plus(Duration::from_secs(600)),
+        purpose: "a job".parse().unwrap(),
+    };
+    let task = world.broker.open_task(&api, ask).await.unwrap().number;
+    world.broker.close_task(&api, task, None).await.unwrap();
+    world.hand.advance(Duration::from_secs(48 * 3600));
+    // Whatever changes next has it forgotten.
+    world.revoke_owner("acme").await.unwrap();
+    assert!(world.broker.ledger().facts().task(task).is_none());
+    let with = |task| match token("production") {
+        Question::Issuing(proposal) => Question::Issuing(Proposal { task: Some(task), ..proposal }),
+        call @ Question::Call(..) => call,
+    };
+    let told = |explained: Explained| outcome(&explained).0;
+    assert_eq!(told(explain(&world, &administrator(), "/payments/api", with(task)).await.unwrap()), Some(DenialCode::TaskClosed));
+    assert_eq!(denied(world.token_in(&api, "production", Some(task)).await), DenialCode::TaskClosed);
+    // One that never was stays unknown.
+    let never = task.next();
+    assert_eq!(told(explain(&world, &administrator(), "/payments/api", with(never)).await.unwrap()), Some(DenialCode::TaskUnknown));
+    assert_eq!(denied(world.token_in(&api, "production", Some(never)).await), DenialCode::TaskUnknown);
+    // Calls about it are explained as they happen: reading it is allowed.
+    let reading = |task| Question::Call(Action::ReadTask, Object::Task(task));
+    assert_eq!(told(explain(&world, &administrator(), "/payments/api", reading(task)).await.unwrap()), None);
+    world.broker.task(&api, task).await.unwrap();
+    assert!(matches!(explain(&world, &administrator(), "/payments/api", reading(never)).await, Err(Error::NotFound { .. })));
 }

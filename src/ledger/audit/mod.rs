@@ -46,7 +46,9 @@ pub(super) struct Audit {
     pub(super) living: Living,
     /// Each epoch, with the position of the entry that began it.
     pub(super) epochs: Vec<(Position, Epoch)>,
-    /// How many tasks were closed.
+    /// Each cut: of what, and where.
+    pub(super) cuts: BTreeSet<(Position, Position)>,
+    /// The tasks that were closed.
     pub(super) tasks_closed: BTreeSet<Position>,
     /// Where they end.
     pub(super) tip: Tip,

@@ -211,3 +211,11 @@ fn a_secret_is_printed_only_where_it_is_the_result() {
         assert_eq!(mode & 0o777, 0o600, "{key}");
     }
 }
+
+#[test]
+fn the_broker_s_own_certificate_is_listed_by_a_name() {
+    let broker = Broker::start_empty();
+    let listed = broker.curfew(&broker.administrator(), ["cred", "list", "--format", "json"]).json();
+    let own = &listed["credentials"][0];
+    assert_eq!((&own["owner"], &own["environment"]), (&Value::from("(broker)"), &Value::from("(broker)")), "{listed}");
+}

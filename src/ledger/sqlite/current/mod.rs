@@ -1,6 +1,8 @@
 //! The compact tables: the entries that still matter, which cut closed which task, and where the
 //! cuts of each number stand.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::rows::{int, uint};
@@ -88,6 +90,14 @@ pub(in crate::ledger) fn all(connection: &Connection) -> Result<Vec<Kept>> {
 pub(in crate::ledger) fn closed_tasks(connection: &Connection) -> Result<Vec<(Position, Position)>> {
     let position = |number: i64| Position::new(uint(number));
     let mut select = connection.prepare("SELECT number, position FROM closed_tasks")?;
+    let rows = select.query_map([], |row| Ok((position(row.get(0)?), position(row.get(1)?))))?;
+    rows.collect()
+}
+
+/// Every cut: of what, and where.
+pub(in crate::ledger) fn cuts(connection: &Connection) -> Result<BTreeSet<(Position, Position)>> {
+    let position = |number: i64| Position::new(uint(number));
+    let mut select = connection.prepare("SELECT number, position FROM cuts")?;
     let rows = select.query_map([], |row| Ok((position(row.get(0)?), position(row.get(1)?))))?;
     rows.collect()
 }

@@ -18,6 +18,7 @@ async fn verification_finds_what_was_tampered_with() {
         ("UPDATE head SET latest_expiry_ms = 1", "the latest expiry in the head"),
         ("DELETE FROM current WHERE aspect IN (5, 6)", "the compact table does not say what the entries say"),
         ("DELETE FROM closed_tasks", "closed a task that the table of closed tasks does not have"),
+        ("DELETE FROM cuts", "which the table of cuts does not have"),
         ("DROP TABLE entries_2", "entry 16: the segment is missing"),
     ] {
         let disk = Disk::new();
@@ -42,6 +43,7 @@ async fn verification_finds_what_stands_beside_the_entries_and_should_not() {
         ("DROP TRIGGER entries_2_insert", "entry 16: the segment is missing, or does not refuse what it must"),
         ("CREATE TABLE entries_99 (position INTEGER PRIMARY KEY, bytes BLOB)", "there are segments beyond the head"),
         ("INSERT INTO closed_tasks VALUES (2, 3)", "the table of closed tasks has task 2, which was not closed"),
+        ("INSERT INTO cuts VALUES (2, 3)", "the table of cuts has one of subject 2 at 3, which was not made"),
         ("UPDATE living SET position = position - 1", "the kept counters of the living are not what the entries say"),
         ("UPDATE living SET bytes = x'ffff'", "the counters kept there"),
         ("UPDATE living SET position = 4000", "counters of a position that the ledger has not reached"),
