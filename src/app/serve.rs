@@ -174,7 +174,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let unmarked = high_water.is_none();
     let options = Options { min_free_disk: config.min_free_disk, high_water, ..Options::new(config.trust_domain().clone(), epoch) };
     let ledger = open_ledger(config.ledger_file()?, options, clock.clone()).await?;
-    let unmarked = unmarked && ledger.head().position > Position::ZERO;
+    let unmarked = unmarked && ledger.head().position > Position::BROKER;
     if unmarked {
         high_water::missed(config, ledger.head().position);
     }

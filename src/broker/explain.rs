@@ -100,7 +100,9 @@ impl Broker {
             };
             Ok(Explained { role: role.as_str(), explanation, policy_hash: engine.text().hash })
         })??;
-        if let (Question::Issuing(proposal), Some(denial)) = (&question, explained.explanation.refused.take()) {
+        if let Question::Issuing(proposal) = &question
+            && let Some(denial) = explained.explanation.refused.take()
+        {
             explained.explanation.refused = Some(self.of_past_task(denial, proposal.task).await);
         }
         Ok(explained)

@@ -81,7 +81,7 @@ impl Broker {
     pub(crate) async fn issue_token(&self, caller: &Caller, ask: TokenRequest) -> Result<(String, Issuance), Error> {
         let key = &self.keyring.token;
         answers(key)?;
-        let role = self.count_issuance(caller)?;
+        let (role, taken) = self.count_issuance(caller)?;
         let request = IssueRequest {
             kind: ask.kind,
             environment: ask.environment,
@@ -97,6 +97,7 @@ impl Broker {
             request_id: ask.request_id,
         };
         let recorded = self.record((&role, caller), &request).await?;
+        taken.spend();
         let _turn = self.signing.acquire().await;
         Ok((self.minter.token(&recorded)?, Issuance::of(&recorded)))
     }
@@ -107,7 +108,7 @@ impl Broker {
     /// As for [`Broker::issue_token`]; `Invalid` for the signing request.
     pub(crate) async fn issue_certificate(&self, caller: &Caller, ask: CertificateRequest) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
         answers(&self.keyring.issuer.key)?;
-        let role = self.count_issuance(caller)?;
+        let (role, taken) = self.count_issuance(caller)?;
         // Its signature costs more to check than all the rest to decide.
         let signing_request = SigningRequest::from_der(&ask.csr)?;
         let key = &self.keyring.issuer.key;
@@ -126,6 +127,7 @@ impl Broker {
             request_id: ask.request_id,
         };
         let recorded = self.record((&role, caller), &request).await?;
+        taken.spend();
         let _turn = self.signing.acquire().await;
         Ok((self.minter.certificate(&recorded, &signing_request)?, Issuance::of(&recorded)))
     }

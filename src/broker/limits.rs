@@ -63,6 +63,33 @@ impl<K: Eq + Hash> Rate<K> {
         *paid = next;
         Ok(())
     }
+
+    /// Gives back one that was taken.
+    fn give_back(&self, key: &K) {
+        if let Some(mut paid) = self.paid.get_mut(key) {
+            *paid = paid.saturating_sub(self.each);
+        }
+    }
+}
+
+/// One credential of an owner's rate. It is given back when this is dropped, unless it was [spent](Self::spend):
+/// what is refused uses up nothing that is its owner's.
+#[derive(Debug)]
+pub(super) struct Taken<'a>(Option<(&'a Rate<Position>, Position)>);
+
+impl Taken<'_> {
+    /// It became a credential.
+    pub(super) fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some((owners, owner)) = self.0.take() {
+            owners.give_back(&owner);
+        }
+    }
 }
 
 /// What is left of a quota, as of a count.
@@ -127,7 +154,7 @@ impl Limiters {
 impl Broker {
     /// Counts a request to issue, before anything is decided on it, and says who asks. Whoever comes
     /// with a dead certificate is not counted: it must not use up what is its workload's.
-    pub(super) fn count_issuance(&self, caller: &Caller) -> Result<Role, Error> {
+    pub(super) fn count_issuance(&self, caller: &Caller) -> Result<(Role, Taken<'_>), Error> {
         if self.ledger.is_crowded() {
             return Err(LedgerError::Overloaded.into());
         }
@@ -137,12 +164,12 @@ impl Broker {
         let workload = role.receives()?;
         let limiters = &self.limiters;
         limiters.workloads.take(workload, now).map_err(|wait| Limit::WorkloadRate.after(wait))?;
-        if let Some(known) = facts.workload_numbered(workload) {
-            let owner = known.record.owner;
-            limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
-            self.within_quota(owner, workload, now)?;
-        }
-        Ok(role)
+        let Some(known) = facts.workload_numbered(workload) else { return Ok((role, Taken(None))) };
+        let owner = known.record.owner;
+        limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
+        let taken = Taken(Some((&limiters.owners, owner)));
+        self.within_quota(owner, workload, now)?;
+        Ok((role, taken))
     }
 
     /// Whether one more of a workload may live. A bound that costs nothing to know settles it for

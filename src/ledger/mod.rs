@@ -83,10 +83,11 @@ pub(crate) enum Urgency {
     /// An administrator's, who may be revoking, or the broker's own: it goes before everything else that
     /// waits, in a lane that no workload can fill.
     First,
-    /// It goes before issuances.
+    /// It goes before what follows, in a lane where everybody who has something there gets a turn: somebody's
+    /// revocation is not behind all that others want.
     Ordinary,
-    /// It can wait for better times: it lets more be issued, or only tells. It goes before issuances, and
-    /// stops as they do when the disk is nearly full.
+    /// It can wait for better times: it lets more be issued, or only tells. It goes before issuances, in a lane
+    /// of the same kind, and stops as they do when the disk is nearly full.
     Postponable,
 }
 

@@ -50,10 +50,10 @@ impl Minter {
             return Err(MintError::PublicKey);
         }
         let params = params(recorded, names).map_err(|error| MintError::Encoding(error.to_string()))?;
-        let certificate = params.signed_by(request.public_key(), &issuer.authority).map_err(|error| match error {
-            rcgen::Error::RemoteKeyError => MintError::Sign(SignError),
-            error => MintError::Encoding(error.to_string()),
-        })?;
+        let failed = |error: rcgen::Error| {
+            if error == rcgen::Error::RemoteKeyError { MintError::Sign(SignError) } else { MintError::Encoding(error.to_string()) }
+        };
+        let certificate = params.signed_by(request.public_key(), &issuer.authority).map_err(failed)?;
         Ok(vec![certificate.der().to_vec(), issuer.certificate.clone()])
     }
 }

@@ -190,7 +190,7 @@ fn a_module_that_forgets_or_hangs_holds_up_nothing_but_signatures_and_comes_back
     fs::remove_file(&hang).unwrap();
     drop(release);
     eventually(PATIENCE, || (world.metric("curfew_list_position") >= revoked && world.metric("curfew_keys_silent") == 0.0).then_some(()));
-    world.token("acme/sync").done();
+    world.token("acme/reporting").done();
     assert!(world.broker.log().contains("signatures are made again"));
     assert!(world.broker.stop().success(), "{}", world.broker.log());
 }

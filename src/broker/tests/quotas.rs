@@ -45,6 +45,22 @@ async fn the_workloads_of_an_owner_share_its_rate() {
     world.token(&caller("/acme/sync")).await.expect("another owner");
 }
 
+/// One workload that asks for what it may not have must not keep the others of its owner from what they may.
+#[tokio::test]
+async fn what_is_refused_uses_up_nothing_of_its_owner() {
+    let world = World::within(Quotas { owner_rate: 2, workload_live: 1, ..QUOTAS }).await;
+    let (api, batch) = (caller("/payments/api"), caller("/payments/batch"));
+    for _ in 0..5 {
+        assert_eq!(denied(world.token_in(&batch, "staging", None).await), DenialCode::EnvironmentNotAllowed);
+    }
+    world.token(&batch).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(limited(world.token(&batch).await).0, Limit::WorkloadLive);
+    }
+    world.token(&api).await.expect("what was given back is the other's");
+    assert_eq!(limited(world.token(&api).await).0, Limit::OwnerRate, "and no more than that");
+}
+
 #[tokio::test]
 async fn a_dead_certificate_uses_up_nothing_of_its_workload() {
     let world = World::within(Quotas { workload_rate: 2, ..QUOTAS }).await;

@@ -25,6 +25,7 @@ mod counters_row;
 pub(super) mod current;
 mod faults;
 mod index;
+mod lane;
 mod open_error;
 mod queue;
 pub(super) mod rows;

@@ -1,5 +1,5 @@
-//! What waits to be committed: administrators' changes before others, before issuances; each
-//! lane is bounded by itself, so that none can fill another.
+//! What waits to be committed: administrators' changes, then what ends something, then other changes, then
+//! issuances. Each lane is bounded by itself, so that none can fill another.
 //!
 //! Requests that wait while a commit is under way form the next batch. Where a commit served many,
 //! the next waits a little for the same many to come again, at most [`Options::linger`]; a
@@ -13,13 +13,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Options;
+use super::lane::Lane;
 use crate::ledger::{Change, Committed, LedgerError, Recorded, Urgency};
 use crate::policy::Grant;
 
 /// How often an idle writer looks after what expires by itself.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many changes of others than administrators are committed in one go, each by itself.
+/// How many changes of others than administrators are committed in one go, each by itself; of those that
+/// can be postponed one at least.
 const MOST_ORDINARY: usize = 8;
 
 /// An issuance that waits.
@@ -59,7 +61,8 @@ pub(super) struct Queue {
 
 struct Waiting {
     first: VecDeque<Pending>,
-    changes: VecDeque<Pending>,
+    ordinary: Lane,
+    postponable: Lane,
     issuances: VecDeque<Issuance>,
     /// How many issuances are worth a wake-up; the writer is awake if it is none.
     worth: Option<usize>,
@@ -71,7 +74,8 @@ impl Queue {
         Self {
             waiting: Mutex::new(Waiting {
                 first: VecDeque::new(),
-                changes: VecDeque::new(),
+                ordinary: Lane::default(),
+                postponable: Lane::default(),
                 issuances: VecDeque::new(),
                 worth: None,
                 closed: false,
@@ -100,14 +104,12 @@ impl Queue {
     pub(super) fn push_change(&self, change: Pending) -> Result<(), LedgerError> {
         let mut waiting = self.open()?;
         let most = self.most_changes;
-        let lane = match change.change.urgency {
-            Urgency::First => &mut waiting.first,
-            Urgency::Ordinary | Urgency::Postponable => &mut waiting.changes,
-        };
-        if lane.len() >= most {
-            return Err(LedgerError::Overloaded);
+        match change.change.urgency {
+            Urgency::First if waiting.first.len() >= most => return Err(LedgerError::Overloaded),
+            Urgency::First => waiting.first.push_back(change),
+            Urgency::Ordinary => waiting.ordinary.push(change, most)?,
+            Urgency::Postponable => waiting.postponable.push(change, most)?,
         }
-        lane.push_back(change);
         let asleep = waiting.worth.is_some();
         self.wake_if(waiting, asleep);
         Ok(())
@@ -125,7 +127,8 @@ impl Queue {
         let mut waiting = self.locked();
         waiting.closed = true;
         waiting.first.clear();
-        waiting.changes.clear();
+        waiting.ordinary = Lane::default();
+        waiting.postponable = Lane::default();
         waiting.issuances.clear();
     }
 
@@ -153,11 +156,15 @@ impl Queue {
             return None;
         }
         let batch = waiting.issuances.len().min(self.most_batch);
-        // Few at a time, so that an administrator waits for few.
-        let ordinary = waiting.changes.len().min(MOST_ORDINARY);
         self.full.store(waiting.issuances.len() - batch >= self.most_issuances, Ordering::Relaxed);
-        let Waiting { first, changes, issuances, .. } = &mut *waiting;
-        Some(Work { changes: first.drain(..).chain(changes.drain(..ordinary)).collect(), issuances: issuances.drain(..batch).collect() })
+        let Waiting { first, ordinary, postponable, issuances, .. } = &mut *waiting;
+        let mut changes: Vec<_> = first.drain(..).collect();
+        // Few at a time, so that an administrator waits for few.
+        let before = changes.len();
+        changes.extend(std::iter::from_fn(|| ordinary.pop()).take(MOST_ORDINARY));
+        let room = (MOST_ORDINARY + before - changes.len()).max(1);
+        changes.extend(std::iter::from_fn(|| postponable.pop()).take(room));
+        Some(Work { changes, issuances: issuances.drain(..batch).collect() })
     }
 
     /// Waits until `worth` issuances are there, or a change, or the time is over.
@@ -193,12 +200,19 @@ impl Waiting {
     }
 
     fn has_changes(&self) -> bool {
-        !self.first.is_empty() || !self.changes.is_empty()
+        !self.first.is_empty() || !self.ordinary.is_empty() || !self.postponable.is_empty()
     }
 }
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Waiting({} first, {} changes, {} issuances)", self.first.len(), self.changes.len(), self.issuances.len())
+        write!(
+            f,
+            "Waiting({} first, {} ordinary, {} postponable, {} issuances)",
+            self.first.len(),
+            self.ordinary.len(),
+            self.postponable.len(),
+            self.issuances.len()
+        )
     }
 }

@@ -1,9 +1,8 @@
 //! The contract on a file and in memory, and what is SQLite's own.
 
-use super::queue::Work;
 use super::*;
 use crate::ledger::contract::{Rig, contract};
-use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, refused, task};
+use crate::ledger::samples::{EPOCH, NOW, World, appending, at, cut, cutting, first, owner, populate, refused, spiffe_id, task};
 use crate::ledger::{LedgerError, Offline};
 use crate::model::{Closing, Subjects, cut_ends};
 
@@ -306,22 +305,69 @@ async fn without_free_disk_issuing_stops_and_revoking_does_not() {
     assert!(record(&ledger, &world, own).await.is_ok(), "without a server certificate nobody could come to revoke");
 }
 
+/// A queue in which 16 changes may wait in each lane, two of each who asks.
+struct Lanes(Queue);
+
+impl Lanes {
+    fn new() -> Self {
+        Self(Queue::new(&Options { most_changes: 16, ..options() }))
+    }
+
+    fn push(&self, urgency: Urgency, actor: &str) -> Result<(), LedgerError> {
+        let change = Change { urgency, actor: Some(spiffe_id(actor)), ..appending(Vec::new()) };
+        self.0.push_change(Pending { change, answer: oneshot::channel().0 })
+    }
+
+    fn next(&self) -> Vec<(Urgency, String)> {
+        let work = self.0.next(0).expect("open");
+        let told = |pending: Pending| (pending.change.urgency, pending.change.actor.expect("somebody").path().to_owned());
+        work.changes.into_iter().map(told).collect()
+    }
+}
+
 /// However many changes of workloads wait.
 #[test]
 fn an_administrator_goes_before_everybody_else() {
-    let queue = Queue::new(&Options { most_changes: 20, ..options() });
-    let push = |urgency| {
-        let (answer, _) = oneshot::channel();
-        queue.push_change(Pending { change: Change { urgency, ..appending(Vec::new()) }, answer })
-    };
-    (0..20).for_each(|_| push(Urgency::Postponable).expect("room"));
-    assert_eq!(push(Urgency::Ordinary), Err(LedgerError::Overloaded));
-    push(Urgency::First).expect("a lane of its own");
-    let urgencies = |work: Work| work.changes.iter().map(|pending| pending.change.urgency).collect::<Vec<_>>();
-    let first = urgencies(queue.next(0).expect("open"));
-    assert_eq!((first.first(), first.len()), (Some(&Urgency::First), 9));
-    push(Urgency::First).expect("room");
-    assert_eq!(urgencies(queue.next(0).expect("open")).first(), Some(&Urgency::First));
+    let lanes = Lanes::new();
+    for number in 0..20 {
+        lanes.push(Urgency::Postponable, &format!("workload-{number}")).expect("room");
+        lanes.push(Urgency::Ordinary, &format!("workload-{number}")).expect("room");
+    }
+    lanes.push(Urgency::First, "admin").expect("a lane of its own");
+    let first = lanes.next();
+    assert_eq!(first.first().map(|(urgency, _)| *urgency), Some(Urgency::First));
+    assert_eq!(first.len(), 1 + 8 + 1, "and few with it");
+    lanes.push(Urgency::First, "admin").expect("room");
+    assert_eq!(lanes.next().first().map(|(urgency, _)| *urgency), Some(Urgency::First));
+}
+
+#[test]
+fn whoever_asks_for_much_is_before_nobody_s_revocation() {
+    let lanes = Lanes::new();
+    for urgency in [Urgency::Ordinary, Urgency::Postponable] {
+        while lanes.push(urgency, "flood").is_ok() {}
+    }
+    assert_eq!(lanes.push(Urgency::Ordinary, "flood"), Err(LedgerError::Overloaded));
+    lanes.push(Urgency::Ordinary, "other").expect("room");
+    let next = lanes.next();
+    let other = next.iter().position(|(_, actor)| actor.ends_with("other")).expect("in the next go");
+    assert!(other <= 1, "behind one at most: {next:?}");
+    assert!(next.iter().skip(other).any(|(urgency, _)| *urgency == Urgency::Postponable), "what ends something goes first: {next:?}");
+}
+
+#[test]
+fn a_lane_is_bounded_and_open_to_whoever_has_nothing_there() {
+    let lanes = Lanes::new();
+    for number in 0..16 {
+        lanes.push(Urgency::Ordinary, &format!("workload-{number}")).expect("room");
+    }
+    assert_eq!(lanes.push(Urgency::Ordinary, "workload-1"), Err(LedgerError::Overloaded));
+    lanes.push(Urgency::Ordinary, "late").expect("the first of its own");
+    assert_eq!(lanes.push(Urgency::Ordinary, "late"), Err(LedgerError::Overloaded));
+    let (first, second, third) = (lanes.next(), lanes.next(), lanes.next());
+    assert_eq!((first.len(), second.len(), third.len()), (8, 8, 1));
+    assert!(third[0].1.ends_with("late"));
+    lanes.push(Urgency::Ordinary, "workload-1").expect("room again");
 }
 
 #[tokio::test]
