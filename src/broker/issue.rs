@@ -98,7 +98,7 @@ impl Broker {
         };
         let recorded = self.record((&role, caller), &request).await?;
         taken.spend();
-        let _turn = self.signing.acquire().await;
+        let _turn = self.signing_tokens.acquire().await;
         Ok((self.minter.token(&recorded)?, Issuance::of(&recorded)))
     }
 
@@ -128,7 +128,7 @@ impl Broker {
         };
         let recorded = self.record((&role, caller), &request).await?;
         taken.spend();
-        let _turn = self.signing.acquire().await;
+        let _turn = self.signing_certificates.acquire().await;
         Ok((self.minter.certificate(&recorded, &signing_request)?, Issuance::of(&recorded)))
     }
 

@@ -58,7 +58,7 @@ pub(crate) use story::{End, WholeStory};
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;
 
-/// How many credentials are signed at a time; the others wait without a thread.
+/// How many credentials are signed by one key at a time; the others wait without a thread.
 const SIGNING: usize = 128;
 
 /// The broker.
@@ -68,8 +68,10 @@ pub(crate) struct Broker {
     engine: ArcSwap<Engine>,
     keyring: Arc<Keyring>,
     minter: Minter,
-    /// Turns of signing: whoever waits for a key outside of this process may hold a thread meanwhile.
-    signing: Semaphore,
+    /// Turns of signing, for each key by itself, so that one which hangs holds up nothing that it does not
+    /// sign: whoever waits for a key outside of this process may hold a thread meanwhile.
+    signing_tokens: Semaphore,
+    signing_certificates: Semaphore,
     administrators: BTreeSet<SpiffeId>,
     limiters: Limiters,
     clock: Clock,
@@ -104,7 +106,8 @@ impl Broker {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             minter: Minter::new(Arc::clone(&parts.keyring), parts.issuer),
-            signing: Semaphore::new(SIGNING),
+            signing_tokens: Semaphore::new(SIGNING),
+            signing_certificates: Semaphore::new(SIGNING),
             ledger: parts.ledger,
             engine: ArcSwap::from_pointee(parts.engine),
             keyring: parts.keyring,
