@@ -63,7 +63,7 @@ use crate::client::Config;
 use crate::directory::yaml;
 use crate::formats::checkpoint;
 use crate::formats::svid::Svid;
-use crate::grpc::{self, Bounds, CallMeters, ClientVerifier, Issuer, MutualTls, Trust, TrustBundles};
+use crate::grpc::{self, Bounds, CallMeters, ClientVerifier, InFlight, Issuer, MutualTls, Trust, TrustBundles};
 use crate::keys::identity::IdentityCa;
 use crate::keys::{Keyring, Material};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
@@ -83,7 +83,8 @@ const ADMINISTRATOR: &str = "/administrator";
 const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a call may take.
-const BOUNDS: Bounds = Bounds { message: 1 << 20, call: Duration::from_secs(30) };
+const BOUNDS: Bounds =
+    Bounds { message: 1 << 20, call: Duration::from_secs(30), in_flight: InFlight { each: 32 << 20, all: 128 << 20, longest: 16 << 20 } };
 
 /// No test meets them by chance.
 const QUOTAS: Quotas =

@@ -1,5 +1,5 @@
-//! What every call is held to, whatever it is: a time, counted from its first byte, and a size. Both
-//! are answered in gRPC's words.
+//! What every call is held to, whatever it is: a time, counted from its first byte, a size, and a share of
+//! the memory. All are answered in gRPC's words.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use tonic::Code;
 
+use super::budget::{Budgets, InFlight};
 use super::calls::CallMeters;
+use super::peer::Peer;
 use super::status;
 use crate::ambient::Clock;
 
@@ -20,14 +22,23 @@ pub(crate) struct Bounds {
     pub(crate) message: usize,
     /// How long a call may take, from its first byte to its answer.
     pub(crate) call: Duration,
+    /// Bytes of requests that are in flight.
+    pub(crate) in_flight: InFlight,
 }
 
 /// The same router, every call within its time, and told so in a status when it is not.
 ///
 /// A stream is held to it until it begins.
 pub(super) fn bounded(router: Router, bounds: Bounds, clock: Clock, meters: CallMeters) -> Router {
+    let budgets = Budgets::new(bounds.in_flight);
     let bound = move |request: Request, next: Next| {
         let (clock, meters) = (clock.clone(), meters.clone());
+        let peer = request.extensions().get::<Peer>();
+        let charge = peer.map(|peer| budgets.charge(peer.caller().spiffe_id.clone(), request.uri().path()));
+        let request = match &charge {
+            Some(charge) => request.map(|body| charge.body(body)),
+            None => request,
+        };
         async move {
             let answer = tokio::select! {
                 biased;
@@ -37,6 +48,10 @@ pub(super) fn bounded(router: Router, bounds: Bounds, clock: Clock, meters: Call
                     status::out_of_time().into_http()
                 }
             };
+            if charge.is_some_and(|charge| charge.is_refused()) {
+                meters.refused(status::TOO_MUCH);
+                return status::too_much().into_http();
+            }
             if !is_too_long(&answer) {
                 return answer;
             }
@@ -77,7 +92,12 @@ mod tests {
             .route("/never", post(pending::<()>))
             .route("/at-once", post(|| async { "done" }))
             .route("/too-long", post(too_long));
-        let router = bounded(router, Bounds { message: 1, call: LONGEST }, clock, CallMeters::default());
+        let router = bounded(
+            router,
+            Bounds { message: 1, call: LONGEST, in_flight: InFlight { each: 1, all: 2, longest: 1 } },
+            clock,
+            CallMeters::default(),
+        );
         let request = Request::post(path).body(Body::empty()).expect("a request");
         let answer = tokio::spawn(router.oneshot(request));
         tokio::task::yield_now().await;

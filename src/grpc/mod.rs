@@ -4,6 +4,7 @@ use axum::Router;
 use tonic_health::server::HealthReporter;
 
 mod bounds;
+mod budget;
 mod calls;
 mod fields;
 mod peer;
@@ -13,8 +14,10 @@ mod time;
 mod trust;
 
 pub(crate) use bounds::Bounds;
+pub(crate) use budget::InFlight;
 pub(crate) use calls::{CallMeters, Parts};
 pub(crate) use peer::{ClientVerifier, MutualTls, Peer};
+pub(crate) use services::LONGEST_DOCUMENT;
 pub(crate) use trust::{Issuer, Trust, TrustBundles};
 
 /// Every service with health and reflection, each call within `bounds`; and what sets the health.

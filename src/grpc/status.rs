@@ -20,6 +20,7 @@ const LONGEST_TEXT: usize = 2000;
 /// The stable reasons of what is refused before it is a call.
 pub(super) const OUT_OF_TIME: &str = "DEADLINE_EXCEEDED";
 pub(super) const TOO_LONG: &str = "MESSAGE_TOO_LARGE";
+pub(super) const TOO_MUCH: &str = "TOO_MUCH_IN_FLIGHT";
 
 /// When to try again what was decided on something that has changed.
 const AFTER_CONFLICT: Duration = Duration::from_millis(10);
@@ -71,6 +72,13 @@ pub(super) fn out_of_time() -> Status {
 /// What a call is told whose request is longer than it may be.
 pub(super) fn too_long() -> Status {
     answer(Code::ResourceExhausted, TOO_LONG, "the request is longer than it may be; split it, or raise limits.message", [])
+}
+
+/// What a call is told for whose request there is no room now.
+pub(super) fn too_much() -> Status {
+    let text = "too many bytes of requests are in flight, of this identity or of all; wait for answers, or raise limits.identity_in_flight \
+                and limits.in_flight";
+    again(Code::ResourceExhausted, TOO_MUCH, text, AFTER_OUTAGE)
 }
 
 const fn of_denial(code: DenialCode) -> Code {

@@ -13,7 +13,7 @@ use super::hsm::Pkcs11;
 use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
 use crate::broker::Quotas;
-use crate::grpc::Bounds;
+use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
 use crate::model::{Invalid, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
@@ -116,10 +116,19 @@ impl From<&RawLimits> for Limits {
             handshake_time: raw.handshake_time.duration(),
             streams: raw.streams,
             headers: u32::try_from(raw.headers.bytes()).unwrap_or(u32::MAX),
-            calls: Bounds { message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX), call: raw.call.duration() },
+            calls: Bounds {
+                message: usize::try_from(raw.message.bytes()).unwrap_or(usize::MAX),
+                call: raw.call.duration(),
+                in_flight: InFlight { each: raw.identity_in_flight.bytes(), all: raw.in_flight.bytes(), longest: longest(raw) },
+            },
             drain: raw.drain.duration(),
         }
     }
+}
+
+/// What the longest request may have.
+fn longest(raw: &RawLimits) -> u64 {
+    raw.message.bytes().max(LONGEST_DOCUMENT as u64)
 }
 
 /// Where keys and the high-water mark are kept.
@@ -251,4 +260,14 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     problems.unless((4096..=1 << 20).contains(&raw.headers.bytes()), "limits.headers", "write between 4KiB and 1MiB");
     let message = raw.message.bytes();
     problems.unless((4096..=1 << 30).contains(&message), "limits.message", "write between 4KiB and 1GiB");
+    problems.unless(
+        raw.identity_in_flight.bytes() >= longest(raw),
+        "limits.identity_in_flight",
+        "write at least 16MiB, and at least limits.message: one request has to fit",
+    );
+    problems.unless(
+        raw.in_flight.bytes() / 2 >= raw.identity_in_flight.bytes(),
+        "limits.in_flight",
+        "write at least twice limits.identity_in_flight, so that no identity can hold all of it",
+    );
 }

@@ -175,6 +175,8 @@ fn limits_leave_room_to_work() {
     refused(&with("headers", "headers = \"1KiB\""), "limits.headers", "between 4KiB and 1MiB");
     refused(&with("call", "call = \"10ms\""), "limits.call", "at least 1s");
     refused(&with("message", "message = \"1KiB\""), "limits.message", "between 4KiB and 1GiB");
+    refused(&with("identity_in_flight", "identity_in_flight = \"15MiB\""), "limits.identity_in_flight", "one request has to fit");
+    refused(&with("in_flight", "in_flight = \"63MiB\""), "limits.in_flight", "at least twice");
     refused(&format!("worker_threads = 0\n{SAMPLE}"), "worker_threads", "at least 1");
 }
 

@@ -17,7 +17,7 @@ mod tasks;
 mod trust;
 
 /// What a request that carries a whole registry or policy text may have at any rate, in bytes.
-const LONGEST_DOCUMENT: usize = 16 << 20;
+pub(crate) const LONGEST_DOCUMENT: usize = 16 << 20;
 
 /// Says of each method of a service which message it takes; the message answers.
 macro_rules! service {

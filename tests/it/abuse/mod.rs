@@ -2,6 +2,7 @@
 //! memory stays within a bound, others are served, revocations are committed, and nothing panics.
 
 mod connections;
+mod flight;
 mod inputs;
 mod public;
 mod streams;

@@ -145,7 +145,7 @@ pub(super) async fn send(channel: &Channel, path: &'static str, message: Vec<u8>
 }
 
 #[derive(Clone, Copy, Default)]
-struct Bytes;
+pub(super) struct Bytes;
 
 impl Codec for Bytes {
     type Encode = Vec<u8>;
