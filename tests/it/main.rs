@@ -13,6 +13,7 @@ mod audit;
 mod certs;
 mod chains;
 mod cli;
+mod clocks;
 mod corpus;
 mod damage;
 mod disk;
