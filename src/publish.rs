@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::spawn_blocking;
 
 use crate::ambient::Clock;
 use crate::formats::checkpoint::Checkpoint;
@@ -46,7 +47,7 @@ pub(crate) struct Publication {
 }
 
 /// Why nothing could be published.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PublishError {
     /// The ledger is not open yet.
     #[error("the ledger has no epoch")]
@@ -56,19 +57,22 @@ pub(crate) enum PublishError {
     Sign(String),
 }
 
+/// What came since one point, once somebody has asked for it: signed once for all who ask.
+type Delta = Arc<OnceCell<Result<Arc<Publication>, PublishError>>>;
+
 /// What was published last, and what is needed to say what came since an earlier point.
 #[derive(Debug, Default)]
 struct Current {
     /// Which of all that were begun it is.
     order: u64,
-    cuts: Vec<Cut>,
-    unsigned: Option<List>,
+    unsigned: Option<Arc<List>>,
+    /// Where lists were published, ascending.
     points: VecDeque<Position>,
     /// Where the clock was set back last. That brings cuts back into the list which a delta from there, or
     /// from before, would not say.
     set_back: Option<Position>,
-    /// Deltas to the current list, by the point that they start from: each is signed once for all.
-    deltas: BTreeMap<Position, Arc<Publication>>,
+    /// Deltas to the current list, by the point that they start from.
+    deltas: BTreeMap<Position, Delta>,
 }
 
 /// Builds, signs and hands out the list and the checkpoint.
@@ -78,7 +82,7 @@ pub(crate) struct Publisher {
     keyring: Arc<Keyring>,
     settings: Settings,
     clock: Clock,
-    snapshot: ArcSwapOption<Publication>,
+    newest: watch::Sender<Option<Arc<Publication>>>,
     current: Mutex<Current>,
     begun: AtomicU64,
 }
@@ -86,31 +90,46 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// A publisher of what the ledger says; nothing is published yet.
     pub(crate) fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
-        Self { ledger, keyring, settings, clock, snapshot: ArcSwapOption::empty(), current: Mutex::default(), begun: AtomicU64::new(0) }
+        Self { ledger, keyring, settings, clock, newest: watch::Sender::new(None), current: Mutex::default(), begun: AtomicU64::new(0) }
+    }
+
+    /// How old a list may be before a verifier rejects everything.
+    pub(crate) const fn max_staleness(&self) -> Duration {
+        self.settings.max_staleness
     }
 
     /// The whole list, as last published.
     pub(crate) fn current(&self) -> Option<Arc<Publication>> {
-        self.snapshot.load_full()
+        self.newest.borrow().clone()
+    }
+
+    /// The whole list as last published, and each next one: who looks late sees the newest only.
+    pub(crate) fn follow(&self) -> watch::Receiver<Option<Arc<Publication>>> {
+        self.newest.subscribe()
     }
 
     /// What came after `since`, if that is a point at which a list was published not long ago; else
     /// the whole list.
     ///
+    /// Each delta is signed once, however many ask for it, and a key that takes its time holds up
+    /// nobody but them.
+    ///
     /// # Errors
-    /// If the delta cannot be signed.
-    pub(crate) fn since(&self, since: Position) -> Result<Option<Arc<Publication>>, PublishError> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(unsigned) = current.unsigned.as_ref().filter(|_| current.points.contains(&since)) else {
-            return Ok(self.current());
+    /// If the delta cannot be signed. It is tried again for the next list.
+    pub(crate) async fn since(&self, since: Position) -> Result<Option<Arc<Publication>>, PublishError> {
+        let (list, delta) = {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(list) = current.unsigned.clone().filter(|_| current.points.binary_search(&since).is_ok()) else {
+                return Ok(self.current());
+            };
+            (list, Arc::clone(current.deltas.entry(since).or_default()))
         };
-        if let Some(delta) = current.deltas.get(&since) {
-            return Ok(Some(Arc::clone(delta)));
-        }
-        let cuts = current.cuts.iter().filter(|cut| cut.position > since).copied().collect();
-        let delta = Arc::new(self.sign(&List { since: Some(since), cuts, ..unsigned.clone() })?);
-        current.deltas.insert(since, Arc::clone(&delta));
-        Ok(Some(delta))
+        let keyring = Arc::clone(&self.keyring);
+        let signing = async || {
+            let signed = spawn_blocking(move || sign(&keyring, &list.after(since)).map(Arc::new)).await;
+            signed.map_err(|error| PublishError::Sign(error.to_string())).flatten()
+        };
+        delta.get_or_init(signing).await.clone().map(Some)
     }
 
     /// Builds and signs the list as of now.
@@ -137,9 +156,9 @@ impl Publisher {
             position: head.position,
             root: head.root,
             since: None,
-            cuts: cuts.clone(),
+            cuts,
         };
-        let snapshot = Arc::new(self.sign(&list)?);
+        let snapshot = Arc::new(sign(&self.keyring, &list)?);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         // Publications may be built side by side; an older one never replaces a newer one. Which is
         // older is not for the clock to say, for it may have been set back.
@@ -151,8 +170,7 @@ impl Publisher {
             current.set_back = Some(head.position);
         }
         current.order = order;
-        current.cuts = cuts;
-        current.unsigned = Some(list);
+        current.unsigned = Some(Arc::new(list));
         current.deltas.clear();
         if current.set_back < Some(head.position) && current.points.back() != Some(&head.position) {
             current.points.push_back(head.position);
@@ -160,14 +178,8 @@ impl Publisher {
         if current.points.len() > POINTS {
             current.points.pop_front();
         }
-        self.snapshot.store(Some(Arc::clone(&snapshot)));
+        self.newest.send_replace(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
-    }
-
-    fn sign(&self, list: &List) -> Result<Publication, PublishError> {
-        let key = &self.keyring.list;
-        let jws = list.encode(&key.kid, |input| key.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
-        Ok(Publication { position: list.position, issued_at: list.issued_at, jws })
     }
 
     /// The signed checkpoint of the committed head.
@@ -205,12 +217,16 @@ impl Publisher {
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.
-    pub(crate) async fn keep_publishing(&self) {
+    pub(crate) async fn keep_publishing(self: Arc<Self>) {
         let mut changes = self.ledger.watch();
         loop {
             changes.mark_unchanged();
-            if let Err(error) = self.publish() {
-                tracing::error!(%error, "the revocation list could not be published");
+            // A key that takes its time must not take a thread on which calls are answered.
+            let publisher = Arc::clone(&self);
+            match spawn_blocking(move || publisher.publish().map(drop)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the revocation list could not be published"),
+                Err(error) => tracing::error!(%error, "the revocation list could not be published"),
             }
             tokio::select! {
                 () = self.clock.sleep(self.settings.heartbeat) => {}
@@ -218,6 +234,12 @@ impl Publisher {
             }
         }
     }
+}
+
+fn sign(keyring: &Keyring, list: &List) -> Result<Publication, PublishError> {
+    let key = &keyring.list;
+    let jws = list.encode(&key.kid, |input| key.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
+    Ok(Publication { position: list.position, issued_at: list.issued_at, jws })
 }
 
 #[cfg(test)]
@@ -270,7 +292,7 @@ mod tests {
         }
 
         fn is_listed(&self) -> bool {
-            !self.publisher.current.lock().expect("whole").cuts.is_empty()
+            self.publisher.current.lock().expect("whole").unsigned.as_ref().is_some_and(|list| !list.cuts.is_empty())
         }
     }
 
@@ -304,7 +326,7 @@ mod tests {
         assert!(world.is_listed());
         assert_eq!(follower.apply(&back.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
         assert!(!follower.is_forked() && follower.cuts().get(Position::BROKER).is_some());
-        let since = world.publisher.since(position).expect("signed").expect("published");
+        let since = world.publisher.since(position).await.expect("signed").expect("published");
         assert_eq!(late.apply(&since.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
         assert!(late.cuts().get(Position::BROKER).is_some(), "no delta leaves out what came back");
     }

@@ -87,8 +87,15 @@ const BOUNDS: Bounds =
     Bounds { message: 1 << 20, call: Duration::from_secs(30), in_flight: InFlight { each: 32 << 20, all: 128 << 20, longest: 16 << 20 } };
 
 /// No test meets them by chance.
-const QUOTAS: Quotas =
-    Quotas { workload_rate: 1_000_000, owner_rate: 1_000_000, administrator_rate: 1_000_000, workload_live: 1_000_000, owner_tasks: 1000 };
+const QUOTAS: Quotas = Quotas {
+    workload_rate: 1_000_000,
+    owner_rate: 1_000_000,
+    administrator_rate: 1_000_000,
+    workload_live: 1_000_000,
+    owner_tasks: 1000,
+    identity_watches: 100_000,
+    watches: 100_000,
+};
 
 /// Why there is no broker, or it cannot do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,7 +263,13 @@ async fn server(
     let (chain, key, _) = server_identity::issue(broker, &domain, &names, &entropy).await.map_err(failed)?;
     let identity = listen::Identity::from_der(chain, key.to_vec());
     let tls = server_config(identity, Some(Arc::new(ClientVerifier(Arc::clone(&trust)))), Alpn::Http2, clock.clone()).map_err(failed)?;
-    let parts = grpc::Parts { broker: Arc::clone(broker), publisher: Arc::clone(publisher), entropy, meters: CallMeters::default() };
+    let parts = grpc::Parts {
+        broker: Arc::clone(broker),
+        publisher: Arc::clone(publisher),
+        entropy,
+        meters: CallMeters::default(),
+        stopping: CancellationToken::new(),
+    };
     let (router, _health) = grpc::router(parts, BOUNDS).map_err(failed)?;
     Ok(Server {
         admit: MutualTls { tls: Tls::new(tls), trust, administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into() },

@@ -98,6 +98,7 @@ impl Collector for Observed {
         )?;
         gauge("cuts_active", "Cuts in the revocation list", None, count(cuts))?;
         gauge("tasks_open", "Tasks that are open", None, count(tasks))?;
+        gauge("watches", "Streams of the list that are open", None, count(self.broker.watches()))?;
         gauge("list_position", "Position that the published list covers", None, published.map_or(0.0, |list| as_f64(list.position.get())))?;
         gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)?;
         if let Some(ends) = self.keyring.issuer.key.not_after {

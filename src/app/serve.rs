@@ -121,6 +121,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         publisher: Arc::clone(&opened.publisher),
         entropy: entropy.clone(),
         meters: calls,
+        stopping: stop.clone(),
     };
     let (router, health) = grpc::router(parts, config.limits.calls).map_err(ServeError::start)?;
     let connections: Connections<Peer> = Connections::default();

@@ -81,6 +81,15 @@ pub(crate) enum Limit {
     /// A workload has as many living credentials as it may have.
     #[error("this workload has as many living credentials as it may have; let some expire or revoke them, or raise limits.workload_live")]
     WorkloadLive,
+    /// An identity follows the list through as many streams as it may.
+    #[error("this identity follows the list through as many streams as it may; end some, or raise limits.identity_watches")]
+    IdentityWatches,
+    /// As many streams of the list are open as there may be.
+    #[error("as many streams of the list are open as there may be; fetch it over HTTPS meanwhile, or raise limits.watches")]
+    Watches,
+    /// A follower took nothing for so long that everything is rejected behind it.
+    #[error("this follower took nothing for longer than a list lasts; begin again from the position that is applied")]
+    SlowFollower,
 }
 
 impl Limit {
@@ -90,6 +99,8 @@ impl Limit {
             Self::Queue => "THROTTLED",
             Self::WorkloadRate | Self::Searches | Self::OwnerRate | Self::AdministratorRate => "RATE_LIMITED",
             Self::WorkloadLive => "QUOTA_EXCEEDED",
+            Self::IdentityWatches | Self::Watches => "TOO_MANY_WATCHES",
+            Self::SlowFollower => "FOLLOWER_TOO_SLOW",
         }
     }
 

@@ -33,12 +33,4 @@ impl Broker {
         };
         Ok(stored.into_iter().map(row).collect())
     }
-
-    /// Whether the caller may have the revocation list.
-    ///
-    /// # Errors
-    /// `Denied` by policy. A closed owner or workload is no reason: following needs an identity.
-    pub(crate) async fn may_follow(&self, caller: &Caller) -> Result<(), Error> {
-        self.authorise(caller, Action::ReadList, |_, _| Ok(Resource::System)).await
-    }
 }

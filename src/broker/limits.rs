@@ -32,6 +32,10 @@ pub(crate) struct Quotas {
     pub workload_live: u64,
     /// Tasks of one owner that are open at a time.
     pub owner_tasks: usize,
+    /// Streams of the list to one identity.
+    pub identity_watches: usize,
+    /// Streams of the list to all.
+    pub watches: usize,
 }
 
 /// How many each may ask for within a time, by the generic cell rate algorithm: of each caller it

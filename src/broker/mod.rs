@@ -24,6 +24,7 @@ mod describe;
 mod ends;
 mod error;
 mod explain;
+mod follow;
 mod inspect;
 mod issue;
 mod limits;
@@ -43,9 +44,9 @@ mod whoami;
 pub(crate) use census::NamedCensus;
 pub(crate) use credential::{CredentialStory, Death};
 pub(crate) use error::Error;
-#[cfg(test)]
 pub(crate) use error::Limit;
 pub(crate) use explain::{Explained, Object, Proposal, Question};
+pub(crate) use follow::Watching;
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
 pub(crate) use limits::Quotas;
@@ -74,6 +75,7 @@ pub(crate) struct Broker {
     signing_certificates: Semaphore,
     administrators: BTreeSet<SpiffeId>,
     limiters: Limiters,
+    watches: follow::Watches,
     clock: Clock,
     entropy: Entropy,
     reads: reads::Reads,
@@ -113,6 +115,7 @@ impl Broker {
             keyring: parts.keyring,
             administrators: parts.administrators,
             limiters: Limiters::new(parts.quotas),
+            watches: follow::Watches::at_most(parts.quotas.identity_watches, parts.quotas.watches),
             clock: parts.clock,
             entropy: parts.entropy,
             reads: reads::Reads::default(),

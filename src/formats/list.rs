@@ -79,6 +79,24 @@ impl List {
         jws::encode(TYP, kid, &self.payload(), sign)
     }
 
+    /// The delta from `since` on, of a whole list whose cuts stand in the order of their positions.
+    #[must_use]
+    pub fn after(&self, since: Position) -> Self {
+        let first = self.cuts.partition_point(|cut| cut.position <= since);
+        let cuts = self.cuts.get(first..).unwrap_or_default().to_vec();
+        let Self { issuer, issued_at, expires_at, epoch, position, root, .. } = self;
+        Self {
+            issuer: issuer.clone(),
+            issued_at: *issued_at,
+            expires_at: *expires_at,
+            epoch: *epoch,
+            position: *position,
+            root: *root,
+            since: Some(since),
+            cuts,
+        }
+    }
+
     fn payload(&self) -> Payload {
         let mut cuts: Vec<&Cut> = self.cuts.iter().filter(|cut| self.since.is_none_or(|since| cut.position > since)).collect();
         cuts.sort_unstable_by_key(|cut| cut.position);

@@ -1,13 +1,17 @@
 //! One call: its identity, its answer, its error as `Status`, and its count.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+
+use futures_util::Stream;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 use super::fields;
@@ -30,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) entropy: Entropy,
     /// What is counted.
     pub(crate) meters: CallMeters,
+    /// The broker stops: streams end, so that they hold up nothing.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// Every service. Clones share their parts.
@@ -45,24 +51,40 @@ pub(super) trait Call: Send {
     fn answer(self, parts: &Parts, caller: &Caller) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 }
 
+/// What a caller gets until it goes away or is told why not.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A request that is answered by a stream. It is a call until that begins.
+pub(super) trait Subscription: Send {
+    /// What comes, one after the other.
+    type Item: Send;
+
+    /// Parses, asks the broker, and begins.
+    fn begin(self, parts: Arc<Parts>, peer: Peer) -> impl Future<Output = Result<Answers<Self::Item>, Error>> + Send;
+}
+
 impl Api {
     /// Answers one call.
     pub(super) async fn call<C: Call>(&self, method: Method, request: Request<C>) -> Result<Response<C::Answer>, Status> {
         let parts = &*self.0;
-        let started = parts.broker.clock().now();
-        let (_, extensions, call) = request.into_parts();
-        let Some(peer) = extensions.get::<Peer>() else {
-            return Err(parts.status(&Error::Internal("the connection has no peer".into())));
-        };
-        let caller = peer.caller();
-        let mut trace = Trace { parts, method, caller, started, code: Code::Cancelled };
-        let outcome = match peer.believed(started) {
-            Ok(()) => call.answer(parts, caller).await,
+        let (peer, call) = parts.peer(request)?;
+        let trace = Trace::begin(parts, method, peer.caller());
+        let outcome = match peer.believed(trace.started) {
+            Ok(()) => call.answer(parts, peer.caller()).await,
             Err(denial) => Err(denial.into()),
         };
-        let answer = outcome.map(Response::new).map_err(|error| parts.refuse(caller, &error));
-        trace.code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        answer
+        trace.end(outcome)
+    }
+
+    /// Begins one stream.
+    pub(super) async fn stream<S: Subscription>(&self, method: Method, request: Request<S>) -> Result<Response<Answers<S::Item>>, Status> {
+        let (peer, subscription) = self.0.peer(request)?;
+        let trace = Trace::begin(&self.0, method, peer.caller());
+        let outcome = match peer.believed(trace.started) {
+            Ok(()) => subscription.begin(Arc::clone(&self.0), peer.clone()).await,
+            Err(denial) => Err(denial.into()),
+        };
+        trace.end(outcome)
     }
 }
 
@@ -76,6 +98,18 @@ struct Trace<'a> {
     code: Code,
 }
 
+impl<'a> Trace<'a> {
+    fn begin(parts: &'a Parts, method: Method, caller: &'a Caller) -> Self {
+        Self { parts, method, caller, started: parts.broker.clock().now(), code: Code::Cancelled }
+    }
+
+    fn end<T>(mut self, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+        let answer = outcome.map(Response::new).map_err(|error| self.parts.refuse(self.caller, &error));
+        self.code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        answer
+    }
+}
+
 impl Drop for Trace<'_> {
     fn drop(&mut self) {
         let Self { parts, method, caller, started, code } = *self;
@@ -85,6 +119,13 @@ impl Drop for Trace<'_> {
 }
 
 impl Parts {
+    /// Who asks, and what.
+    fn peer<T>(&self, request: Request<T>) -> Result<(Peer, T), Status> {
+        let (_, mut extensions, message) = request.into_parts();
+        let peer = extensions.remove::<Peer>();
+        Ok((peer.ok_or_else(|| self.status(&Error::Internal("the connection has no peer".into())))?, message))
+    }
+
     /// What is sent to a caller for an error; a refusal is counted, and told in the ledger later.
     pub(super) fn refuse(&self, caller: &Caller, error: &Error) -> Status {
         if let Some(reason) = error.refusal() {

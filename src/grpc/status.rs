@@ -160,7 +160,17 @@ mod tests {
 
     /// An error of each reason that is no refusal.
     fn others() -> Vec<Error> {
-        let every = [Limit::Queue, Limit::WorkloadRate, Limit::Searches, Limit::OwnerRate, Limit::AdministratorRate, Limit::WorkloadLive];
+        let every = [
+            Limit::Queue,
+            Limit::WorkloadRate,
+            Limit::Searches,
+            Limit::OwnerRate,
+            Limit::AdministratorRate,
+            Limit::WorkloadLive,
+            Limit::IdentityWatches,
+            Limit::Watches,
+            Limit::SlowFollower,
+        ];
         let mut errors: Vec<Error> = every.map(|limit| limit.after(AFTER_OUTAGE)).into();
         errors.push(Invalid::new("owner", "it is empty").into());
         errors.push(Error::NotFound { kind: "owner", name: "payments".to_owned() });
@@ -179,7 +189,10 @@ mod tests {
                     | Limit::Searches
                     | Limit::OwnerRate
                     | Limit::AdministratorRate
-                    | Limit::WorkloadLive => {}
+                    | Limit::WorkloadLive
+                    | Limit::IdentityWatches
+                    | Limit::Watches
+                    | Limit::SlowFollower => {}
                 },
             }
         }

@@ -110,7 +110,7 @@ async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
 async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
     let published = match since(uri.query())? {
         None => publisher.current(),
-        Some(since) => publisher.since(since).map_err(|error| Problem::fault(&error))?,
+        Some(since) => publisher.since(since).await.map_err(|error| Problem::fault(&error))?,
     };
     let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
     Ok(Document { body: published.jws.clone(), media_type: "application/jwt", caching: ASK }.answer(&asked))

@@ -22,7 +22,7 @@ pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Re
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Bucket, Buckets, Census, Group, Living, Whose};
-pub use name::{Audience, Contact, DownstreamName, EnvironmentName, NameError, Note, OwnerId, PolicyName, Scope};
+pub use name::{Audience, Contact, DownstreamName, EnvironmentName, Instance, NameError, Note, OwnerId, PolicyName, Scope};
 pub use position::{CredentialId, CredentialIdError, Position, PositionError};
 pub use record::{Closed, Downstream, Environment, Owner, PublicKey, Task, Workload};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};

@@ -38,6 +38,10 @@ fn is_audience(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
+fn is_instance(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
 fn is_line(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 }
@@ -91,6 +95,10 @@ name!(
     DownstreamName, "a downstream name: 1 to 63 of a-z 0-9 - _ . , with a letter or digit at both ends", is_id
 );
 name!(
+    /// One of the processes of a follower, by a name that it chose.
+    Instance, "the name of an instance: 1 to 64 of A-Z a-z 0-9 . _ -", is_instance
+);
+name!(
     /// What a token is for: an exact string that one or more downstreams declare.
     Audience, "an audience: 1 to 255 printable ASCII characters without spaces, quotes and backslashes", is_audience
 );
@@ -130,6 +138,16 @@ mod tests {
     fn the_error_says_what_to_write_and_shows_what_was_written() {
         let error = "Pay\t".parse::<OwnerId>().expect_err("upper case and a tab");
         assert_eq!(error.to_string(), r"`Pay\t` is not an owner id: 1 to 63 of a-z 0-9 - _ . , with a letter or digit at both ends");
+    }
+
+    #[test]
+    fn an_instance_is_named_as_hosts_and_pods_are() {
+        for text in ["a", "ledger-7d9f.Pod_2", &"a".repeat(64)] {
+            assert!(text.parse::<Instance>().is_ok(), "{text}");
+        }
+        for text in ["", " ", "a b", "a/b", "a:1", "é", &"a".repeat(65)] {
+            assert!(text.parse::<Instance>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

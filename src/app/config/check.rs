@@ -111,6 +111,8 @@ impl From<&RawLimits> for Limits {
                 administrator_rate: raw.administrator_rate,
                 workload_live: raw.workload_live,
                 owner_tasks: raw.owner_tasks,
+                identity_watches: raw.identity_watches,
+                watches: raw.watches,
             },
             handshakes: raw.handshakes,
             handshake_time: raw.handshake_time.duration(),
@@ -248,6 +250,8 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     problems.unless(raw.administrator_rate > 0, "limits.administrator_rate", LEAST);
     problems.unless(raw.workload_live > 0, "limits.workload_live", LEAST);
     problems.unless(raw.owner_tasks > 0, "limits.owner_tasks", LEAST);
+    problems.unless(raw.identity_watches > 0, "limits.identity_watches", LEAST);
+    problems.unless(raw.watches > 0, "limits.watches", LEAST);
     problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);
     problems.unless(!raw.handshake_time.duration().is_zero(), "limits.handshake_time", "write a time above zero");
     problems.unless(raw.streams > 0, "limits.streams", LEAST);

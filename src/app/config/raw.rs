@@ -103,6 +103,8 @@ pub(super) struct RawLimits {
     pub(super) administrator_rate: u32,
     pub(super) workload_live: u64,
     pub(super) owner_tasks: usize,
+    pub(super) identity_watches: usize,
+    pub(super) watches: usize,
     pub(super) drain: Span,
 }
 
@@ -198,6 +200,8 @@ impl Default for RawLimits {
             administrator_rate: 100,
             workload_live: 100_000,
             owner_tasks: 10_000,
+            identity_watches: 1024,
+            watches: 16_384,
             drain: Span::seconds(10),
         }
     }

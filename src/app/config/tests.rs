@@ -167,6 +167,8 @@ fn limits_leave_room_to_work() {
         "administrator_rate",
         "workload_live",
         "owner_tasks",
+        "identity_watches",
+        "watches",
     ] {
         refused(&with(field, &format!("{field} = 0")), &format!("limits.{field}"), "at least 1");
     }

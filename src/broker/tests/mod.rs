@@ -50,8 +50,15 @@ downstreams:
 ";
 
 /// What no test reaches by chance.
-pub(super) const QUOTAS: Quotas =
-    Quotas { workload_rate: 1_000_000, owner_rate: 1_000_000, administrator_rate: 1_000_000, workload_live: 1_000_000, owner_tasks: 100 };
+pub(super) const QUOTAS: Quotas = Quotas {
+    workload_rate: 1_000_000,
+    owner_rate: 1_000_000,
+    administrator_rate: 1_000_000,
+    workload_live: 1_000_000,
+    owner_tasks: 100,
+    identity_watches: 10,
+    watches: 10,
+};
 
 /// A broker with everything that it needs.
 pub(super) struct World {

@@ -4,7 +4,7 @@
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-use super::calls::{Api, Call, Method, Parts};
+use super::calls::{Answers, Api, Call, Method, Parts, Subscription};
 use crate::proto::{self, api};
 
 mod credentials;
@@ -15,13 +15,17 @@ mod registry;
 mod revocations;
 mod tasks;
 mod trust;
+mod watch;
 
 /// What a request that carries a whole registry or policy text may have at any rate, in bytes.
 pub(crate) const LONGEST_DOCUMENT: usize = 16 << 20;
 
-/// Says of each method of a service which message it takes; the message answers.
+/// Says of each method of a service which message it takes; the message answers. Streams have a name.
 macro_rules! service {
-    ($server:ident::$service:ident { $($method:ident($request:ident) -> $response:ident;)+ }) => {
+    (
+        $server:ident::$service:ident { $($method:ident($request:ident) -> $response:ident;)+ }
+        $(streams { $($streaming:ident($subscription:ident) -> $stream:ident of $item:ident;)+ })?
+    ) => {
         #[tonic::async_trait]
         impl api::$server::$service for super::Api {
             $(async fn $method(
@@ -31,6 +35,17 @@ macro_rules! service {
                 let method = super::Method { service: stringify!($service), method: stringify!($method) };
                 self.call(method, request).await
             })+
+            $($(
+                type $stream = super::Answers<api::$item>;
+
+                async fn $streaming(
+                    &self,
+                    request: tonic::Request<api::$subscription>,
+                ) -> Result<tonic::Response<Self::$stream>, tonic::Status> {
+                    let method = super::Method { service: stringify!($service), method: stringify!($streaming) };
+                    self.stream(method, request).await
+                }
+            )+)?
         }
     };
 }

@@ -11,6 +11,8 @@ service!(revocations_server::Revocations {
     revoke(RevokeRequest) -> RevokeResponse;
     reinstate(RevocationsReinstateRequest) -> RevocationsReinstateResponse;
     get_list(GetListRequest) -> GetListResponse;
+} streams {
+    watch(WatchRequest) -> WatchStream of WatchResponse;
 });
 
 impl Call for api::RevokeRequest {
@@ -67,12 +69,6 @@ impl Call for api::GetListRequest {
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         parts.broker.may_follow(caller).await?;
-        let since = Position::new(self.since).non_zero();
-        let published = match since {
-            None => parts.publisher.current(),
-            Some(since) => parts.publisher.since(since).map_err(|error| Error::Internal(error.into()))?,
-        };
-        let published = published.ok_or_else(|| Error::Unavailable("no list is published yet".to_owned()))?;
-        Ok(api::GetListResponse { list: published.jws.clone() })
+        Ok(api::GetListResponse { list: parts.published(Position::new(self.since).non_zero()).await?.jws.clone() })
     }
 }

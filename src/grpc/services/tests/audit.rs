@@ -111,6 +111,10 @@ impl Api {
                 Revocations::reinstate(self, admin(ask)).await.map(drop)
             }
             "Revocations.GetList" => self.get_list(admin(Default::default())).await.map(drop),
+            "Revocations.Watch" => {
+                let ask = api::WatchRequest { since: 0, instance: "one".to_owned() };
+                Revocations::watch(self, admin(ask)).await.map(drop)
+            }
             unknown => panic!("{unknown}: say here how it is called"),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
@@ -26,6 +27,7 @@ use crate::policy::{Caller, DEFAULT_PACK, Engine};
 use crate::publish::{Publisher, Settings};
 
 mod audit;
+mod watch;
 
 const ADMINISTRATOR: &str = "spiffe://example.org/administrator";
 const START: Timestamp = Timestamp::from_seconds(1_780_272_000);
@@ -36,8 +38,15 @@ async fn api() -> Api {
 }
 
 /// What no test reaches by chance.
-const QUOTAS: Quotas =
-    Quotas { workload_rate: 10_000, owner_rate: 10_000, administrator_rate: 10_000, workload_live: 10_000, owner_tasks: 100 };
+const QUOTAS: Quotas = Quotas {
+    workload_rate: 10_000,
+    owner_rate: 10_000,
+    administrator_rate: 10_000,
+    workload_live: 10_000,
+    owner_tasks: 100,
+    identity_watches: 10,
+    watches: 10,
+};
 
 /// The same, and the hand of its clock.
 async fn with_hand() -> (Api, ManualClock) {
@@ -66,7 +75,16 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
     let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
     let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy: entropy.clone() });
-    (Api(Arc::new(Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default() })), hand)
+    (
+        Api(Arc::new(Parts {
+            broker: Arc::new(broker),
+            publisher,
+            entropy,
+            meters: CallMeters::default(),
+            stopping: CancellationToken::new(),
+        })),
+        hand,
+    )
 }
 
 /// A request as it comes from the listener.

@@ -1,0 +1,110 @@
+//! The list as a stream: each follower is brought from the last list that it was handed to the newest.
+//!
+//! Nothing is kept for a follower but where it is: it asks for the next list when the last one is on its
+//! way, so one that is slow skips what came between, and costs no more memory than one that is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::unfold;
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::{Answers, Parts, Subscription, api};
+use crate::broker::{Error, Limit, Watching};
+use crate::grpc::fields;
+use crate::grpc::peer::Peer;
+use crate::model::{Instance, Position};
+use crate::publish::Publication;
+
+/// When one that was too slow may come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
+impl Parts {
+    /// What came after `since`, or the whole list.
+    pub(super) async fn published(&self, since: Option<Position>) -> Result<Arc<Publication>, Error> {
+        let published = match since {
+            None => self.publisher.current(),
+            Some(since) => self.publisher.since(since).await.map_err(|error| Error::Internal(error.into()))?,
+        };
+        published.ok_or_else(|| Error::Unavailable("no list is published yet".to_owned()))
+    }
+}
+
+impl Subscription for api::WatchRequest {
+    type Item = api::WatchResponse;
+
+    async fn begin(self, parts: Arc<Parts>, peer: Peer) -> Result<Answers<Self::Item>, Error> {
+        let instance = fields::required("instance", &self.instance)?;
+        let room = parts.broker.follow(peer.caller()).await?;
+        // It says that no list is published before the stream begins, not in it.
+        parts.published(None).await?;
+        let published = parts.publisher.follow();
+        let follower = Follower { last: Position::new(self.since).non_zero(), begun: false, parts, peer, instance, published, _room: room };
+        Ok(Box::pin(unfold(Some(follower), |follower| async {
+            let mut follower = follower?;
+            match follower.next().await {
+                Ok(Some(list)) => Some((Ok(list), Some(follower))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        })))
+    }
+}
+
+/// One stream.
+struct Follower {
+    parts: Arc<Parts>,
+    peer: Peer,
+    instance: Instance,
+    published: watch::Receiver<Option<Arc<Publication>>>,
+    /// What the follower has, or is being sent.
+    last: Option<Position>,
+    begun: bool,
+    _room: Watching,
+}
+
+impl Follower {
+    /// The next list; nothing when the broker stops.
+    async fn next(&mut self) -> Result<Option<api::WatchResponse>, Status> {
+        if self.begun && !self.newer().await? {
+            return Ok(None);
+        }
+        self.published.mark_unchanged();
+        self.begun = true;
+        let handed = async {
+            self.peer.believed(self.parts.broker.clock().now())?;
+            self.parts.broker.admit(self.peer.caller())?;
+            self.parts.published(self.last).await
+        };
+        match handed.await {
+            Ok(list) => Ok(Some(self.hand(&list))),
+            Err(error) => Err(self.parts.refuse(self.peer.caller(), &error)),
+        }
+    }
+
+    /// Waits for a list that is newer than the last one; `false` if there will be none.
+    ///
+    /// The connection asks for more as soon as it has room. So whoever is asked again only when a newer list
+    /// has waited for as long as a list lasts, has a follower that takes nothing.
+    async fn newer(&mut self) -> Result<bool, Status> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.parts.stopping.cancelled() => return Ok(false),
+                () = self.parts.broker.clock().sleep(self.parts.publisher.max_staleness()) => {}
+                changed = self.published.changed() => return Ok(changed.is_ok()),
+            }
+            if self.published.has_changed().unwrap_or(false) {
+                return Err(self.parts.refuse(self.peer.caller(), &Limit::SlowFollower.after(COME_AGAIN)));
+            }
+        }
+    }
+
+    /// The one place where a list goes to a follower.
+    fn hand(&mut self, list: &Publication) -> api::WatchResponse {
+        tracing::debug!(follower = %self.peer.caller().spiffe_id, instance = %self.instance, position = %list.position, "a list goes out");
+        self.last = Some(list.position);
+        api::WatchResponse { list: list.jws.clone() }
+    }
+}
