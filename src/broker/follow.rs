@@ -94,9 +94,9 @@ impl Broker {
 mod tests {
     use super::*;
 
-    fn limit(answer: Result<Watching, Error>) -> Option<Limit> {
+    fn limit(answer: &Result<Watching, Error>) -> Option<Limit> {
         match answer {
-            Err(Error::Limited { limit, .. }) => Some(limit),
+            Err(Error::Limited { limit, .. }) => Some(*limit),
             Ok(_) | Err(_) => None,
         }
     }
@@ -108,11 +108,11 @@ mod tests {
             ("spiffe://example.org/one".parse().expect("an ID"), "spiffe://example.org/other".parse().expect("an ID"));
         let first = watches.begin(&one).expect("the first");
         let second = watches.begin(&one).expect("the second");
-        assert_eq!(limit(watches.begin(&one)), Some(Limit::IdentityWatches));
+        assert_eq!(limit(&watches.begin(&one)), Some(Limit::IdentityWatches));
         let third = watches.begin(&other).expect("its first");
-        assert_eq!(limit(watches.begin(&other)), Some(Limit::Watches));
+        assert_eq!(limit(&watches.begin(&other)), Some(Limit::Watches));
         drop(first);
-        assert_eq!(limit(watches.begin(&other)), None);
+        assert_eq!(limit(&watches.begin(&other)), None);
         drop((second, third));
         let open = watches.open.lock().expect("whole");
         assert_eq!((open.count, open.by_identity.len()), (0, 0), "nothing is kept of who has gone");

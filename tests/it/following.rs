@@ -140,7 +140,7 @@ impl Chance {
 
 /// Follows, and leaves after a few lists, at any moment, by ending the stream or the connection.
 async fn restless(config: Config, seed: u64, keys: KeySet, moment: Moment, mut end: watch::Receiver<u64>) -> (RevocationState, u64) {
-    let mut chance = Chance(seed * 0x9E37_79B9_7F4A_7C15 + 1);
+    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
     let mut state = RevocationState::default();
     let mut client = Client::connect(config.clone()).await.unwrap();
     let mut departures = 0;

@@ -2,8 +2,6 @@
 
 use std::task::Poll;
 
-use futures_util::Stream as _;
-
 use super::*;
 use crate::formats::jws;
 use crate::formats::list::{List, MAX_LIST};
