@@ -57,7 +57,8 @@ async fn fetch(client: &Client, verifier: &Verifier, clocks: Clocks) -> Result<(
     let since = verifier.position().map_or(0, Position::get);
     // The age of a list counts from before it was asked for.
     let asked = clocks.moment();
-    let list = client.revocations().get_list(api::GetListRequest { since }).await.map_err(Failure::from)?.into_inner().list;
+    let list =
+        client.revocations().get_list(api::GetListRequest { since, ..Default::default() }).await.map_err(Failure::from)?.into_inner().list;
     match verifier.apply(&list, asked) {
         // The broker may have a new key.
         Err(ListRejected::Key) => verifier.replace_keys(keys(client).await?),

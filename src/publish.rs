@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::spawn_blocking;
 
 use crate::ambient::Clock;
+use crate::broker::{Followers, Point};
 use crate::formats::checkpoint::Checkpoint;
 use crate::formats::jwk::Ed25519;
 use crate::formats::keyset::Keys;
@@ -81,6 +82,8 @@ pub(crate) struct Publisher {
     ledger: Arc<dyn Ledger>,
     keyring: Arc<Keyring>,
     settings: Settings,
+    /// Told of each list that is out, before it is handed to anybody.
+    followers: Arc<Followers>,
     clock: Clock,
     newest: watch::Sender<Option<Arc<Publication>>>,
     current: Mutex<Current>,
@@ -89,8 +92,9 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// A publisher of what the ledger says; nothing is published yet.
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, clock: Clock) -> Self {
-        Self { ledger, keyring, settings, clock, newest: watch::Sender::new(None), current: Mutex::default(), begun: AtomicU64::new(0) }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, keyring: Arc<Keyring>, settings: Settings, followers: Arc<Followers>, clock: Clock) -> Self {
+        let (newest, current) = (watch::Sender::new(None), Mutex::default());
+        Self { ledger, keyring, settings, followers, clock, newest, current, begun: AtomicU64::new(0) }
     }
 
     /// How old a list may be before a verifier rejects everything.
@@ -178,6 +182,8 @@ impl Publisher {
         if current.points.len() > POINTS {
             current.points.pop_front();
         }
+        // By the clock as it is now: a list that does not cover this position was begun before.
+        self.followers.published(Point { position: head.position, root: head.root, out: self.clock.now().max(now) });
         self.newest.send_replace(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
     }
@@ -249,7 +255,7 @@ mod tests {
     use crate::broker::Broker;
     use crate::keys::Material;
     use crate::ledger::{Change, Options, Place, Present, SqliteLedger, Urgency};
-    use crate::model::{Closing, CutMade, Epoch, Event, Reason, TrustDomain};
+    use crate::model::{Closing, CutMade, Epoch, Event, Reason, TrustDomain, Windows};
     use crate::verify::{Applied, KeySet, ListRejected, Moment, RevocationState};
 
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -276,7 +282,8 @@ mod tests {
                 max_staleness: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(2),
             };
-            let publisher = Publisher::new(Arc::clone(&ledger), keyring, settings, clock);
+            let followers = Arc::new(Followers::new(Windows::of_lists(settings.max_staleness), START));
+            let publisher = Publisher::new(Arc::clone(&ledger), keyring, settings, followers, clock);
             let keys = KeySet::from_json(&publisher.keys().expect("open").to_json().expect("written")).expect("usable");
             Self { ledger, publisher, hand, keys }
         }

@@ -68,7 +68,7 @@ use crate::keys::identity::IdentityCa;
 use crate::keys::{Keyring, Material};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Alpn, Connections, Limits, Meters, Server, Tls, server_config};
-use crate::model::{Epoch, SpiffeId, Timestamp, TrustDomain};
+use crate::model::{Epoch, SpiffeId, Timestamp, TrustDomain, Windows};
 use crate::policy::{Caller, Engine};
 use crate::publish::{self, Publisher};
 use crate::verify::{MAX_STALENESS, Moment};
@@ -233,7 +233,9 @@ async fn open(
         max_staleness: MAX_STALENESS,
         heartbeat: Duration::from_secs(2),
     };
-    let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
+    let followers = Arc::new(broker::Followers::new(Windows::of_lists(MAX_STALENESS), clock.now()));
+    let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
+    let publisher = Arc::new(publisher);
     let broker = Arc::new(broker::Broker::new(broker::Parts {
         ledger,
         engine,
@@ -241,6 +243,7 @@ async fn open(
         issuer,
         administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into(),
         quotas: QUOTAS,
+        followers,
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

@@ -56,8 +56,26 @@ pub(super) struct Observed {
     pub(super) data_dir: PathBuf,
 }
 
+impl Observed {
+    /// Who follows the list.
+    fn roll(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let roll = self.broker.roll_call();
+        let (name, help) = ("follower_forks", "Times that a follower confirmed something of another history");
+        ConstCounter::new(as_f64(roll.forks)).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        for (name, help, value) in [
+            ("followers", "Processes that follow the list and were handed one that is fresh", roll.fresh),
+            ("followers_forked", "Followers whose last confirmation was of another history", roll.forked),
+            ("downstreams_silent", "Downstreams whose named verifier follows nowhere", roll.silent),
+        ] {
+            ConstGauge::new(count(value)).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.roll(&mut encoder)?;
         let stats = self.ledger.stats();
         let head = self.ledger.head();
         let now = self.broker.clock().now();

@@ -18,14 +18,14 @@ use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
 use super::{preflight, upkeep};
 use crate::ambient::{Clock, Entropy};
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Followers};
 use crate::formats::checkpoint;
 use crate::grpc::{self, CallMeters, ClientVerifier, Issuer, MutualTls, Peer, Trust};
 use crate::http::{self, Admin, Https, Plain};
 use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
-use crate::model::{Epoch, Position};
+use crate::model::{Epoch, Position, Windows};
 use crate::publish::{self, Publisher};
 
 /// Where a broker listens, as bound.
@@ -188,7 +188,9 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         max_staleness: config.max_staleness,
         heartbeat: config.heartbeat,
     };
-    let publisher = Arc::new(Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, clock.clone()));
+    let followers = Arc::new(Followers::new(Windows::of_lists(config.max_staleness), clock.now()));
+    let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
+    let publisher = Arc::new(publisher);
     let broker = Arc::new(Broker::new(broker::Parts {
         ledger: shared,
         engine,
@@ -196,6 +198,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         issuer: config.public_url.clone(),
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
+        followers,
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

@@ -78,6 +78,11 @@ pub(crate) enum Limit {
     /// An administrator makes a call too often.
     #[error("this administrator makes this call too often; wait, or raise limits.administrator_rate")]
     AdministratorRate,
+    /// As many processes follow the list as are told apart.
+    #[error(
+        "more processes follow the list than are told apart; a follower names itself once for its whole life, and not anew at each connection"
+    )]
+    Followers,
     /// A workload has as many living credentials as it may have.
     #[error("this workload has as many living credentials as it may have; let some expire or revoke them, or raise limits.workload_live")]
     WorkloadLive,
@@ -101,6 +106,7 @@ impl Limit {
             Self::WorkloadLive => "QUOTA_EXCEEDED",
             Self::IdentityWatches | Self::Watches => "TOO_MANY_WATCHES",
             Self::SlowFollower => "FOLLOWER_TOO_SLOW",
+            Self::Followers => "TOO_MANY_FOLLOWERS",
         }
     }
 

@@ -25,6 +25,7 @@ mod ends;
 mod error;
 mod explain;
 mod follow;
+mod followers;
 mod inspect;
 mod issue;
 mod limits;
@@ -47,6 +48,7 @@ pub(crate) use error::Error;
 pub(crate) use error::Limit;
 pub(crate) use explain::{Explained, Object, Proposal, Question};
 pub(crate) use follow::Watching;
+pub(crate) use followers::{Confirmation, FollowerState, FollowerStory, Followers, Handed, Point, SilentDownstream};
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
 pub(crate) use limits::Quotas;
@@ -80,6 +82,7 @@ pub(crate) struct Broker {
     entropy: Entropy,
     reads: reads::Reads,
     refusals: refusals::Refusals,
+    followers: Arc<Followers>,
 }
 
 /// What a broker is made of.
@@ -97,6 +100,8 @@ pub(crate) struct Parts {
     pub administrators: BTreeSet<SpiffeId>,
     /// What callers may ask for.
     pub quotas: Quotas,
+    /// Who follows the list; whoever publishes tells it what is out.
+    pub followers: Arc<Followers>,
     /// What time it is.
     pub clock: Clock,
     /// Where random bytes come from.
@@ -120,6 +125,7 @@ impl Broker {
             entropy: parts.entropy,
             reads: reads::Reads::default(),
             refusals: refusals::Refusals::default(),
+            followers: parts.followers,
         }
     }
 

@@ -140,7 +140,9 @@ async fn published(session: &Session, client: &Client, position: u64, timeout: D
     let mut problem = format!("the broker has not answered after {}s", timeout.as_secs());
     let looking = async {
         loop {
-            let answered = answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1) })).await;
+            let answered =
+                answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1), ..Default::default() }))
+                    .await;
             problem = match answered.map(|answer| revocations::read(&answer.list)) {
                 Ok(Ok(list)) if list.position.get() >= position => return Ok(()),
                 Ok(Ok(list)) => format!("the list has come to {} after {}s", list.position, timeout.as_secs()),

@@ -12,9 +12,13 @@ use crate::model::Timestamp;
 
 /// An instant, if there is one.
 pub(super) fn instant(time: Option<prost_types::Timestamp>) -> Option<String> {
-    let time = time?;
+    Some(timestamp(&time?)?.to_string())
+}
+
+/// An instant as it was sent.
+pub(super) fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
     let millis = u64::try_from(time.seconds).ok()?.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).ok()? / 1_000_000);
-    Some(Timestamp::from_millis(millis).to_string())
+    Some(Timestamp::from_millis(millis))
 }
 
 /// An instant, to be sent.
@@ -85,6 +89,8 @@ words! {
     bound: Bound, "BOUND_";
     /// Whether a credential lives.
     state: CredentialState, "CREDENTIAL_STATE_";
+    /// How a follower stands.
+    follower_state: FollowerState, "FOLLOWER_STATE_";
 }
 
 /// The living of a subject.

@@ -23,6 +23,11 @@ pub(super) fn position(field: &'static str, number: u64) -> Result<Position, Inv
     Position::new(number).non_zero().ok_or_else(|| Invalid::new(field, "it is 0; give a number from 1 on"))
 }
 
+/// So many bytes, that have to be there.
+pub(super) fn bytes<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], Invalid> {
+    bytes.try_into().map_err(|_unequal| Invalid::new(field, format!("it has {} bytes; give {N}", bytes.len())))
+}
+
 /// The longest name of a request.
 const LONGEST_REQUEST_ID: usize = 128;
 

@@ -98,7 +98,9 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::TaskClosed
         | DenialCode::NoLifeLeft
         | DenialCode::MaxAffectedExceeded
-        | DenialCode::EndNotAllowed => Code::FailedPrecondition,
+        | DenialCode::EndNotAllowed
+        | DenialCode::HistoryDiffers
+        | DenialCode::PositionUnknown => Code::FailedPrecondition,
         DenialCode::TooManyTasks => Code::ResourceExhausted,
     }
 }
@@ -170,6 +172,7 @@ mod tests {
             Limit::IdentityWatches,
             Limit::Watches,
             Limit::SlowFollower,
+            Limit::Followers,
         ];
         let mut errors: Vec<Error> = every.map(|limit| limit.after(AFTER_OUTAGE)).into();
         errors.push(Invalid::new("owner", "it is empty").into());
@@ -192,7 +195,8 @@ mod tests {
                     | Limit::WorkloadLive
                     | Limit::IdentityWatches
                     | Limit::Watches
-                    | Limit::SlowFollower => {}
+                    | Limit::SlowFollower
+                    | Limit::Followers => {}
                 },
             }
         }

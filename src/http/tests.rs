@@ -10,10 +10,10 @@ use tower::ServiceExt;
 
 use super::{Admin, admin, public};
 use crate::ambient::{Clock, Entropy, ManualClock};
-use crate::broker::Broker;
+use crate::broker::{Broker, Followers};
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
-use crate::model::{Epoch, Timestamp, TrustDomain};
+use crate::model::{Epoch, Timestamp, TrustDomain, Windows};
 use crate::publish::{Publisher, Settings};
 
 struct World {
@@ -37,7 +37,8 @@ impl World {
             max_staleness: std::time::Duration::from_secs(30),
             heartbeat: std::time::Duration::from_secs(2),
         };
-        let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), keyring, settings, clock));
+        let followers = Arc::new(Followers::new(Windows::of_lists(settings.max_staleness), clock.now()));
+        let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), keyring, settings, followers, clock));
         Self { ledger, publisher, hand }
     }
 

@@ -67,6 +67,10 @@ denials! {
     BearerNotAllowed = "BEARER_NOT_ALLOWED", "ask for a bound token, or add @bearer(\"allowed\") to the policies that allow it";
     /// More would end than the caller allowed.
     MaxAffectedExceeded = "MAX_AFFECTED_EXCEEDED", "look at the preview, and repeat with a higher limit";
+    /// What a follower says that it applied is not of this history.
+    HistoryDiffers = "HISTORY_DIFFERS", "an operator finds out which history is the right one: run `curfew ledger verify` with a checkpoint from before, and see that the follower follows this broker alone";
+    /// Nothing is known of the position that a follower confirms.
+    PositionUnknown = "POSITION_UNKNOWN", "apply the list as it is now, and confirm the position of that";
     /// More records would end than the caller allowed.
     EndNotAllowed = "END_NOT_ALLOWED", "look at the difference, and repeat with --allow-end";
 }

@@ -5,6 +5,7 @@
 mod cut;
 mod denial;
 mod ends;
+mod enforcement;
 mod event;
 mod facts;
 mod life;
@@ -18,6 +19,7 @@ mod vocabulary;
 
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
+pub use enforcement::Windows;
 pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};

@@ -59,6 +59,8 @@ actions! {
     RevokeCredential,
     /// Follow the signed list.
     ReadList,
+    /// Look at who follows the list, and how far each revocation is enforced.
+    ReadFollowers,
     /// Export or compare the registry.
     ReadRegistry,
     /// Change the registry.
@@ -100,9 +102,13 @@ impl Action {
             Self::PreviewRevocation | Self::RevokeOwner | Self::ReinstateOwner => matches!(resource, Resource::Owner(_)),
             Self::RevokeWorkload | Self::ReinstateWorkload => matches!(resource, Resource::Workload(_)),
             Self::ExplainPolicy => matches!(resource, Resource::Workload(_) | Resource::System),
-            Self::ReadList | Self::ReadRegistry | Self::ApplyRegistry | Self::ReadLedger | Self::CheckPolicy | Self::ApplyPolicy => {
-                matches!(resource, Resource::System)
-            }
+            Self::ReadList
+            | Self::ReadFollowers
+            | Self::ReadRegistry
+            | Self::ApplyRegistry
+            | Self::ReadLedger
+            | Self::CheckPolicy
+            | Self::ApplyPolicy => matches!(resource, Resource::System),
         }
     }
 
@@ -119,6 +125,7 @@ impl Action {
                 | Self::ReadCredential
                 | Self::ReadOwner
                 | Self::PreviewRevocation
+                | Self::ReadFollowers
                 | Self::ReadRegistry
                 | Self::ReadLedger
                 | Self::CheckPolicy

@@ -20,6 +20,7 @@ mod disk;
 mod embedding;
 mod examples;
 mod explaining;
+mod followers;
 mod following;
 mod harness;
 mod holder;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Broker, CertificateRequest, Error, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
+use super::{Broker, CertificateRequest, Error, Followers, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
 use crate::keys::{Material, Private, Sources};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
-    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain,
+    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain, Windows,
 };
 use crate::policy::{Caller, Engine, OwnCertificate};
 
@@ -19,6 +19,7 @@ mod chains;
 mod clock;
 mod ends;
 mod explaining;
+mod following;
 mod hanging;
 mod issuing;
 mod quotas;
@@ -109,7 +110,8 @@ impl World {
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let issuer = "https://broker.example.org".to_owned();
-        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy });
+        let followers = Arc::new(Followers::new(Windows::of_lists(Duration::from_secs(30)), START));
+        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, quotas, followers, clock, entropy });
         let world = Self { broker: Arc::new(broker), hand };
         world.apply(REGISTRY, 0).await.unwrap();
         world

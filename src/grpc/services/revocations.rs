@@ -1,16 +1,18 @@
 //! Revoking any other subject, and the signed list.
 
 use super::{Call, api, service};
-use crate::broker::{Error, Limits, Target, Withdrawal};
+use crate::broker::{Confirmation, Error, FollowerState, FollowerStory, Handed, Limits, SilentDownstream, Target, Withdrawal};
 use crate::grpc::calls::Parts;
-use crate::grpc::fields;
-use crate::model::{Invalid, Position};
+use crate::grpc::{fields, time};
+use crate::model::{Epoch, Instance, Invalid, Position, SpiffeId};
 use crate::policy::Caller;
 
 service!(revocations_server::Revocations {
     revoke(RevokeRequest) -> RevokeResponse;
     reinstate(RevocationsReinstateRequest) -> RevocationsReinstateResponse;
     get_list(GetListRequest) -> GetListResponse;
+    acknowledge(AcknowledgeRequest) -> AcknowledgeResponse;
+    list_followers(ListFollowersRequest) -> ListFollowersResponse;
 } streams {
     watch(WatchRequest) -> WatchStream of WatchResponse;
 });
@@ -68,7 +70,88 @@ impl Call for api::GetListRequest {
     type Answer = api::GetListResponse;
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let instance: Option<Instance> = fields::optional("instance", &self.instance)?;
         parts.broker.may_follow(caller).await?;
-        Ok(api::GetListResponse { list: parts.published(Position::new(self.since).non_zero()).await?.jws.clone() })
+        let published = parts.published(Position::new(self.since).non_zero()).await?;
+        parts.broker.hand(caller, instance.as_ref(), Handed { position: published.position, issued_at: published.issued_at })?;
+        Ok(api::GetListResponse { list: published.jws.clone() })
+    }
+}
+
+impl Call for api::AcknowledgeRequest {
+    type Answer = api::AcknowledgeResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let confirmation = Confirmation {
+            position: fields::position("position", self.position)?,
+            root: fields::bytes("root", &self.root)?,
+            epoch: Epoch(fields::bytes("epoch", &self.epoch)?),
+        };
+        let instance = fields::required("instance", &self.instance)?;
+        let downstreams = parts.broker.acknowledge(caller, instance, confirmation).await?;
+        Ok(api::AcknowledgeResponse { downstreams })
+    }
+}
+
+impl Call for api::ListFollowersRequest {
+    type Answer = api::ListFollowersResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let after = Some(self.after).filter(|after| !after.is_empty()).map(|after| after_of(&after)).transpose()?;
+        let roll = parts.broker.roll(caller, after.as_ref(), fields::page_size(self.page_size)).await?;
+        let next = roll.followers.last().filter(|_| roll.more).map(next_of).unwrap_or_default();
+        Ok(api::ListFollowersResponse {
+            followers: roll.followers.into_iter().map(Into::into).collect(),
+            next,
+            silent: roll.silent.into_iter().map(Into::into).collect(),
+            complete_from: Some(time::timestamp(roll.complete_from)),
+        })
+    }
+}
+
+/// Identity and name of a follower in one word. Neither has a space in it.
+fn next_of(last: &FollowerStory) -> String {
+    last.instance.as_ref().map_or_else(|| last.spiffe_id.to_string(), |instance| format!("{} {instance}", last.spiffe_id))
+}
+
+fn after_of(text: &str) -> Result<(SpiffeId, Option<Instance>), Invalid> {
+    let (identity, instance) = text.split_once(' ').map_or((text, None), |(identity, instance)| (identity, Some(instance)));
+    let instance = instance.map(|instance| fields::required("after", instance)).transpose()?;
+    Ok((fields::required("after", identity)?, instance))
+}
+
+impl From<FollowerStory> for api::Follower {
+    fn from(follower: FollowerStory) -> Self {
+        let downstream = |(name, kind): (crate::model::DownstreamName, crate::model::VerifierKind)| api::FollowedDownstream {
+            name: name.to_string(),
+            verifier_kind: kind.to_string(),
+        };
+        let state = match follower.state {
+            FollowerState::Current => api::FollowerState::Current,
+            FollowerState::Behind => api::FollowerState::Behind,
+            FollowerState::Stale => api::FollowerState::Stale,
+            FollowerState::Forked => api::FollowerState::Forked,
+        };
+        Self {
+            spiffe_id: follower.spiffe_id.to_string(),
+            instance: follower.instance.map(|name| name.to_string()).unwrap_or_default(),
+            downstreams: follower.downstreams.into_iter().map(downstream).collect(),
+            handed_position: fields::number(follower.handed.map(|handed| handed.position)),
+            list_issued_at: follower.handed.map(|handed| time::timestamp(handed.issued_at)),
+            confirmed_position: fields::number(follower.confirmed.map(|(position, _)| position)),
+            confirmed_at: follower.confirmed.map(|(_, at)| time::timestamp(at)),
+            seen_at: Some(time::timestamp(follower.seen)),
+            state: state.into(),
+        }
+    }
+}
+
+impl From<SilentDownstream> for api::SilentDownstream {
+    fn from(silent: SilentDownstream) -> Self {
+        Self {
+            name: silent.name.to_string(),
+            verifier_kind: silent.kind.to_string(),
+            verifier: silent.verifier.map(|verifier| verifier.to_string()).unwrap_or_default(),
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::{Answers, Parts, Subscription, api};
-use crate::broker::{Error, Limit, Watching};
+use crate::broker::{Error, Handed, Limit, Watching};
 use crate::grpc::fields;
 use crate::grpc::peer::Peer;
 use crate::model::{Instance, Position};
@@ -75,10 +75,17 @@ impl Follower {
         let handed = async {
             self.peer.believed(self.parts.broker.clock().now())?;
             self.parts.broker.admit(self.peer.caller())?;
-            self.parts.published(self.last).await
+            let list = self.parts.published(self.last).await?;
+            // The one place where a list goes to a follower; it is remembered who has which.
+            let handed = Handed { position: list.position, issued_at: list.issued_at };
+            self.parts.broker.hand(self.peer.caller(), Some(&self.instance), handed)?;
+            Ok::<_, Error>(list)
         };
         match handed.await {
-            Ok(list) => Ok(Some(self.hand(&list))),
+            Ok(list) => {
+                self.last = Some(list.position);
+                Ok(Some(api::WatchResponse { list: list.jws.clone() }))
+            }
             Err(error) => Err(self.parts.refuse(self.peer.caller(), &error)),
         }
     }
@@ -99,12 +106,5 @@ impl Follower {
                 return Err(self.parts.refuse(self.peer.caller(), &Limit::SlowFollower.after(COME_AGAIN)));
             }
         }
-    }
-
-    /// The one place where a list goes to a follower.
-    fn hand(&mut self, list: &Publication) -> api::WatchResponse {
-        tracing::debug!(follower = %self.peer.caller().spiffe_id, instance = %self.instance, position = %list.position, "a list goes out");
-        self.last = Some(list.position);
-        api::WatchResponse { list: list.jws.clone() }
     }
 }

@@ -33,6 +33,7 @@ fn resource(world: &mut World, action: Action) -> Resource {
         Action::ReadOwner | Action::PreviewRevocation | Action::RevokeOwner | Action::ReinstateOwner => Resource::Owner(world.payments),
         Action::RevokeWorkload | Action::ReinstateWorkload | Action::ExplainPolicy => Resource::Workload(world.invoicer),
         Action::ReadList
+        | Action::ReadFollowers
         | Action::ReadRegistry
         | Action::ApplyRegistry
         | Action::ReadLedger

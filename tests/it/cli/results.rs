@@ -95,6 +95,7 @@ impl World {
             ("owner revoke", ours, format!("owner revoke payments {ended}")),
             ("cred show", ours, format!("cred show {credential}")),
             ("revocations get", ours, "revocations get".to_owned()),
+            ("revocations followers", ours, "revocations followers".to_owned()),
         ]
     }
 

@@ -115,6 +115,8 @@ impl Api {
                 let ask = api::WatchRequest { since: 0, instance: "one".to_owned() };
                 Revocations::watch(self, admin(ask)).await.map(drop)
             }
+            "Revocations.Acknowledge" => self.acknowledge(admin(self.applied())).await.map(drop),
+            "Revocations.ListFollowers" => self.list_followers(admin(Default::default())).await.map(drop),
             unknown => panic!("{unknown}: say here how it is called"),
         }
     }
@@ -159,6 +161,14 @@ impl Api {
             "Trust.WhoAmI" => self.who_am_i(admin(Default::default())).await.map(drop),
             unknown => panic!("{unknown}: say here how it is called"),
         }
+    }
+
+    /// What a follower says that has applied the list as it is.
+    fn applied(&self) -> api::AcknowledgeRequest {
+        self.0.publisher.publish().expect("published");
+        let head = self.0.broker.ledger().head();
+        let position = head.position.get();
+        api::AcknowledgeRequest { instance: "a".to_owned(), position, root: head.root.to_vec(), epoch: vec![7; 16] }
     }
 
     /// Whether the metrics say so.

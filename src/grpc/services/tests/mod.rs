@@ -22,7 +22,7 @@ use crate::grpc::calls::CallMeters;
 use crate::grpc::peer::Peer;
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
-use crate::model::{Epoch, Timestamp, TrustDomain};
+use crate::model::{Epoch, Timestamp, TrustDomain, Windows};
 use crate::policy::{Caller, DEFAULT_PACK, Engine};
 use crate::publish::{Publisher, Settings};
 
@@ -72,19 +72,15 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
         max_staleness: Duration::from_secs(30),
         heartbeat: Duration::from_secs(2),
     };
-    let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, clock.clone()));
+    let followers = Arc::new(broker::Followers::new(Windows::of_lists(settings.max_staleness), START));
+    let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
+    let publisher = Arc::new(publisher);
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
-    let broker = Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, clock, entropy: entropy.clone() });
-    (
-        Api(Arc::new(Parts {
-            broker: Arc::new(broker),
-            publisher,
-            entropy,
-            meters: CallMeters::default(),
-            stopping: CancellationToken::new(),
-        })),
-        hand,
-    )
+    let entropy_of = entropy.clone();
+    let broker =
+        Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, followers, clock, entropy: entropy_of });
+    let parts = Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default(), stopping: CancellationToken::new() };
+    (Api(Arc::new(parts)), hand)
 }
 
 /// A request as it comes from the listener.
@@ -334,10 +330,29 @@ async fn a_request_without_a_peer_is_a_fault_and_never_anonymous() {
 #[tokio::test]
 async fn the_list_is_there_once_it_is_published() {
     let api = api().await;
-    let ask = |since| admin(api::GetListRequest { since });
+    let ask = |since| admin(api::GetListRequest { since, ..Default::default() });
     assert_eq!(refusal(api.get_list(ask(0)).await).1, "LEDGER_UNAVAILABLE");
     let published = api.0.publisher.publish().expect("published");
     assert_eq!(api.get_list(ask(0)).await.expect("a list").into_inner().list, published.jws);
+}
+
+#[tokio::test]
+async fn a_follower_gives_its_name_and_all_of_what_it_applied() {
+    let api = api().await;
+    let whole = api::AcknowledgeRequest { instance: "a".to_owned(), position: 1, root: vec![0; 32], epoch: vec![7; 16] };
+    let ask = |change: &dyn Fn(&mut api::AcknowledgeRequest)| {
+        let mut request = whole.clone();
+        change(&mut request);
+        api.acknowledge(admin(request))
+    };
+    assert_eq!(refusal(ask(&|request| request.instance.clear()).await), invalid("instance"));
+    assert_eq!(refusal(ask(&|request| request.position = 0).await), invalid("position"));
+    assert_eq!(refusal(ask(&|request| request.root.truncate(31)).await), invalid("root"));
+    assert_eq!(refusal(ask(&|request| request.epoch.push(0)).await), invalid("epoch"));
+    assert_eq!(refusal(ask(&|_| {}).await).1, "POSITION_UNKNOWN");
+    let after = |after: &str| admin(api::ListFollowersRequest { after: after.to_owned(), page_size: 0 });
+    assert_eq!(refusal(api.list_followers(after("nobody")).await), invalid("after"));
+    assert!(api.list_followers(after("spiffe://example.org/a b")).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
-//! `curfew revocations`: the signed list of what is revoked.
+//! `curfew revocations`: the signed list of what is revoked, and who follows it.
+
+mod followers;
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::call::answer;
-use super::output::Layout;
-use super::session::Session;
+use crate::cli::call::answer;
+use crate::cli::output::Layout;
+use crate::cli::session::Session;
 use crate::client::api;
 use crate::formats::jws;
 use crate::formats::list::{List, MAX_LIST};
@@ -19,6 +21,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 0, value_name = "POSITION")]
         since: u64,
     },
+    /// List who follows the list, how far each has come, and which downstreams nobody follows for.
+    Followers,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,27 +50,33 @@ const LAYOUT: Layout = Layout::fields(&["issuer", "issued_at", "expires_at", "ep
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let Self::Get { since } = self;
-        let signed = answer(session.connect().await?.revocations().get_list(api::GetListRequest { since })).await?.list;
-        let list = read(&signed)?;
-        let cut = |cut: &model::Cut| Cut {
-            number: cut.number.get(),
-            position: cut.position.get(),
-            reason: cut.reason.to_string(),
-            ends_at: cut.ends.to_string(),
-        };
-        let answer = Answer {
-            issuer: list.issuer,
-            issued_at: list.issued_at.to_string(),
-            expires_at: list.expires_at.to_string(),
-            epoch: list.epoch.to_string(),
-            position: list.position.get(),
-            since: list.since.map(model::Position::get),
-            cuts: list.cuts.iter().map(cut).collect(),
-            list: signed,
-        };
-        session.print(&answer, LAYOUT)
+        match self {
+            Self::Get { since } => get(session, since).await,
+            Self::Followers => followers::print(session, &session.connect().await?).await,
+        }
     }
+}
+
+async fn get(session: &Session, since: u64) -> anyhow::Result<()> {
+    let signed = answer(session.connect().await?.revocations().get_list(api::GetListRequest { since, ..Default::default() })).await?.list;
+    let list = read(&signed)?;
+    let cut = |cut: &model::Cut| Cut {
+        number: cut.number.get(),
+        position: cut.position.get(),
+        reason: cut.reason.to_string(),
+        ends_at: cut.ends.to_string(),
+    };
+    let answer = Answer {
+        issuer: list.issuer,
+        issued_at: list.issued_at.to_string(),
+        expires_at: list.expires_at.to_string(),
+        epoch: list.epoch.to_string(),
+        position: list.position.get(),
+        since: list.since.map(model::Position::get),
+        cuts: list.cuts.iter().map(cut).collect(),
+        list: signed,
+    };
+    session.print(&answer, LAYOUT)
 }
 
 /// What a list says, without verifying it: the broker was asked over mutual TLS.
