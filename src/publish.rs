@@ -292,7 +292,14 @@ mod tests {
         async fn cut(&self) -> Position {
             let plan = Box::new(|_: &Present<'_>| {
                 let (number, ends) = (Position::BROKER, Some(START.plus(Duration::from_secs(420))));
-                Ok(vec![Event::Cut(CutMade { number, reason: Reason::Superseded, ends, closing: Closing::Nothing, note: None })])
+                Ok(vec![Event::Cut(CutMade {
+                    number,
+                    reason: Reason::Superseded,
+                    ends,
+                    closing: Closing::Nothing,
+                    note: None,
+                    concerns: None,
+                })])
             });
             let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
             self.ledger.change(change).await.expect("committed").last

@@ -155,6 +155,8 @@ impl Broker {
         let server = server(&broker, &publisher, &keyring, &identities, &clock).await?;
         let mut serving = JoinSet::new();
         serving.spawn(listen::serve(listener, server, CancellationToken::new()));
+        let confirming = Arc::clone(&broker);
+        serving.spawn(async move { confirming.keep_confirming().await });
         let (list, ends) = (Arc::clone(&publisher), broker);
         serving.spawn(async move { list.keep_publishing().await });
         serving.spawn(async move { while ends.keep_ends().await.is_err() {} });

@@ -188,7 +188,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         max_staleness: config.max_staleness,
         heartbeat: config.heartbeat,
     };
-    let followers = Arc::new(Followers::new(Windows::of_lists(config.max_staleness), clock.now()));
+    let followers = Arc::new(Followers::new(Windows { skew: config.clock_skew, ..Windows::of_lists(config.max_staleness) }, clock.now()));
     let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
     let broker = Arc::new(Broker::new(broker::Parts {

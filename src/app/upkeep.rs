@@ -90,6 +90,8 @@ impl Upkeep {
         chores.spawn(async move { publisher.keep_publishing().await });
         let broker = Arc::clone(&self.broker);
         chores.spawn(async move { broker.keep_telling_refusals().await });
+        let broker = Arc::clone(&self.broker);
+        chores.spawn(async move { broker.keep_confirming().await });
         chores.spawn(identity.keep(self.faults.clone()));
         chores.spawn(Arc::clone(self).keep_ends());
         chores.spawn(Arc::clone(self).keep_bundles());

@@ -1,6 +1,7 @@
 //! One credential, as it is listed, and its end.
 
 use super::describe::nameless;
+use super::enforcement::{Carried, concerns};
 use super::revoke::Planned;
 use super::{Broker, Error, Limits, NamedCensus, Revoked};
 use crate::ledger::Present;
@@ -149,6 +150,7 @@ fn plan(
     if limits.dry_run {
         return Ok((Vec::new(), Planned { ended, first: None, standing: None }));
     }
-    let cut = CutMade { number, reason, ends: cut_ends(last_expiry, present.now), closing: Closing::Nothing, note };
+    let concerns = Some(concerns(present, &census, (number, &Carried::default())));
+    let cut = CutMade { number, reason, ends: cut_ends(last_expiry, present.now), closing: Closing::Nothing, note, concerns };
     Ok((vec![Event::Cut(cut)], Planned { ended, first: None, standing: None }))
 }

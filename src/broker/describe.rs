@@ -42,6 +42,11 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let note = begun.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             format!("epoch {} begun{lost}{note}", begun.epoch)
         }
+        Event::DownstreamConfirmed(confirmed) => {
+            let downstream = facts.downstreams().find(|known| known.number == confirmed.number);
+            let downstream = downstream.map_or_else(|| confirmed.number.to_string(), |known| known.record.name.to_string());
+            format!("downstream {downstream} has confirmed everything up to {}, by {} processes", confirmed.position, confirmed.confirmed)
+        }
         Event::RequestsRefused(refused) => {
             let who = refused.identity.as_ref().map_or_else(|| "several callers".to_owned(), ToString::to_string);
             let Refused { reason, count, since, .. } = refused;

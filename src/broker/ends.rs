@@ -2,6 +2,7 @@
 //! `valid_until`. Nothing is issued beyond such an end, so what could be late is the entry that says so;
 //! it is made to the second, and at the start if the broker was away at that moment.
 
+use super::enforcement::concerns_of;
 use super::{Broker, Error};
 use crate::ledger::Present;
 use crate::model::{Closing, CutMade, Event, Facts, KnownTask, Note, Position, Reason, Timestamp, Whose, cut_ends};
@@ -53,7 +54,8 @@ fn ending(present: &Present<'_>, number: Position) -> Option<Event> {
     let (whose, note) = owner_ending(facts, number).or_else(|| workload_ending(facts, number))?;
     let ends = last_expiry(present, whose).and_then(|last_expiry| cut_ends(last_expiry, present.now));
     let (reason, closing) = (Reason::CessationOfOperation, Closing::Offboard);
-    Some(Event::Cut(CutMade { number, reason, ends, closing, note: note.parse::<Note>().ok() }))
+    let concerns = Some(concerns_of(present, whose, number));
+    Some(Event::Cut(CutMade { number, reason, ends, closing, note: note.parse::<Note>().ok(), concerns }))
 }
 
 fn owner_ending(facts: &Facts, number: Position) -> Option<(Whose, String)> {
@@ -74,9 +76,11 @@ fn last_expiry(present: &Present<'_>, whose: Whose) -> Option<Timestamp> {
 
 /// The cut that closes a task. It enters the list only if something may still be accepted.
 pub(super) fn closing(present: &Present<'_>, task: &KnownTask, reason: Reason, note: Option<Note>) -> Event {
-    let alive = last_expiry(present, Whose::Task { owner: task.record.owner, task: task.number });
+    let whose = Whose::Task { owner: task.record.owner, task: task.number };
+    let alive = last_expiry(present, whose);
     let ends = alive.and_then(|last_expiry| cut_ends(last_expiry.min(task.record.deadline), present.now));
-    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note })
+    let concerns = Some(concerns_of(present, whose, task.number));
+    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note, concerns })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Revoking: one cut ends everything of a subject, and closes it to issuing.
 
+use super::enforcement::{Carried, concerns};
 use super::{Broker, Error, NamedCensus, required};
 use crate::ledger::Present;
 use crate::model::{
@@ -182,7 +183,10 @@ impl Broker {
     pub(crate) async fn revoke(&self, caller: &Caller, target: Target, ask: Withdrawal) -> Result<Revoked, Error> {
         let action = if ask.limits.dry_run && matches!(target, Target::Owner(_)) { Action::PreviewRevocation } else { target.revoking() };
         self.authorise(caller, action, |facts, _| target.resource(facts)).await?;
-        let (committed, planned) = self.change(Some(&caller.spiffe_id), move |present| plan(present, &target, ask)).await?;
+        let number = target.find(&self.ledger.facts())?.number;
+        let carried = self.carried(number).await;
+        let plan = move |present: &Present<'_>| plan(present, &target, ask, &carried);
+        let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;
         Ok(Revoked::new(&committed, planned))
     }
 
@@ -208,7 +212,7 @@ impl Broker {
     }
 }
 
-fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal) -> Result<(Vec<Event>, Planned), Refusal> {
+fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal, carried: &Carried) -> Result<(Vec<Event>, Planned), Refusal> {
     let found = target.find(present.facts)?;
     let closing = if ask.suspend { Closing::Suspend } else { Closing::Offboard };
     if let Some(closed) = found.closed.filter(|closed| closed.by == closing || closed.by == Closing::Offboard) {
@@ -224,6 +228,7 @@ fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal) -> Result<(Vec<
     }
     let ends = cut_ends(present.latest_expiry, present.now);
     let made = Closed { by: closing, at: present.head.next(), settled: ends.unwrap_or(present.now) };
-    let cut = CutMade { number: found.number, reason: ask.reason, ends, closing, note: ask.note };
+    let concerns = Some(concerns(present, &census, (found.number, carried)));
+    let cut = CutMade { number: found.number, reason: ask.reason, ends, closing, note: ask.note, concerns };
     Ok((vec![Event::Cut(cut)], Planned { ended, first: None, standing: Some(made.standing(present.now)) }))
 }

@@ -12,6 +12,8 @@ pub(super) const LOCAL: u8 = 1;
 pub(super) const REFUSED: u8 = 2;
 /// Revoked, and the stage that was waited for has not come within the time given.
 pub(super) const NOT_YET: u8 = 3;
+/// Revoked, and something is known to have failed: a verifier has another history.
+pub(super) const FAILED: u8 = 4;
 /// The credential, or the file, that was to be verified is not valid.
 pub(super) const NOT_VALID: u8 = 5;
 /// The outcome is unknown: repeat it, it is idempotent.
@@ -19,8 +21,17 @@ pub(super) const UNKNOWN: u8 = 6;
 
 /// Revoked, and not yet at the stage that was waited for.
 #[derive(Debug, thiserror::Error)]
-#[error("revoked at position {position}, and not seen published: {problem}")]
+#[error("revoked at position {position}, and not seen {wanted}: {problem}")]
 pub(super) struct NotYet {
+    pub(super) position: u64,
+    pub(super) wanted: &'static str,
+    pub(super) problem: String,
+}
+
+/// Revoked, and something is known to have failed.
+#[derive(Debug, thiserror::Error)]
+#[error("revoked at position {position}, and not enforced everywhere: {problem}")]
+pub(super) struct Failed {
     pub(super) position: u64,
     pub(super) problem: String,
 }
@@ -47,6 +58,8 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
         REFUSED
     } else if error.is::<NotYet>() {
         NOT_YET
+    } else if error.is::<Failed>() {
+        FAILED
     } else if error.is::<NotValid>() {
         NOT_VALID
     } else if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
@@ -81,7 +94,8 @@ mod tests {
         assert_eq!(of(Failure::from(Status::new(Code::NotFound, "no owner `x`"))), 2);
         assert_eq!(of(Failure::from(Status::new(Code::Unavailable, "the ledger cannot commit"))), 6);
         assert_eq!(of(Refused("two problems".to_owned())), 2);
-        assert_eq!(of(NotYet { position: 7, problem: "60s have passed".to_owned() }), 3);
+        assert_eq!(of(NotYet { position: 7, wanted: "enforced", problem: "60s have passed".to_owned() }), 3);
+        assert_eq!(of(Failed { position: 7, problem: "another history".to_owned() }), 4);
         assert_eq!(of(NotValid("expired".to_owned())), 5);
         assert_eq!(of(anyhow::anyhow!("no such file")), 1);
         assert_eq!(of(io::Error::from(io::ErrorKind::BrokenPipe)), 0);

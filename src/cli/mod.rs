@@ -28,6 +28,7 @@ mod session;
 mod task;
 mod token;
 mod verify;
+mod waiting;
 mod whoami;
 mod wire;
 mod workload;
@@ -42,7 +43,8 @@ use session::{Global, Session};
 /// A secrets broker in which giving access and taking it away are one linked event.
 ///
 /// Exit codes: 0 done; 1 usage or local error; 2 refused by the broker, nothing changed; 3 revoked,
-/// not yet published within the time given; 5 not valid (verify); 6 outcome unknown, repeat.
+/// not yet as far as was waited for within the time given; 4 revoked, and something is known to have failed; 5 not valid
+/// (verify); 6 outcome unknown, repeat.
 #[derive(Debug, Parser)]
 #[command(name = "curfew", version, max_term_width = 110)]
 struct Arguments {

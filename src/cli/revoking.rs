@@ -1,32 +1,14 @@
 //! What all commands that end something share: why, how much at most, and how far to wait.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::call::answer;
-use super::exit::NotYet;
 use super::output::Layout;
-use super::revocations;
 use super::session::Session;
+use super::waiting::{Reached, Waiting};
 use super::wire::{self, Census};
-use crate::app::config::Span;
 use crate::client::{Client, api};
 use crate::model::Reason;
-
-/// How far a revocation has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Stage {
-    /// Only counted; nothing was changed.
-    #[value(skip)]
-    DryRun,
-    /// In the ledger: nothing is issued any more.
-    Committed,
-    /// In the signed list: whoever has the list rejects what was issued before.
-    #[default]
-    Published,
-}
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,21 +28,12 @@ pub(super) struct Args {
     pub(super) waiting: Waiting,
 }
 
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct Waiting {
-    /// What to wait for.
-    #[arg(long, value_enum, default_value_t)]
-    wait: Stage,
-    /// How long to wait for it at most.
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    timeout: Span,
-}
-
 /// What ended.
 #[derive(Debug, Serialize)]
 pub(super) struct Revoked {
     pub(super) subject: String,
-    pub(super) stage: Stage,
+    #[serde(flatten)]
+    pub(super) reached: Reached,
     pub(super) position: Option<u64>,
     pub(super) committed_at: Option<String>,
     pub(super) standing: Option<String>,
@@ -80,10 +53,10 @@ const LAYOUT: Layout = Layout::fields(&[
     "ended.by_workload",
     "ended.last_expiry",
     "ended.downstreams",
-]);
-
-/// How often the list is asked for while waiting.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+    "published_at",
+    "until",
+])
+.and_rows("enforcement", &["downstream", "kind", "state", "at", "confirmed", "waiting_for", "entry"]);
 
 /// Revokes anything but an owner.
 pub(super) async fn revoke(session: &Session, subject: api::revoke_request::Subject, args: Args, suspend: bool) -> anyhow::Result<()> {
@@ -99,7 +72,7 @@ pub(super) async fn revoke(session: &Session, subject: api::revoke_request::Subj
     let revoked = answer(client.revocations().revoke(request)).await?;
     let revoked = Revoked {
         subject: named(subject),
-        stage: Stage::DryRun,
+        reached: Reached::nothing(),
         position: wire::number(revoked.position),
         committed_at: None,
         standing: None,
@@ -122,42 +95,9 @@ pub(super) async fn finish(session: &Session, client: &Client, revoked: Revoked,
     let Some(position) = revoked.position else {
         return session.print(&revoked, LAYOUT);
     };
-    let published = match waiting.wait {
-        Stage::DryRun | Stage::Committed => Ok(Stage::Committed),
-        Stage::Published => {
-            let seen = published(session, client, position, waiting.timeout.duration()).await;
-            seen.map(|()| Stage::Published).map_err(|problem| NotYet { position, problem })
-        }
-    };
-    let stage = published.as_ref().copied().unwrap_or(Stage::Committed);
-    session.print(&Revoked { stage, ..revoked }, LAYOUT)?;
-    Ok(published.map(|_| ())?)
-}
-
-/// Returns once the signed list covers `position`. No longer than `timeout`, whatever the broker does.
-async fn published(session: &Session, client: &Client, position: u64, timeout: Duration) -> Result<(), String> {
-    let deadline = session.clock.now().plus(timeout);
-    let mut problem = format!("the broker has not answered after {}s", timeout.as_secs());
-    let looking = async {
-        loop {
-            let answered =
-                answer(client.revocations().get_list(api::GetListRequest { since: position.saturating_sub(1), ..Default::default() }))
-                    .await;
-            problem = match answered.map(|answer| revocations::read(&answer.list)) {
-                Ok(Ok(list)) if list.position.get() >= position => return Ok(()),
-                Ok(Ok(list)) => format!("the list has come to {} after {}s", list.position, timeout.as_secs()),
-                Ok(Err(error)) => return Err(format!("{error:#}")),
-                Err(failure) => failure.to_string(),
-            };
-            session.clock.sleep_until(session.clock.now().plus(LOOK_AGAIN)).await;
-        }
-    };
-    let seen = tokio::select! {
-        biased;
-        seen = looking => Some(seen),
-        () = session.clock.sleep_until(deadline) => None,
-    };
-    seen.unwrap_or(Err(problem))
+    let (reached, ended) = waiting.until_reached(session, client, position).await;
+    session.print(&Revoked { reached, ..revoked }, LAYOUT)?;
+    ended
 }
 
 /// Opens a workload or an environment again.

@@ -89,6 +89,8 @@ words! {
     bound: Bound, "BOUND_";
     /// Whether a credential lives.
     state: CredentialState, "CREDENTIAL_STATE_";
+    /// How a revocation stands at a downstream.
+    enforcement_state: EnforcementState, "ENFORCEMENT_STATE_";
     /// How a follower stands.
     follower_state: FollowerState, "FOLLOWER_STATE_";
 }

@@ -9,6 +9,7 @@ pub mod jwk;
 pub mod jws;
 pub mod keyset;
 pub mod list;
+pub mod report;
 pub mod svid;
 
 #[cfg(test)]

@@ -89,7 +89,9 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
     let slot = |number: Position, aspect: Aspect| Slot { number, aspect, ends: None };
     let at = entry.position;
     let mut slots = match &entry.event {
-        Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) => return Vec::new(),
+        Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::DownstreamConfirmed(_) => {
+            return Vec::new();
+        }
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
         Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
@@ -147,6 +149,6 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Epoch => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
-    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None };
+    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None };
     Some(Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event: Event::Cut(cut) })
 }

@@ -8,7 +8,9 @@ use super::samples::{
 };
 use super::{Ledger, LedgerError, Recorded, codec};
 use crate::ambient::ManualClock;
-use crate::model::{Closing, CredentialId, CredentialKind, Denial, DenialCode, Event, Issued, Position, Refusal, Subjects, Whose};
+use crate::model::{
+    Closing, CredentialId, CredentialKind, Denial, DenialCode, DownstreamConfirmed, Event, Issued, Position, Refusal, Subjects, Whose,
+};
 
 /// A ledger under test: new, empty but for its opening, on a clock that stands at [`NOW`].
 pub(super) struct Rig {
@@ -36,6 +38,7 @@ macro_rules! contract {
             nothing_is_recorded_above_a_cut_under_the_fence_from_before
             a_closed_task_is_remembered_after_it_is_forgotten
             every_change_is_announced
+            a_confirmation_is_found_by_what_it_reaches_and_changes_nothing
             entries_are_read_in_pages
             closing_commits_what_waits_and_refuses_the_rest
         );
@@ -56,6 +59,26 @@ pub(super) use contract;
 
 async fn record(ledger: &dyn Ledger, world: &World, subjects: Subjects) -> Recorded {
     ledger.record(world.grant(ledger, subjects), [1; 8]).await.expect("recorded")
+}
+
+pub(super) async fn a_confirmation_is_found_by_what_it_reaches_and_changes_nothing(rig: &Rig) {
+    let ledger = &*rig.ledger;
+    let world = populate(ledger).await;
+    let changed = ledger.facts().changed();
+    let mut watch = ledger.watch();
+    watch.mark_unchanged();
+    let mut entries = Vec::new();
+    for position in [4, 7, 7] {
+        let said = DownstreamConfirmed { number: world.downstream, position: at(position), confirmed: 2, lapsed: 0 };
+        entries.push(ledger.change(appending(vec![Event::DownstreamConfirmed(said)])).await.expect("recorded").last);
+    }
+    let found = async |position| ledger.confirmed(world.downstream, at(position)).await.expect("readable");
+    assert_eq!(found(1).await, Some(entries[0]));
+    assert_eq!(found(4).await, Some(entries[0]));
+    assert_eq!(found(5).await, Some(entries[1]), "the first that reaches it");
+    assert_eq!(found(8).await, None);
+    assert_eq!(ledger.confirmed(world.owner, at(1)).await, Ok(None));
+    assert_eq!((ledger.facts().changed(), watch.has_changed().expect("open")), (changed, false));
 }
 
 pub(super) async fn positions_have_no_gaps_and_every_answer_is_durable(rig: &Rig) {

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Offline, OpenError, codec, tree};
 use crate::formats::list::to_hex;
-use crate::model::{CredentialId, Downstream, Event, Issued, PolicyName, Position, PublicKey, Recording, Timestamp};
+use crate::model::{
+    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Issued, PolicyName, Position, PublicKey, Recording, Timestamp,
+};
 
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
@@ -133,12 +135,12 @@ fn fields(at: Position, event: &Event) -> Value {
             "opened_by": task.opened_by.to_string(),
         }),
         Event::CredentialIssued(issued) => credential_issued(at, issued),
-        Event::Cut(cut) => json!({
-            "number": cut.number.get(),
-            "reason": cut.reason.as_str(),
-            "ends": time(cut.ends),
-            "closing": cut.closing.as_str(),
-            "note": text(cut.note.as_ref()),
+        Event::Cut(cut) => cut_made(cut),
+        Event::DownstreamConfirmed(confirmed) => json!({
+            "number": confirmed.number.get(),
+            "position": confirmed.position.get(),
+            "confirmed": confirmed.confirmed,
+            "lapsed": confirmed.lapsed,
         }),
         Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
@@ -153,6 +155,26 @@ fn fields(at: Position, event: &Event) -> Value {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }
     }
+}
+
+fn cut_made(cut: &CutMade) -> Value {
+    json!({
+        "number": cut.number.get(),
+        "reason": cut.reason.as_str(),
+        "ends": time(cut.ends),
+        "closing": cut.closing.as_str(),
+        "note": text(cut.note.as_ref()),
+        "concerns": cut.concerns.as_ref().map(concerns),
+    })
+}
+
+fn concerns(concerns: &Concerns) -> Value {
+    let concern = |concern: &Concern| json!({ "downstream": number(concern.downstream), "living": concern.living, "last_expiry": concern.last_expiry.to_string() });
+    let ended = |ended: &Ended| json!({ "kind": ended.kind.as_str(), "environment": ended.environment.get(), "count": ended.count });
+    json!({
+        "downstreams": concerns.downstreams().iter().map(concern).collect::<Vec<_>>(),
+        "ended": concerns.ended().iter().map(ended).collect::<Vec<_>>(),
+    })
 }
 
 fn downstream_recorded(at: Position, recording: &Recording<Downstream>) -> Value {

@@ -27,6 +27,7 @@ mod recorded;
 mod samples;
 mod search;
 mod sqlite;
+mod testimony;
 mod tip;
 mod tree;
 mod verify;
@@ -38,6 +39,7 @@ pub(crate) use high_water::HighWater;
 pub(crate) use recorded::Recorded;
 pub(crate) use search::{Found, Search};
 pub(crate) use sqlite::{OpenError, Options, Place, SqliteLedger};
+pub(crate) use testimony::Testimony;
 pub(crate) use verify::{Offline, Report};
 
 /// A future that a ledger returns; the box is nothing beside a disk write.
@@ -191,6 +193,10 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// The first cut of any of these numbers that stands above the position given with it, of all
     /// that were ever made.
     fn first_cut(&self, numbers: Vec<(Position, Position)>) -> Answer<'_, Result<Option<Position>, LedgerError>>;
+
+    /// The first entry that says that everybody who follows for a downstream has confirmed a position, or a
+    /// later one.
+    fn confirmed(&self, downstream: Position, position: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;
 
     /// The position of the cut that closed a task which is forgotten by [`Ledger::facts`].
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
-    Bound, CUT_GRACE, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued,
-    KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp,
-    VerifierKind, Workload,
+    Bound, CUT_GRACE, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
+    Environment, Epoch, EpochBegun, Event, Issued, KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording,
+    Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -117,7 +117,8 @@ pub(super) fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
 }
 
 pub(super) fn cut(number: Position, closing: Closing, ends: Option<Timestamp>) -> CutMade {
-    CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note: Some("the contract ended".parse().expect("a note")) }
+    let note = Some("the contract ended".parse().expect("a note"));
+    CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note, concerns: None }
 }
 
 pub(super) fn begun(epoch: [u8; 16]) -> EpochBegun {
@@ -153,8 +154,18 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Reinstated { number: at(2), note: Some("a new contract".parse().expect("a note")) },
         Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
         Event::EpochBegun(begun([8; 16])),
+        Event::DownstreamConfirmed(DownstreamConfirmed { number: at(6), position: at(299), confirmed: 3, lapsed: 1 }),
         refused(),
     ]
+}
+
+/// A cut that says what it concerns, as every revocation does since it is followed.
+pub(super) fn cut_with_concerns() -> Event {
+    let last_expiry = NOW.plus(Duration::from_secs(300));
+    let downstreams = [(None, 1), (Some(at(6)), 7)].map(|(downstream, living)| Concern { downstream, living, last_expiry });
+    let ended = Ended { kind: CredentialKind::AccessToken, environment: at(3), count: 8 };
+    let concerns = Concerns::in_order(downstreams.to_vec(), vec![ended]);
+    Event::Cut(CutMade { concerns, ..cut(at(2), Closing::Offboard, Some(NOW.plus(Duration::from_secs(420)))) })
 }
 
 /// The subjects that [`populate`] records.

@@ -80,8 +80,14 @@ impl Offline {
         for segment in self.segments() {
             let read = self.walk_segment(segment, self.head.position, |position, bytes| {
                 let entry = audit.row(position, &bytes, find);
-                if let Some(Event::Cut(cut)) = entry.as_ref().map(|entry| &entry.event) {
-                    audit.cuts.insert((cut.number, position));
+                match entry.as_ref().map(|entry| &entry.event) {
+                    Some(Event::Cut(cut)) => {
+                        audit.cuts.insert((cut.number, position));
+                    }
+                    Some(Event::DownstreamConfirmed(said)) => {
+                        audit.confirmed.entry((said.number, said.position)).or_insert(position);
+                    }
+                    Some(_) | None => {}
                 }
                 if let Some(entry) = entry
                     && let Some(task) = closed_task(&entry)
@@ -205,6 +211,10 @@ impl Offline {
             for (number, position) in made_up {
                 audit.note(None, format_args!("the table of cuts has one of subject {number} at {position}, which was not made"));
             }
+        }
+        // What an unreadable entry confirmed is not known.
+        if audit.unreadable == 0 && current::confirmations(&self.connection)? != audit.confirmed {
+            audit.note(None, "the table of confirmations is not what the entries say");
         }
         // Counters that miss what an unreadable entry said are not held against those that do not.
         if audit.unreadable == 0 {

@@ -53,6 +53,11 @@ impl Minter {
         Self { keyring, issuer_url }
     }
 
+    /// `iss` of what this broker signs.
+    pub(crate) fn issuer_url(&self) -> &str {
+        &self.issuer_url
+    }
+
     /// Signs a token.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! What an entry of the ledger says.
 
 use super::{
-    Audience, Bound, Closing, CredentialId, CredentialKind, Cut, Downstream, Environment, Note, Owner, PolicyName, Position, PublicKey,
-    Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
+    Audience, Bound, Closing, Concerns, CredentialId, CredentialKind, Cut, Downstream, Environment, Note, Owner, PolicyName, Position,
+    PublicKey, Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -70,6 +70,8 @@ pub enum Event {
     },
     /// A history began anew, after entries may have been lost: see [`EpochBegun`].
     EpochBegun(EpochBegun),
+    /// Everybody who follows for a downstream has passed a cut that concerns it.
+    DownstreamConfirmed(DownstreamConfirmed),
     /// Requests were refused; coalesced, so that a flood of them adds few entries.
     RequestsRefused(Refused),
 }
@@ -184,6 +186,21 @@ pub struct CutMade {
     pub closing: Closing,
     /// Why, for people.
     pub note: Option<Note>,
+    /// Where something was alive that it ended; absent where that was not looked at.
+    pub concerns: Option<Concerns>,
+}
+
+/// Everybody who follows for a downstream has applied the list, or has had to fail closed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DownstreamConfirmed {
+    /// The downstream.
+    pub number: Position,
+    /// Up to which position.
+    pub position: Position,
+    /// How many processes have confirmed it.
+    pub confirmed: u64,
+    /// How many have not, and had a list that has ended.
+    pub lapsed: u64,
 }
 
 impl CutMade {
@@ -206,7 +223,10 @@ impl Event {
             Self::EnvironmentRecorded(Recording { number, .. }) => *number,
             Self::WorkloadRecorded(Recording { number, .. }) => *number,
             Self::DownstreamRecorded(Recording { number, .. }) => *number,
-            Self::Cut(CutMade { number, .. }) | Self::DownstreamRemoved { number } | Self::Reinstated { number, .. } => Some(*number),
+            Self::Cut(CutMade { number, .. })
+            | Self::DownstreamRemoved { number }
+            | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
+            | Self::Reinstated { number, .. } => Some(*number),
             Self::LedgerOpened { .. }
             | Self::KeyActivated(_)
             | Self::PolicyChanged(_)
@@ -220,7 +240,10 @@ impl Event {
 
     /// Whether it changes what is decided by. What does not is no fence, and wakes nobody.
     pub const fn changes_facts(&self) -> bool {
-        !matches!(self, Self::CredentialIssued(_) | Self::AdministrativeRead { .. } | Self::RequestsRefused(_))
+        !matches!(
+            self,
+            Self::CredentialIssued(_) | Self::AdministrativeRead { .. } | Self::RequestsRefused(_) | Self::DownstreamConfirmed(_)
+        )
     }
 
     /// The word for it in listings, stable.
@@ -240,6 +263,7 @@ impl Event {
             Self::Reinstated { .. } => "reinstated",
             Self::AdministrativeRead { .. } => "administrative_read",
             Self::EpochBegun(_) => "epoch_begun",
+            Self::DownstreamConfirmed(_) => "downstream_confirmed",
             Self::RequestsRefused(_) => "requests_refused",
         }
     }

@@ -126,7 +126,9 @@ impl Facts {
     pub fn apply(&mut self, entry: &Entry) {
         let at = entry.position;
         match &entry.event {
-            Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) => return,
+            Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::DownstreamConfirmed(_) => {
+                return;
+            }
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
             Event::EpochBegun(begun) => {
                 if let Some((epoch, _)) = &mut self.opened {
@@ -296,6 +298,11 @@ impl Facts {
     /// The downstreams, by number.
     pub fn downstreams(&self) -> impl Iterator<Item = &Known<Downstream>> {
         self.downstreams.values()
+    }
+
+    /// A downstream by its number.
+    pub fn downstream_numbered(&self, number: Position) -> Option<&Known<Downstream>> {
+        self.downstreams.get(&number)
     }
 
     /// A downstream by its name.

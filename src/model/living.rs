@@ -60,7 +60,9 @@ pub struct Census {
     /// By workload.
     pub by_workload: BTreeMap<Position, u64>,
     /// By environment and audience, the audience absent for certificates: which downstreams are concerned.
-    pub accepted: BTreeMap<(Position, Option<Audience>), u64>,
+    pub accepted: BTreeMap<(Position, Option<Audience>), Accepted>,
+    /// By kind and environment: what a cut ends.
+    pub ended: BTreeMap<(CredentialKind, Position), u64>,
     /// When the last of them expires.
     pub last_expiry: Option<Timestamp>,
 }
@@ -76,9 +78,21 @@ impl Census {
         *self.by_kind.entry(group.kind).or_default() += count;
         *self.by_environment.entry(group.environment).or_default() += count;
         *self.by_workload.entry(group.workload).or_default() += count;
-        *self.accepted.entry((group.environment, group.audience.clone())).or_default() += count;
+        let accepted = self.accepted.entry((group.environment, group.audience.clone())).or_default();
+        accepted.count += count;
+        accepted.last_expiry = accepted.last_expiry.max(last);
+        *self.ended.entry((group.kind, group.environment)).or_default() += count;
         self.last_expiry = self.last_expiry.max(Some(last));
     }
+}
+
+/// What is alive of one environment and audience.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// How many.
+    pub count: u64,
+    /// When the last of them expires.
+    pub last_expiry: Timestamp,
 }
 
 /// Whose living are counted or dropped.

@@ -19,11 +19,11 @@ mod vocabulary;
 
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
-pub use enforcement::Windows;
-pub use event::{CutMade, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
+pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
+pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
-pub use living::{Bucket, Buckets, Census, Group, Living, Whose};
+pub use living::{Accepted, Bucket, Buckets, Census, Group, Living, Whose};
 pub use name::{Audience, Contact, DownstreamName, EnvironmentName, Instance, NameError, Note, OwnerId, PolicyName, Scope};
 pub use position::{CredentialId, CredentialIdError, Position, PositionError};
 pub use record::{Closed, Downstream, Environment, Owner, PublicKey, Task, Workload};

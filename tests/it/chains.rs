@@ -92,7 +92,7 @@ async fn who(client: &Client) -> Result<api::WhoAmIResponse, Failure> {
 
 /// Ends something as the administrator; answers the position of its cut.
 fn cut(broker: &Broker, line: &[&str]) -> u64 {
-    let line = [line, &["--reason", "privilege-withdrawn", "--format", "json"]].concat();
+    let line = [line, &["--reason", "privilege-withdrawn", "--wait", "published", "--format", "json"]].concat();
     broker.curfew(&broker.administrator(), line).json()["position"].as_u64().unwrap()
 }
 

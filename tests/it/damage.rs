@@ -31,8 +31,10 @@ fn an_unreadable_entry_is_reported_and_everything_else_goes_on() {
     assert!(get(&broker, "/metrics").1.contains("\ncurfew_ledger_unreadable 1"));
     assert!(broker.log().contains("unreadable"), "{}", broker.log());
     broker.curfew(&workload, ISSUE).done();
-    broker.curfew(&broker.administrator(), ["owner", "revoke", "acme", "--reason", "cessation-of-operation"]).done();
-    broker.curfew(&broker.administrator(), ["owner", "revoke", "payments", "--reason", "cessation-of-operation"]).done();
+    broker.curfew(&broker.administrator(), ["owner", "revoke", "acme", "--reason", "cessation-of-operation", "--wait", "published"]).done();
+    broker
+        .curfew(&broker.administrator(), ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--wait", "published"])
+        .done();
     broker.curfew(&workload, ISSUE).exits(2);
     assert!(broker.stop().success());
     assert!(verify(&broker).exits(5).stdout.contains("its copy in the compact table is unreadable"));

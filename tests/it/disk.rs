@@ -78,7 +78,7 @@ fn on_a_disk_that_fills_up_issuing_stops_first_and_nothing_is_lost() {
     disk.fill(2 << 20);
     let refused = broker.curfew(&workload, ISSUE);
     assert!(refused.code != 0 && refused.stderr.contains("issuing has stopped, revoking has not"), "{refused:?}");
-    broker.curfew(&administrator, ["owner", "revoke", "acme", "--reason", "cessation-of-operation"]).done();
+    broker.curfew(&administrator, ["owner", "revoke", "acme", "--reason", "cessation-of-operation", "--wait", "published"]).done();
 
     // Full to the last byte: a change says that it did not commit, as soon as the log needs more room.
     disk.fill(0);

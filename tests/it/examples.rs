@@ -46,7 +46,7 @@ fn shell(script: &str, broker: &Broker, identity: &Identity, environment: &[(&st
 }
 
 fn revoke(broker: &Broker) {
-    let line = ["owner", "revoke", "payments", "--reason", "cessation-of-operation"];
+    let line = ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--wait", "published"];
     broker.curfew(&broker.administrator(), line).done();
 }
 

@@ -214,7 +214,7 @@ fn a_broker_that_stops_ends_its_streams_at_once_and_the_next_one_goes_on() {
 
     broker.serve();
     let administrator = broker.administrator();
-    let line = ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--field", "position"];
+    let line = ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--wait", "published", "--field", "position"];
     let cut: u64 = broker.curfew(&administrator, line).done().trim().parse().unwrap();
     let mut stream = runtime.block_on(async { follow(&broker.client(&identity).await, service.position(), "one").await });
     while service.position() < cut {

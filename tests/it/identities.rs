@@ -158,7 +158,7 @@ async fn a_certificate_that_was_cut_is_refused_on_the_connection_that_is_open() 
     assert_eq!(seen.credential_id, issued.issuance.unwrap().credential_id);
 
     let administrator = broker.administrator();
-    broker.curfew(&administrator, ["cred", "revoke", &seen.credential_id, "--reason", "superseded"]).done();
+    broker.curfew(&administrator, ["cred", "revoke", &seen.credential_id, "--reason", "superseded", "--wait", "published"]).done();
     let answered = trust.who_am_i(api::WhoAmIRequest {}).await.map_err(Failure::from);
     let refused = answered.expect_err("the connection outlived its certificate");
     assert_eq!(refused.reason.as_deref(), Some("CERTIFICATE_REVOKED"), "{refused}");

@@ -42,7 +42,7 @@ fn read(answer: &Answer) -> List {
 }
 
 fn revoke(broker: &Broker, owner: &str) -> u64 {
-    let line = ["owner", "revoke", owner, "--reason", "cessation-of-operation", "--field", "position"];
+    let line = ["owner", "revoke", owner, "--reason", "cessation-of-operation", "--wait", "published", "--field", "position"];
     broker.curfew(&broker.administrator(), line).done().trim().parse().unwrap()
 }
 

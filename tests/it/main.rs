@@ -31,6 +31,7 @@ mod keys;
 mod kill;
 mod limits;
 mod lists;
+mod offboarding;
 mod operations;
 mod outside;
 mod process;

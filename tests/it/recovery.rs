@@ -79,7 +79,7 @@ fn what_was_issued_before_a_loss_is_dead_everywhere_once_it_is_recovered_from() 
 
     // None of this is in the backup.
     let late = (broker.curfew(&workload, ISSUE).done(), certificate(&broker, &workload, "late"));
-    broker.curfew(&broker.administrator(), ["owner", "revoke", "acme", "--reason", "cessation-of-operation"]).done();
+    broker.curfew(&broker.administrator(), ["owner", "revoke", "acme", "--reason", "cessation-of-operation", "--wait", "published"]).done();
     let client = runtime.block_on(broker.client(&broker.administrator()));
     let (old_keys, old_list) = published(&runtime, &client);
     let old = verifier(&old_keys, &old_list);

@@ -19,6 +19,8 @@ use crate::model::{Invalid, SpiffeId, TrustDomain};
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
 const BEATS: u32 = 3;
 
+/// What the clock of a verifier may be wrong by at most.
+const MOST_SKEW: Duration = Duration::from_secs(600);
 /// A follower's list may be this old at most: beyond it, "revoked" means little.
 const STALEST: Duration = Duration::from_secs(60 * 60);
 
@@ -82,6 +84,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             data_dir: raw.data_dir.clone(),
             max_staleness: raw.max_staleness.duration(),
             heartbeat: raw.heartbeat.duration(),
+            clock_skew: raw.clock_skew.duration(),
             min_free_disk: raw.min_free_disk.bytes(),
             worker_threads: raw.worker_threads,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin },
@@ -221,6 +224,7 @@ fn freshness(raw: &Raw, problems: &mut Problems) {
     let (staleness, heartbeat) = (raw.max_staleness.duration(), raw.heartbeat.duration());
     problems.unless(staleness >= Duration::from_secs(1), "max_staleness", "write at least 1s; lists state time in whole seconds");
     problems.unless(staleness <= STALEST, "max_staleness", "write at most 1h; it is how long a revoked credential may survive");
+    problems.unless(raw.clock_skew.duration() <= MOST_SKEW, "clock_skew", "write at most 10m; clocks that are further off are broken");
     problems.unless(!heartbeat.is_zero(), "heartbeat", "write more than 0ms");
     problems.unless(
         heartbeat.saturating_mul(BEATS) <= staleness,

@@ -43,6 +43,7 @@ pub struct Config {
     pub(super) data_dir: PathBuf,
     pub(super) max_staleness: Duration,
     pub(super) heartbeat: Duration,
+    pub(super) clock_skew: Duration,
     pub(super) min_free_disk: u64,
     /// As many as there are cores if absent.
     pub(super) worker_threads: Option<usize>,

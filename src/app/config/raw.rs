@@ -30,6 +30,8 @@ pub(super) struct Raw {
     pub(super) max_staleness: Span,
     #[serde(default = "heartbeat")]
     pub(super) heartbeat: Span,
+    #[serde(default = "clock_skew")]
+    pub(super) clock_skew: Span,
     #[serde(default = "min_free_disk")]
     pub(super) min_free_disk: Size,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +171,10 @@ const fn max_staleness() -> Span {
 
 const fn heartbeat() -> Span {
     Span::seconds(2)
+}
+
+const fn clock_skew() -> Span {
+    Span::seconds(30)
 }
 
 const fn min_free_disk() -> Size {

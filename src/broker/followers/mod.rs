@@ -8,17 +8,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Notify, watch};
+
 use super::Error;
 use super::error::Limit;
 use crate::model::{Denial, DenialCode, Epoch, Instance, Position, SpiffeId, Timestamp, Windows};
 
 mod confirm;
 mod roll;
+mod track;
 
 pub(crate) use confirm::Confirmation;
 #[cfg(test)]
 pub(crate) use roll::Roll;
 pub(crate) use roll::{FollowerState, FollowerStory, SilentDownstream};
+pub(in crate::broker) use track::Tracked;
 
 /// How many followers are told apart, and how many of one identity.
 const MOST: usize = 50_000;
@@ -80,6 +84,10 @@ pub(crate) struct Followers {
     /// When this memory began: who was handed what before that is not known.
     began: Timestamp,
     memory: Mutex<Memory>,
+    /// Somebody confirmed something, or a cut is followed.
+    heard: Notify,
+    /// Grows with whatever may change how a cut stands.
+    changed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +95,10 @@ struct Memory {
     points: VecDeque<Point>,
     identities: BTreeMap<SpiffeId, Processes>,
     count: usize,
+    /// The cuts that are followed.
+    cuts: BTreeMap<Position, Tracked>,
+    /// Up to where all are.
+    followed: Position,
     /// How often something of another history was confirmed.
     forks: u64,
     swept: Timestamp,
@@ -103,7 +115,7 @@ enum Mismatch {
 impl Followers {
     /// A memory that begins at `began`, empty.
     pub(crate) fn new(windows: Windows, began: Timestamp) -> Self {
-        Self { windows, began, memory: Mutex::default() }
+        Self { windows, began, memory: Mutex::default(), heard: Notify::new(), changed: watch::Sender::new(0) }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -125,6 +137,30 @@ impl Followers {
         if memory.points.len() > POINTS {
             memory.points.pop_front();
         }
+        for cut in memory.cuts.range_mut(..=point.position).map(|(_, cut)| cut) {
+            cut.out.get_or_insert(point.out);
+        }
+        drop(memory);
+        self.stir();
+    }
+
+    /// When this memory began.
+    pub(in crate::broker) const fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// Returns when a confirmation came, or a cut is followed, since the last time.
+    pub(in crate::broker) async fn heard(&self) {
+        self.heard.notified().await;
+    }
+
+    /// What changes whenever a cut may stand otherwise than before.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn stir(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// A list is about to be handed to a process. To be told before it is sent.
@@ -165,6 +201,8 @@ impl Followers {
         if let Some(mismatch) = mismatch {
             instance.forked = Some(position);
             memory.forks += 1;
+            drop(memory);
+            self.stir();
             tracing::error!(follower = %identity, instance = %name, %position, ?mismatch, "a follower has another history than this ledger");
             return Err(Denial::new(DenialCode::HistoryDiffers, mismatch.words(position, head)).into());
         }
@@ -175,6 +213,9 @@ impl Followers {
         instance.forked = None;
         if instance.confirmed.is_none_or(|(confirmed, _)| confirmed < position) {
             instance.confirmed = Some((position, now));
+            drop(memory);
+            self.heard.notify_one();
+            self.stir();
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Behaviour at the broker's boundary: an in-memory ledger, the default policies, a manual clock.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::policy::{Caller, Engine, OwnCertificate};
 mod chains;
 mod clock;
 mod ends;
+mod enforcing;
 mod explaining;
 mod following;
 mod hanging;
@@ -26,6 +28,7 @@ mod quotas;
 mod race;
 mod reading;
 mod refusing;
+mod reporting;
 mod revoking;
 mod stories;
 mod tasks;
@@ -80,21 +83,26 @@ impl World {
 
     /// The same, on a ledger with other options.
     pub(super) async fn keeping(quotas: Quotas, change: impl FnOnce(&mut Options)) -> Self {
-        Self::made(quotas, change, |_| {}).await
+        Self::made(Place::Memory, quotas, change, |_| {}).await
     }
 
     /// The same, with keys that are held elsewhere.
     pub(super) async fn signing(elsewhere: impl FnOnce(&mut Sources)) -> Self {
-        Self::made(QUOTAS, |_| {}, elsewhere).await
+        Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere).await
     }
 
-    async fn made(quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl FnOnce(&mut Sources)) -> Self {
+    /// The same, on a ledger in a file.
+    pub(super) async fn kept(file: PathBuf) -> Self {
+        Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}).await
+    }
+
+    async fn made(place: Place, quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl FnOnce(&mut Sources)) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
         let mut options = Options::new(TrustDomain::clone(&domain), Epoch([7; 16]));
         change(&mut options);
-        let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).unwrap();
+        let ledger: Arc<dyn Ledger> = SqliteLedger::open(&place, options, clock.clone()).unwrap();
         let engine = Engine::compile(default_policies()).expect("the default pack is valid");
         Broker::put_in_force(&*ledger, &engine).await.unwrap();
         let files = Material::generate(&domain, &entropy, START).unwrap().to_pem();

@@ -22,8 +22,8 @@ use super::document::registered;
 use super::{Document, DownstreamSpec, WorkloadSpec};
 use crate::ledger::Present;
 use crate::model::{
-    Closing, CutMade, Downstream, Environment, EnvironmentName, Event, Known, Owner, OwnerId, Position, Reason, Recording, Timestamp,
-    Whose, Workload, cut_ends,
+    Closing, Concerns, CutMade, Downstream, Environment, EnvironmentName, Event, Known, Owner, OwnerId, Position, Reason, Recording,
+    Timestamp, Whose, Workload, cut_ends,
 };
 
 mod words;
@@ -227,8 +227,12 @@ impl<'a> Planning<'a> {
     fn cut(&mut self, number: Position, whose: Whose, why: Why) -> u64 {
         let ends = cut_ends(self.present.latest_expiry, self.present.now);
         let (closing, reason) = why.consequence();
-        self.difference.events.push(Event::Cut(CutMade { number, reason, ends, closing, note: why.note().parse().ok() }));
-        self.present.living.census(whose, self.present.now).total
+        let census = self.present.living.census(whose, self.present.now);
+        let found = Concerns::of(&census, self.present.facts);
+        let known = self.present.facts.cuts().get(number).is_none() && !self.present.living.may_be_low(self.present.now);
+        let concerns = Some(if known { found } else { found.anywhere(self.present.facts, self.present.latest_expiry) });
+        self.difference.events.push(Event::Cut(CutMade { number, reason, ends, closing, note: why.note().parse().ok(), concerns }));
+        census.total
     }
 
     /// Whether an end was moved to before the expiry of something that may be alive.

@@ -384,7 +384,7 @@ fn naming_again_does_not_lift_a_revocation() {
     let mut world = issued_world();
     let number = world.facts.owner(&"a".parse().expect("an id")).expect("known").number;
     let (reason, closing) = (Reason::KeyCompromise, Closing::Offboard);
-    world.append(Event::Cut(CutMade { number, reason, ends: None, closing, note: None }));
+    world.append(Event::Cut(CutMade { number, reason, ends: None, closing, note: None, concerns: None }));
     assert_eq!(world.plan(&base()), Difference::default(), "a revocation is no difference of the registry");
     let mut without = base();
     without.workloads.clear();

@@ -8,6 +8,7 @@ use super::calls::{Answers, Api, Call, Method, Parts, Subscription};
 use crate::proto::{self, api};
 
 mod credentials;
+mod enforcement;
 mod ledger;
 mod owners;
 mod policy;

@@ -12,6 +12,7 @@ service!(owners_server::Owners {
     list(OwnersListRequest) -> OwnersListResponse;
     preview_revocation(PreviewRevocationRequest) -> PreviewRevocationResponse;
     revoke_by_owner(RevokeByOwnerRequest) -> RevokeByOwnerResponse;
+    get_report(GetReportRequest) -> GetReportResponse;
     reinstate(OwnersReinstateRequest) -> OwnersReinstateResponse;
 });
 
@@ -63,6 +64,15 @@ impl Call for api::RevokeByOwnerRequest {
             standing: revoked.standing.map_or(api::Standing::Unspecified, Into::into).into(),
             repeated: revoked.repeated,
         })
+    }
+}
+
+impl Call for api::GetReportRequest {
+    type Answer = api::GetReportResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let report = parts.broker.signed_report(caller, &fields::required("owner", &self.owner)?).await?;
+        Ok(api::GetReportResponse { report })
     }
 }
 

@@ -15,6 +15,7 @@ service!(revocations_server::Revocations {
     list_followers(ListFollowersRequest) -> ListFollowersResponse;
 } streams {
     watch(WatchRequest) -> WatchStream of WatchResponse;
+    follow_enforcement(FollowEnforcementRequest) -> FollowEnforcementStream of FollowEnforcementResponse;
 });
 
 impl Call for api::RevokeRequest {

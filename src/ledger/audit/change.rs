@@ -2,7 +2,8 @@
 
 use super::Audit;
 use crate::model::{
-    Closing, CutMade, Downstream, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose, Workload, cut_ends,
+    Closing, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose, Workload,
+    cut_ends,
 };
 use crate::policy::text_hash;
 
@@ -38,7 +39,12 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             let again = before.epochs.iter().any(|(_, epoch)| *epoch == begun.epoch);
             again.then(|| "began an epoch that was before".to_owned())
         }
-        Event::Cut(cut) => return misplaced(cut, entry, before, find),
+        Event::Cut(cut) => {
+            let mut wrong = misplaced(cut, entry, before, find);
+            wrong.extend(unconcerned(cut, facts));
+            return wrong;
+        }
+        Event::DownstreamConfirmed(confirmed) => unconfirmed(confirmed, entry.position, facts),
         Event::LedgerOpened { .. } | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::CredentialIssued(_) => None,
     };
     wrong.into_iter().collect()
@@ -86,6 +92,24 @@ fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> 
         return Some("opened a task under something that was unknown, closed or of somebody else".to_owned());
     }
     now.is_some_and(|now| task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
+}
+
+/// A cut concerns downstreams that there are.
+fn unconcerned(cut: &CutMade, facts: &Facts) -> Option<String> {
+    let known = |number| facts.downstream_numbered(number).is_some();
+    let mut concerned = cut.concerns.iter().flat_map(|concerns| concerns.downstreams()).filter_map(|concern| concern.downstream);
+    let unknown = concerned.find(|number| !known(*number));
+    unknown.map(|number| format!("concerns downstream {number}, which was unknown"))
+}
+
+/// What is confirmed is of a downstream that there is, and of the past.
+fn unconfirmed(confirmed: &DownstreamConfirmed, at: Position, facts: &Facts) -> Option<String> {
+    if confirmed.position >= at {
+        return Some(format!("confirms position {}, which was not there", confirmed.position));
+    }
+    let number = confirmed.number;
+    let known = facts.downstream_numbered(number).is_some();
+    (!known).then(|| format!("is a confirmation of downstream {number}, which was unknown"))
 }
 
 /// What a number stands for.

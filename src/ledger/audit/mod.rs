@@ -1,6 +1,6 @@
 //! The rules that a history must keep, checked entry by entry, without trusting what wrote it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct Audit {
     pub(super) living: Living,
     /// Each epoch, with the position of the entry that began it.
     pub(super) epochs: Vec<(Position, Epoch)>,
+    /// What was confirmed: of which downstream, up to where, and in which entry first.
+    pub(super) confirmed: BTreeMap<(Position, Position), Position>,
     /// Each cut: of what, and where.
     pub(super) cuts: BTreeSet<(Position, Position)>,
     /// The tasks that were closed.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    CredentialId, CutMade, Downstream, Entry, Environment, Epoch, EpochBegun, Event, Issued, Owner, PolicyText, Position, PublicKey,
-    Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
+    Concern, Concerns, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun, Event, Issued,
+    Owner, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -71,6 +71,12 @@ fn read_event(event: Wire) -> Read<Event> {
             epoch: Epoch(array("epoch", &begun.epoch)?),
             reached: number_or_none(begun.reached),
             note: text_or_none("note", &begun.note)?,
+        }),
+        Wire::DownstreamConfirmed(confirmed) => Event::DownstreamConfirmed(DownstreamConfirmed {
+            number: number("number", confirmed.number)?,
+            position: number("position", confirmed.position)?,
+            confirmed: confirmed.confirmed,
+            lapsed: confirmed.lapsed,
         }),
         Wire::RequestsRefused(refused) => Event::RequestsRefused(Refused {
             workload: number_or_none(refused.workload),
@@ -156,7 +162,22 @@ fn cut(cut: &wire::Cut) -> Read<CutMade> {
         ends: time_or_none(cut.ends_ms),
         closing: word("closing", cut.closing)?,
         note: text_or_none("note", &cut.note)?,
+        concerns: cut.concerns.as_ref().map(concerns).transpose()?,
     })
+}
+
+fn concerns(found: &wire::Concerns) -> Read<Concerns> {
+    let concern = |concern: &wire::Concern| {
+        let last_expiry = time("concerns.last_expiry_ms", concern.last_expiry_ms)?;
+        Ok(Concern { downstream: number_or_none(concern.downstream), living: concern.living, last_expiry })
+    };
+    let ended = |ended: &wire::Ended| {
+        let (kind, environment) = (word("concerns.kind", ended.kind)?, number("concerns.environment", ended.environment)?);
+        Ok(Ended { kind, environment, count: ended.count })
+    };
+    let downstreams = found.downstreams.iter().map(concern).collect::<Read<Vec<_>>>()?;
+    let ended = found.ended.iter().map(ended).collect::<Read<Vec<_>>>()?;
+    Concerns::in_order(downstreams, ended).ok_or_else(|| wrong("concerns", "are not in order, each once"))
 }
 
 fn parent(bytes: &[u8]) -> Read<Option<CredentialId>> {

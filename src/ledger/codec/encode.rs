@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    CutMade, Downstream, Environment, EpochBegun, Event, Issued, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task,
-    Timestamp, Workload,
+    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Issued, Owner, PolicyName, PolicyText, Position,
+    PublicKey, Recording, Task, Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -31,6 +31,12 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::EpochBegun(EpochBegun { epoch, reached, note }) => {
             Wire::EpochBegun(wire::EpochBegun { epoch: epoch.0.to_vec(), reached: or_zero(*reached), note: text(note.as_ref()) })
         }
+        Event::DownstreamConfirmed(confirmed) => Wire::DownstreamConfirmed(wire::DownstreamConfirmed {
+            number: confirmed.number.get(),
+            position: confirmed.position.get(),
+            confirmed: confirmed.confirmed,
+            lapsed: confirmed.lapsed,
+        }),
         Event::RequestsRefused(refused) => Wire::RequestsRefused(wire::RequestsRefused {
             workload: or_zero(refused.workload),
             identity: text(refused.identity.as_ref()),
@@ -137,6 +143,20 @@ fn cut(cut: &CutMade) -> wire::Cut {
         ends_ms: or_never(cut.ends),
         closing: cut.closing.number(),
         note: text(cut.note.as_ref()),
+        concerns: cut.concerns.as_ref().map(concerns),
+    }
+}
+
+fn concerns(concerns: &Concerns) -> wire::Concerns {
+    let concern = |concern: &Concern| wire::Concern {
+        downstream: or_zero(concern.downstream),
+        living: concern.living,
+        last_expiry_ms: concern.last_expiry.millis(),
+    };
+    let ended = |ended: &Ended| wire::Ended { kind: ended.kind.number(), environment: ended.environment.get(), count: ended.count };
+    wire::Concerns {
+        downstreams: concerns.downstreams().iter().map(concern).collect(),
+        ended: concerns.ended().iter().map(ended).collect(),
     }
 }
 

@@ -9,8 +9,9 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event};
 use crate::model::{
-    Bound, Closing, CredentialId, CredentialKind, CutMade, Downstream, Environment, Epoch, EpochBegun, Event, Issued, KeyPurpose, Note,
-    Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    Bound, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, Epoch,
+    EpochBegun, Event, Issued, KeyPurpose, Note, Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects,
+    Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -33,11 +34,12 @@ fn hex(bytes: &[u8]) -> String {
 fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/entries");
     let mut wrong = String::new();
-    for event in every_event() {
+    let named = every_event().into_iter().map(|event| (event.name(), event));
+    for (name, event) in named.chain([("cut_with_concerns", samples::cut_with_concerns())]) {
         let entry = entry(event);
         let bytes = encode(&entry);
-        assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{}", entry.event.name());
-        let path = folder.join(entry.event.name()).with_extension("hex");
+        assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{name}");
+        let path = folder.join(name).with_extension("hex");
         if std::fs::read_to_string(&path).ok() != Some(hex(&bytes)) {
             write!(wrong, "{} is not:\n{}", path.display(), hex(&bytes)).expect("a string takes all");
         }
@@ -179,8 +181,21 @@ fn event() -> impl Strategy<Value = Event> {
     let task = (position(), position(), option::of(position()), time(), note(), id()).prop_map(
         |(owner, environment, workload, deadline, purpose, opened_by)| Task { owner, environment, workload, deadline, purpose, opened_by },
     );
-    let cut = (position(), word(Reason::ALL), option::of(time()), word(Closing::ALL), option::of(note()))
-        .prop_map(|(number, reason, ends, closing, note)| CutMade { number, reason, ends, closing, note });
+    let concern = (option::of(position()), any::<u64>(), time());
+    let ended = (word(CredentialKind::ALL), position(), any::<u64>());
+    let concerns = (vec(concern, 0..4), vec(ended, 0..4)).prop_map(|(concerns, ended)| {
+        let concern = |(downstream, living, last_expiry)| Concern { downstream, living, last_expiry };
+        let end = |(kind, environment, count)| Ended { kind, environment, count };
+        let (mut concerns, mut ended): (Vec<_>, Vec<_>) =
+            (concerns.into_iter().map(concern).collect(), ended.into_iter().map(end).collect());
+        concerns.sort_by_key(|concern| concern.downstream);
+        concerns.dedup_by_key(|concern| concern.downstream);
+        ended.sort_by_key(|ended: &Ended| (ended.kind, ended.environment));
+        ended.dedup_by_key(|ended| (ended.kind, ended.environment));
+        Concerns::in_order(concerns, ended).expect("in order")
+    });
+    let cut = (position(), word(Reason::ALL), option::of(time()), word(Closing::ALL), option::of(note()), option::of(concerns))
+        .prop_map(|(number, reason, ends, closing, note, concerns)| CutMade { number, reason, ends, closing, note, concerns });
     prop_oneof![
         (any::<[u8; 16]>(), parsed("[a-z.]{1,20}"))
             .prop_map(|(epoch, trust_domain)| Event::LedgerOpened { epoch: Epoch(epoch), trust_domain }),
@@ -198,6 +213,9 @@ fn event() -> impl Strategy<Value = Event> {
             reached,
             note
         })),
+        (position(), position(), any::<u64>(), any::<u64>()).prop_map(|(number, position, confirmed, lapsed)| {
+            Event::DownstreamConfirmed(DownstreamConfirmed { number, position, confirmed, lapsed })
+        }),
         (option::of(position()), option::of(id()), "[A-Z_]{1,20}", any::<u64>(), time()).prop_map(
             |(workload, identity, reason, count, since)| Event::RequestsRefused(Refused { workload, identity, reason, count, since })
         ),

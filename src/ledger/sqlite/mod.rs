@@ -334,6 +334,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn confirmed(&self, downstream: Position, position: Position) -> Answer<'_, Result<Option<Position>, LedgerError>> {
+        self.read(move |shared| shared.store.read(|connection| current::confirmed(connection, downstream, position)))
+    }
+
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>> {
         self.read(move |shared| shared.store.read(|connection| current::closed_task(connection, number)))
     }

@@ -21,8 +21,11 @@ use crate::model::{Entry, Position, Timestamp};
 const IDLE_READERS: usize = 4;
 
 /// The tables. A migration is never edited, only followed by another.
-const MIGRATIONS: [(&str, &str); 2] =
-    [("V1__ledger", include_str!("../migrations/V1__ledger.sql")), ("V2__cuts", include_str!("../migrations/V2__cuts.sql"))];
+const MIGRATIONS: [(&str, &str); 3] = [
+    ("V1__ledger", include_str!("../migrations/V1__ledger.sql")),
+    ("V2__cuts", include_str!("../migrations/V2__cuts.sql")),
+    ("V3__confirmations", include_str!("../migrations/V3__confirmations.sql")),
+];
 
 /// An open store.
 #[derive(Debug)]

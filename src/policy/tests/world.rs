@@ -150,7 +150,7 @@ impl World {
     /// A cut that stays in the list.
     pub(super) fn cut(&mut self, number: Position, closing: Closing) -> Position {
         let ends = Some(Timestamp::from_seconds(NOW.seconds() + 3600));
-        self.apply(Event::Cut(CutMade { number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None }))
+        self.apply(Event::Cut(CutMade { number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None }))
     }
 
     /// A certificate of ours for the invoicer in production, issued after everything so far.

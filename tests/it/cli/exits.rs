@@ -1,7 +1,6 @@
 //! Exit codes, one by one. Scripts decide by them, so each says one thing.
 //!
-//! 4 (revoked, and something is known to have failed) is reserved: nothing that there is today can
-//! fail after the ledger has committed a revocation.
+//! `offboarding` has those of a revocation that is waited for until it is enforced.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use super::proxy::Proxy;
 use crate::harness::{AUDIENCE, Broker, Identity, Ran, eventually, program, run};
 
-const REVOKE: [&str; 7] = ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--format", "json"];
+const REVOKE: [&str; 9] = ["owner", "revoke", "payments", "--reason", "cessation-of-operation", "--format", "json", "--wait", "published"];
 
 /// The program without a broker.
 fn alone(arguments: &[&str]) -> Ran {
@@ -90,7 +89,7 @@ fn what_the_broker_refuses_exits_2_with_its_reason_and_changes_nothing() {
     let entries = || broker.curfew(&administrator, ["ledger", "list", "--limit", "1000", "--field", "event"]).done();
     let before = entries().lines().count();
     let revoke = |caller: &Identity, owner: &str, more: &[&str]| {
-        broker.curfew(caller, [&["owner", "revoke", owner, "--reason", "superseded"], more].concat())
+        broker.curfew(caller, [&["owner", "revoke", owner, "--reason", "superseded", "--wait", "published"], more].concat())
     };
     for (ran, why) in [
         (revoke(&administrator, "payment", &[]), "NOT_FOUND: "),
@@ -157,7 +156,7 @@ fn a_revocation_whose_list_is_not_seen_in_time_exits_3_and_says_where_it_stands(
     assert!(ran.stderr.contains(&format!("revoked at position {}", told["position"])), "{}", ran.stderr);
 
     let again = broker.curfew(&administrator, REVOKE).json();
-    assert_eq!((again["stage"].as_str(), &again["position"]), (Some("published"), &told["position"]), "{again}");
+    assert_eq!((again["stage"].as_str(), &again["position"]), (Some("enforced"), &told["position"]), "{again}");
 }
 
 #[test]
@@ -217,5 +216,5 @@ fn a_connection_that_is_lost_after_sending_exits_6_and_repeating_it_is_safe() {
     assert_eq!(ran.stdout, "", "nothing is called done");
 
     let again = broker.curfew(&administrator, REVOKE).json();
-    assert_eq!((&again["repeated"], again["stage"].as_str()), (&true.into(), Some("published")), "{again}");
+    assert_eq!((&again["repeated"], again["stage"].as_str()), (&true.into(), Some("enforced")), "{again}");
 }

@@ -50,7 +50,7 @@ impl World {
         let (config, dir) = (config.display(), self.broker.dir());
         let (ours, policies) = (&self.administrator, dir.join("policies"));
         let (policies, dir) = (policies.display(), dir.display());
-        let ended = "--reason superseded";
+        let ended = "--reason superseded --wait published";
         vec![
             ("config check", ours, format!("config check --config {config}")),
             ("init", ours, "init new".to_owned()),

@@ -98,6 +98,7 @@ impl Api {
             "Owners.RevokeByOwner" => {
                 self.revoke_by_owner(admin(api::RevokeByOwnerRequest { owner, reason, ..Default::default() })).await.map(drop)
             }
+            "Owners.GetReport" => self.get_report(admin(api::GetReportRequest { owner })).await.map(drop),
             "Owners.Reinstate" => {
                 Owners::reinstate(self, admin(api::OwnersReinstateRequest { owner, note: "a new contract".to_owned() })).await.map(drop)
             }
@@ -116,6 +117,12 @@ impl Api {
                 Revocations::watch(self, admin(ask)).await.map(drop)
             }
             "Revocations.Acknowledge" => self.acknowledge(admin(self.applied())).await.map(drop),
+            "Revocations.FollowEnforcement" => {
+                let entries = self.0.broker.ledger().entries(Position::new(1), 1000).await.expect("readable").into_iter();
+                let mut cuts = entries.filter(|stored| stored.entry.as_ref().is_ok_and(|entry| matches!(entry.event, Event::Cut(_))));
+                let position = cuts.next().expect("a revocation from before").position.get();
+                self.follow_enforcement(admin(api::FollowEnforcementRequest { position, timeout: None })).await.map(drop)
+            }
             "Revocations.ListFollowers" => self.list_followers(admin(Default::default())).await.map(drop),
             unknown => panic!("{unknown}: say here how it is called"),
         }

@@ -1,7 +1,7 @@
 //! The compact tables: the entries that still matter, which cut closed which task, and where the
 //! cuts of each number stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -46,6 +46,11 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
         connection
             .prepare_cached("INSERT INTO cuts (number, position) VALUES (?1, ?2)")?
             .execute([int(cut.number.get()), int(entry.position.get())])?;
+    }
+    if let Event::DownstreamConfirmed(confirmed) = &entry.event {
+        connection
+            .prepare_cached("INSERT INTO confirmations (number, reaches, position) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute([int(confirmed.number.get()), int(confirmed.position.get()), int(entry.position.get())])?;
     }
     if let Some(number) = compact::removed(entry) {
         connection
@@ -117,4 +122,20 @@ pub(in crate::ledger) fn cut_above(connection: &Connection, number: Position, ab
         .prepare_cached("SELECT min(position) FROM cuts WHERE number = ?1 AND position > ?2")?
         .query_row([int(number.get()), int(above.get())], |row| row.get(0))?;
     Ok(position.map(|position| Position::new(uint(position))))
+}
+
+/// The first entry that says that a downstream has confirmed a position, or a later one.
+pub(in crate::ledger) fn confirmed(connection: &Connection, number: Position, position: Position) -> Result<Option<Position>> {
+    let found: Option<i64> = connection
+        .prepare_cached("SELECT min(position) FROM confirmations WHERE number = ?1 AND reaches >= ?2")?
+        .query_row([int(number.get()), int(position.get())], |row| row.get(0))?;
+    Ok(found.map(|position| Position::new(uint(position))))
+}
+
+/// Every confirmation: of which downstream and up to where, and the first entry that says so.
+pub(in crate::ledger) fn confirmations(connection: &Connection) -> Result<BTreeMap<(Position, Position), Position>> {
+    let position = |number: i64| Position::new(uint(number));
+    let mut select = connection.prepare("SELECT number, reaches, position FROM confirmations")?;
+    let rows = select.query_map([], |row| Ok(((position(row.get(0)?), position(row.get(1)?)), position(row.get(2)?))))?;
+    rows.collect()
 }

@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::*;
+use crate::model::DownstreamConfirmed;
 
 /// What `verify` says of the file, or why it cannot be looked at.
 fn said(disk: &Disk) -> Vec<String> {
@@ -16,7 +17,12 @@ fn said(disk: &Disk) -> Vec<String> {
 /// A ledger that was stopped, as bytes.
 async fn stopped() -> (World, Vec<u8>) {
     let disk = Disk::new();
-    let world = lively(&disk.open()).await;
+    let ledger = disk.open();
+    let world = lively(&ledger).await;
+    // So that no table is empty.
+    let said = DownstreamConfirmed { number: world.downstream, position: world.task, confirmed: 1, lapsed: 0 };
+    ledger.change(appending(vec![Event::DownstreamConfirmed(said)])).await.expect("confirmed");
+    drop(ledger);
     disk.tamper("VACUUM").expect("no page is free");
     (world, fs::read(disk.path()).expect("there"))
 }

@@ -44,6 +44,7 @@ async fn verification_finds_what_stands_beside_the_entries_and_should_not() {
         ("CREATE TABLE entries_99 (position INTEGER PRIMARY KEY, bytes BLOB)", "there are segments beyond the head"),
         ("INSERT INTO closed_tasks VALUES (2, 3)", "the table of closed tasks has task 2, which was not closed"),
         ("INSERT INTO cuts VALUES (2, 3)", "the table of cuts has one of subject 2 at 3, which was not made"),
+        ("INSERT INTO confirmations VALUES (2, 3, 4)", "the table of confirmations is not what the entries say"),
         ("UPDATE living SET position = position - 1", "the kept counters of the living are not what the entries say"),
         ("UPDATE living SET bytes = x'ffff'", "the counters kept there"),
         ("UPDATE living SET position = 4000", "counters of a position that the ledger has not reached"),

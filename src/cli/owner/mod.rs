@@ -1,16 +1,20 @@
 //! `curfew owner`: the parties that answer for identities, and the end of everything of one.
 
+mod page;
+pub(super) mod report;
+
 use serde::Serialize;
 
-use super::call::answer;
-use super::output::Layout;
-use super::revoking::{self, Reinstated, Revoked, Stage};
-use super::session::Session;
-use super::wire::{self, Census};
+use crate::cli::call::answer;
+use crate::cli::output::Layout;
+use crate::cli::revoking::{self, Reinstated, Revoked};
+use crate::cli::session::Session;
+use crate::cli::waiting::Reached;
+use crate::cli::wire::{self, Census};
 use crate::client::{Client, api};
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// List all owners.
     List,
     /// Show an owner, its workloads, and what is alive under it.
@@ -37,6 +41,8 @@ pub(super) enum Command {
         #[command(flatten)]
         args: revoking::Args,
     },
+    /// Write the signed offboarding report of an owner, as of now: what existed, what was revoked, where it stands.
+    Report(report::Args),
     /// Open an owner to issuing again. Revives nothing.
     Reinstate {
         /// Its id, exact.
@@ -102,7 +108,7 @@ const PREVIEW: Layout = Layout::fields(&[
 ]);
 
 impl Command {
-    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let client = session.connect().await?;
         match self {
             Self::List => session.print(&Owners { owners: list(&client).await? }, OWNERS),
@@ -119,6 +125,7 @@ impl Command {
             }
             Self::Revoke { owner, args } => finish(session, &client, owner, args, false).await,
             Self::Suspend { owner, args } => finish(session, &client, owner, args, true).await,
+            Self::Report(args) => args.run(session, &client).await,
             Self::Reinstate { owner, note } => {
                 let reinstated = answer(client.owners().reinstate(api::OwnersReinstateRequest { owner, note })).await?;
                 session.print(&Reinstated::at(reinstated.position), Reinstated::LAYOUT)
@@ -141,12 +148,12 @@ async fn list(client: &Client) -> anyhow::Result<Vec<Owner>> {
 }
 
 /// Counts what a revocation would end.
-pub(super) async fn preview(client: &Client, owner: String) -> anyhow::Result<api::PreviewRevocationResponse> {
+pub(in crate::cli) async fn preview(client: &Client, owner: String) -> anyhow::Result<api::PreviewRevocationResponse> {
     Ok(answer(client.owners().preview_revocation(api::PreviewRevocationRequest { owner })).await?)
 }
 
 /// Ends everything of an owner.
-pub(super) async fn revoke(client: &Client, request: api::RevokeByOwnerRequest) -> anyhow::Result<api::RevokeByOwnerResponse> {
+pub(in crate::cli) async fn revoke(client: &Client, request: api::RevokeByOwnerRequest) -> anyhow::Result<api::RevokeByOwnerResponse> {
     Ok(answer(client.owners().revoke_by_owner(request)).await?)
 }
 
@@ -162,7 +169,7 @@ async fn finish(session: &Session, client: &Client, owner: String, args: revokin
     let revoked = revoke(client, request).await?;
     let revoked = Revoked {
         subject: owner,
-        stage: Stage::DryRun,
+        reached: Reached::nothing(),
         position: wire::number(revoked.position),
         committed_at: wire::instant(revoked.committed_at),
         standing: wire::standing(revoked.standing),

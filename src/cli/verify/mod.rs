@@ -1,5 +1,7 @@
-//! `curfew verify`: is this credential good? Offline, with files; or with what the broker's public
+//! `curfew verify`: is this credential, or this report, good? Offline, with files; or with what the broker's public
 //! listener serves. Exit code 5 if it is not.
+
+mod report;
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +10,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 
-use super::exit::NotValid;
-use super::fetch;
-use super::output::Layout;
-use super::session::Session;
 use crate::app::config::{Span, files};
+use crate::cli::exit::NotValid;
+use crate::cli::fetch;
+use crate::cli::output::Layout;
+use crate::cli::session::Session;
 use crate::formats::binding::Binding;
 use crate::formats::keyset::MAX_KEYS;
 use crate::formats::list::MAX_LIST;
@@ -21,7 +23,7 @@ use crate::model::{Audience, CredentialId, EnvironmentName, Position, Scope, Spi
 use crate::verify::{AcceptedCertificate, AcceptedToken, KeySet, Presented, Rejected, Settings, Verifier};
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Check a token, as a service would.
     Token {
         /// The file with the token; `-` is standard input.
@@ -47,6 +49,8 @@ pub(super) enum Command {
         #[command(flatten)]
         by: By,
     },
+    /// Check an offboarding report: who signed it, and whether a backup of the ledger bears it out.
+    Report(report::Args),
 }
 
 /// What a check goes by.
@@ -94,7 +98,7 @@ const VALID: Layout =
 const INVALID: Layout = Layout::fields(&["valid", "code", "reason", "list_position"]);
 
 impl Command {
-    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Token { token, audience, presented, bearer, by } => {
                 let text = files::read_text(&token)?;
@@ -112,6 +116,7 @@ impl Command {
                 let checked = verifier.certificate(&leaf, session.moment());
                 by.answer(session, &verifier, checked.map(|certificate| Valid::from(&certificate)))
             }
+            Self::Report(args) => args.run(session).await,
         }
     }
 }
@@ -123,13 +128,13 @@ fn leaf(path: &Path) -> anyhow::Result<CertificateDer<'static>> {
 }
 
 /// What a connection with this client certificate presents.
-pub(super) fn presented_by(certificate: &[u8]) -> anyhow::Result<Presented> {
+pub(in crate::cli) fn presented_by(certificate: &[u8]) -> anyhow::Result<Presented> {
     let svid = Svid::from_der(certificate).context("the certificate that was presented")?;
     Ok(Presented::Certificate(svid.fingerprint))
 }
 
 /// Keys and list, as the public listener serves them.
-pub(super) async fn fetch(url: &str, ca: &[u8]) -> anyhow::Result<(String, String)> {
+pub(in crate::cli) async fn fetch(url: &str, ca: &[u8]) -> anyhow::Result<(String, String)> {
     let keys = fetch::get(url, "/v1/keys", ca, MAX_KEYS).await?;
     let list = fetch::get(url, "/v1/revocations", ca, MAX_LIST).await?;
     Ok((String::from_utf8(keys)?, String::from_utf8(list)?))
