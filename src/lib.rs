@@ -30,6 +30,8 @@ mod ledger;
 #[cfg(feature = "broker")]
 mod directory;
 #[cfg(feature = "broker")]
+mod lists;
+#[cfg(feature = "broker")]
 mod mint;
 
 // 5: use cases, and the check that needs no broker.

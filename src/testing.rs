@@ -63,6 +63,7 @@ use crate::client::Config;
 use crate::directory::yaml;
 use crate::formats::checkpoint;
 use crate::formats::svid::Svid;
+use crate::formats::urls::Urls;
 use crate::grpc::{self, Bounds, CallMeters, ClientVerifier, InFlight, Issuer, MutualTls, Trust, TrustBundles};
 use crate::keys::identity::IdentityCa;
 use crate::keys::{Keyring, Material};
@@ -242,7 +243,7 @@ async fn open(
         ledger,
         engine,
         keyring: Arc::clone(&keyring),
-        issuer,
+        urls: Urls { issuer: issuer.clone(), crl: issuer },
         administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into(),
         quotas: QUOTAS,
         followers,

@@ -158,6 +158,7 @@ fn claims(subjects: Subjects, position: Position) -> TokenClaims {
         id: CredentialId::new(position, [5; 8]),
         scopes: vec!["entries:read".parse().expect("a scope")],
         confirmation: Some(CLIENT),
+        status: None,
         binding: Binding { environment: "production".parse().expect("a name"), position, subjects },
     }
 }

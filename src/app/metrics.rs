@@ -14,6 +14,7 @@ use super::config::files;
 use crate::broker::Broker;
 use crate::keys::Keyring;
 use crate::ledger::{Ledger as _, SqliteLedger};
+use crate::lists::Lists;
 use crate::publish::Publisher;
 
 /// What went wrong beside the calls. Each was logged as an error.
@@ -52,6 +53,7 @@ pub(super) struct Observed {
     pub(super) broker: Arc<Broker>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) lists: Arc<Lists>,
     /// Where the ledger is.
     pub(super) data_dir: PathBuf,
 }
@@ -83,6 +85,7 @@ impl Collector for Observed {
             let facts = self.ledger.facts();
             (facts.cuts().listed(now).count(), facts.tasks().filter(|task| task.closed.is_none()).count())
         };
+        let lists = self.lists.stats();
         let published = self.publisher.current();
         let age = published.as_ref().map_or(f64::INFINITY, |list| now.since(list.issued_at).as_secs_f64());
         let mut counter = |name, help, unit: Option<&Unit>, value: f64| {
@@ -101,6 +104,9 @@ impl Collector for Observed {
         )?;
         let (silent, unsigned) = self.keyring.trouble();
         counter("signing_errors", "Signatures that were not made by what holds a key", None, as_f64(unsigned))?;
+        counter("list_builds", "Times that CRLs and status lists were built", None, as_f64(lists.builds))?;
+        counter("list_build_errors", "Times that they could not be built; the last good ones stayed", None, as_f64(lists.failures))?;
+        counter("list_differences", "Contradictions between what was published and the ledger", None, as_f64(lists.differences))?;
         let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
         };
@@ -119,6 +125,12 @@ impl Collector for Observed {
         gauge("watches", "Streams of the list that are open", None, count(self.broker.watches()))?;
         gauge("list_position", "Position that the published list covers", None, published.map_or(0.0, |list| as_f64(list.position.get())))?;
         gauge("list_age", "Age of the published list", Some(&Unit::Seconds), age)?;
+        let help = "Age of the CRLs and status lists that are served";
+        gauge("crl_age", help, Some(&Unit::Seconds), lists.age.map_or(f64::INFINITY, |age| age.as_secs_f64()))?;
+        gauge("crl_withheld", "Issuing keys whose CRL is held back, since an entry cannot be read", None, as_f64(lists.withheld))?;
+        gauge("lists_dead", "Dead credentials in CRLs and status lists", None, as_f64(lists.dead))?;
+        gauge("lists_unreadable", "Entries that cannot be read among those that can be unexpired", None, as_f64(lists.unreadable))?;
+        gauge("list_build_time", "How long the last build took", Some(&Unit::Seconds), lists.took.as_secs_f64())?;
         if let Some(ends) = self.keyring.issuer.key.not_after {
             let help = "When the certificate of the issuer ends, in Unix time";
             gauge("issuer_end", help, Some(&Unit::Seconds), as_f64(ends.seconds()))?;

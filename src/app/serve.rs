@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -25,8 +26,12 @@ use crate::http::{self, Admin, Https, Plain};
 use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
+use crate::lists::{self, Lists};
 use crate::model::{Epoch, Position, Windows};
 use crate::publish::{self, Publisher};
+
+/// How long the start waits for the first CRLs and status lists.
+const FIRST_LISTS: Duration = Duration::from_millis(500);
 
 /// Where a broker listens, as bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Addresses {
     pub public: SocketAddr,
     /// Health and metrics, plain HTTP.
     pub admin: SocketAddr,
+    /// CRLs and status lists, plain HTTP, if they are served so.
+    pub lists: Option<SocketAddr>,
 }
 
 /// A broker that is open, and what goes with it.
@@ -47,10 +54,21 @@ struct Opened {
     marking: Arc<Marking>,
     broker: Arc<Broker>,
     publisher: Arc<Publisher>,
+    lists: Arc<Lists>,
     keyring: Arc<Keyring>,
 }
 
 impl Opened {
+    /// Publishes what is so now. CRLs and status lists of a ledger with much alive take longer than anybody should
+    /// wait: `/readyz` says no until they are there.
+    async fn publish(&self, clock: &Clock) -> Result<(), ServeError> {
+        self.publisher.publish().map_err(ServeError::start)?;
+        tokio::select! {
+            built = self.lists.build() => built.map_err(ServeError::start),
+            () = clock.sleep(FIRST_LISTS) => Ok(()),
+        }
+    }
+
     /// The issuer whose certificates are believed.
     fn issuer(&self) -> Issuer {
         let issuer = &self.keyring.issuer;
@@ -65,6 +83,7 @@ impl Opened {
             broker: Arc::clone(&self.broker),
             publisher: Arc::clone(&self.publisher),
             keyring: Arc::clone(&self.keyring),
+            lists: Arc::clone(&self.lists),
             data_dir,
         }
     }
@@ -74,6 +93,7 @@ impl Opened {
         Admin {
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
             publisher: Arc::clone(&self.publisher),
+            lists: Arc::clone(&self.lists),
             unreadable: self.ledger.unreadable().len(),
             registry,
         }
@@ -85,6 +105,7 @@ struct Doors {
     grpc: TcpListener,
     public: TcpListener,
     admin: TcpListener,
+    lists: Option<TcpListener>,
 }
 
 /// Runs a broker until it is told to stop (SIGTERM or SIGINT), then drains and closes it. `ready`
@@ -99,7 +120,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     let addresses = doors.addresses()?;
     let opened = open(&config, &clock, &entropy).await?;
     // Before anybody is let in: what was cut before the start is published.
-    opened.publisher.publish().map_err(ServeError::start)?;
+    opened.publish(&clock).await?;
 
     let trust = Trust::new(config.trust_domain().clone(), &[opened.issuer()], upkeep::bundles(&config)?).map_err(ServeError::start)?;
     let trust = Arc::new(trust);
@@ -133,9 +154,13 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
     listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));
 
-    let public = server_of(Https(identity.plain.clone()), http::public(Arc::clone(&opened.publisher)), &config, &clock);
-    public.meters.register(&public.connections, registry.sub_registry_with_prefix("public"));
-    listeners.spawn(listen::serve(doors.public, public, stop.clone()));
+    let public = http::public(Arc::clone(&opened.publisher), Arc::clone(&opened.lists));
+    let public = server_of(Https(identity.plain.clone()), public, &config, &clock);
+    listeners.spawn(listen::serve(doors.public, measured(public, "public", &mut registry), stop.clone()));
+    if let Some(door) = doors.lists {
+        let lists = server_of(Plain, http::lists(Arc::clone(&opened.lists)), &config, &clock);
+        listeners.spawn(listen::serve(door, measured(lists, "lists", &mut registry), stop.clone()));
+    }
 
     let faults = metrics::register(&mut registry, opened.observed(config.data_dir.clone()));
     let admin = opened.admin(registry);
@@ -148,6 +173,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     let upkeep = Arc::new(upkeep);
     let mut chores = upkeep.start(identity);
     chores.spawn(marks);
+    chores.spawn(opened.lists.keep());
     ready(&addresses);
     tracing::info!(grpc = %addresses.grpc, public = %addresses.public, admin = %addresses.admin, "ready");
 
@@ -191,11 +217,20 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let followers = Arc::new(Followers::new(Windows { skew: config.clock_skew, ..Windows::of_lists(config.max_staleness) }, clock.now()));
     let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
+    let publishing = Arc::clone(&publisher);
+    let lists = Arc::new(Lists::new(lists::Parts {
+        ledger: Arc::clone(&shared),
+        keyring: Arc::clone(&keyring),
+        urls: config.urls(),
+        lifetimes: config.lists,
+        native: Box::new(move || publishing.current().map(|list| list.jws.clone())),
+        clock: clock.clone(),
+    }));
     let broker = Arc::new(Broker::new(broker::Parts {
         ledger: shared,
         engine,
         keyring: Arc::clone(&keyring),
-        issuer: config.public_url.clone(),
+        urls: config.urls(),
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
         followers,
@@ -205,7 +240,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let marking = Arc::new(Marking::new(config.clone(), Arc::clone(&ledger), clock.clone()));
     // So that a place where it cannot be written is found now.
     marking.mark().await?;
-    Ok(Opened { ledger, unmarked, marking, broker, publisher, keyring })
+    Ok(Opened { ledger, unmarked, marking, broker, publisher, lists, keyring })
 }
 
 pub(super) async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {
@@ -233,15 +268,30 @@ fn server_of<A: listen::Admit>(admit: A, router: axum::Router, config: &Config, 
     Server { admit, router, limits, connections: Connections::default(), meters: Meters::default(), clock: clock.clone() }
 }
 
+/// The same, with its counters in the registry, under its name.
+fn measured<A: listen::Admit>(server: Server<A>, name: &str, registry: &mut Registry) -> Server<A> {
+    server.meters.register(&server.connections, registry.sub_registry_with_prefix(name));
+    server
+}
+
 impl Doors {
     async fn bind(config: &Config) -> Result<Self, ServeError> {
         let bind = async |address| TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error });
         let listen = &config.listen;
-        Ok(Self { grpc: bind(listen.grpc).await?, public: bind(listen.public).await?, admin: bind(listen.admin).await? })
+        let lists = match listen.lists {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { grpc: bind(listen.grpc).await?, public: bind(listen.public).await?, admin: bind(listen.admin).await?, lists })
     }
 
     fn addresses(&self) -> Result<Addresses, ServeError> {
         let address = |door: &TcpListener| door.local_addr().map_err(ServeError::start);
-        Ok(Addresses { grpc: address(&self.grpc)?, public: address(&self.public)?, admin: address(&self.admin)? })
+        Ok(Addresses {
+            grpc: address(&self.grpc)?,
+            public: address(&self.public)?,
+            admin: address(&self.admin)?,
+            lists: self.lists.as_ref().map(address).transpose()?,
+        })
     }
 }

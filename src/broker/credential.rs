@@ -62,10 +62,7 @@ pub struct Death {
 
 impl Death {
     fn of(issued: &Issued, position: Position, facts: &Facts) -> Option<Self> {
-        if let Some(cut) = facts.cuts().get(issued.key) {
-            return Some(Self { subject: "key", position: cut.position, reason: cut.reason });
-        }
-        let cut = facts.cuts().killer(position, issued.subjects.numbers(position))?;
+        let cut = facts.cuts().death(issued.key, position, issued.subjects.numbers(position))?;
         Some(Self { subject: subject(issued, cut.number), position: cut.position, reason: cut.reason })
     }
 }

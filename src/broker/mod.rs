@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 use limits::Limiters;
 
 use crate::ambient::{Clock, Entropy};
+use crate::formats::status_index::Indices;
+use crate::formats::urls::Urls;
 use crate::keys::Keyring;
 use crate::ledger::{Change, Committed, Ledger, Present, Urgency};
 use crate::mint::Minter;
@@ -97,8 +99,8 @@ pub(crate) struct Parts {
     pub engine: Engine,
     /// What signs.
     pub keyring: Arc<Keyring>,
-    /// `iss` of tokens.
-    pub issuer: String,
+    /// What credentials name.
+    pub urls: Urls,
     /// Who may do what the default policies call administrative.
     pub administrators: BTreeSet<SpiffeId>,
     /// What callers may ask for.
@@ -115,7 +117,7 @@ impl Broker {
     /// A broker over an open ledger whose keys are activated and whose policy is applied.
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            minter: Minter::new(Arc::clone(&parts.keyring), parts.issuer),
+            minter: Minter::new(Arc::clone(&parts.keyring), parts.urls, Indices::new(&parts.ledger.status_secret())),
             signing_tokens: Semaphore::new(SIGNING),
             signing_certificates: Semaphore::new(SIGNING),
             ledger: parts.ledger,

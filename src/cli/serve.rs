@@ -3,8 +3,6 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::output::Format;
 use crate::app::config::Config;
 use crate::app::{self, Addresses, telemetry};
@@ -36,22 +34,29 @@ fn announce(addresses: &Addresses, format: Format) {
 }
 
 /// One line for each address, or all as one line of JSON.
-fn lines(Addresses { grpc, public, admin }: &Addresses, format: Format) -> String {
+fn lines(addresses: &Addresses, format: Format) -> String {
+    let always = [("grpc", addresses.grpc), ("public", addresses.public), ("admin", addresses.admin)];
+    let all = always.into_iter().chain(addresses.lists.map(|address| ("lists", address)));
     match format {
-        Format::Json => format!("{}\n", json!({ "grpc": grpc, "public": public, "admin": admin })),
-        Format::Table => format!("grpc   {grpc}\npublic {public}\nadmin  {admin}\n"),
-        Format::Yaml => format!("grpc: {grpc}\npublic: {public}\nadmin: {admin}\n"),
+        Format::Json => {
+            let object: serde_json::Map<_, _> = all.map(|(name, address)| (name.to_owned(), address.to_string().into())).collect();
+            format!("{}\n", serde_json::Value::Object(object))
+        }
+        Format::Table => all.map(|(name, address)| format!("{name:<6} {address}\n")).collect(),
+        Format::Yaml => all.map(|(name, address)| format!("{name}: {address}\n")).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_addresses_are_read_back_by_programs() {
         let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        let addresses = Addresses { grpc: at(1), public: at(2), admin: at(3) };
+        let addresses = Addresses { grpc: at(1), public: at(2), admin: at(3), lists: None };
         let json = lines(&addresses, Format::Json);
         assert_eq!(json.lines().count(), 1);
         assert_eq!(
@@ -59,5 +64,6 @@ mod tests {
             json!({ "grpc": "127.0.0.1:1", "public": "127.0.0.1:2", "admin": "127.0.0.1:3" })
         );
         assert_eq!(lines(&addresses, Format::Table), "grpc   127.0.0.1:1\npublic 127.0.0.1:2\nadmin  127.0.0.1:3\n");
+        assert!(lines(&Addresses { lists: Some(at(4)), ..addresses }, Format::Yaml).ends_with("admin: 127.0.0.1:3\nlists: 127.0.0.1:4\n"));
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::der::{self, INTEGER, SEQUENCE, UTF8_STRING, integer, write};
 use crate::model::{EnvironmentName, Position, Subjects};
 
 /// The extension's OID, 2.25.199204945: provisional, until there is an enterprise number.
@@ -140,45 +141,11 @@ impl Binding {
     }
 }
 
-const INTEGER: u8 = 0x02;
-const UTF8_STRING: u8 = 0x0c;
-const SEQUENCE: u8 = 0x30;
 /// `[0] IMPLICIT INTEGER`.
 const TASK: u8 = 0x80;
 
-/// The content of an INTEGER: big-endian, as short as it goes, never negative.
-fn integer(value: u64) -> Vec<u8> {
-    let bytes = value.to_be_bytes();
-    let content: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-    let sign = content.first().is_none_or(|first| *first >= 0x80);
-    sign.then_some(0).into_iter().chain(content).collect()
-}
-
-fn write(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    out.push(tag);
-    let length: Vec<u8> = content.len().to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
-    match *length {
-        [] => out.push(0),
-        [short] if short < 0x80 => out.push(short),
-        _ => {
-            out.push(0x80 | u8::try_from(length.len()).unwrap_or(0));
-            out.extend_from_slice(&length);
-        }
-    }
-    out.extend_from_slice(content);
-}
-
-/// Takes one element with this tag off the front. A binding never needs a length of three bytes.
 fn read<'a>(input: &mut &'a [u8], tag: u8) -> Result<&'a [u8], BindingError> {
-    let (length, rest) = match **input {
-        [found, 0x81, length, ref rest @ ..] if found == tag => (usize::from(length), rest),
-        [found, 0x82, high, low, ref rest @ ..] if found == tag => (usize::from(u16::from_be_bytes([high, low])), rest),
-        [found, length @ ..=0x7f, ref rest @ ..] if found == tag => (usize::from(length), rest),
-        _ => return Err(BindingError::Der),
-    };
-    let (content, rest) = rest.split_at_checked(length).ok_or(BindingError::Der)?;
-    *input = rest;
-    Ok(content)
+    der::read(input, tag).ok_or(BindingError::Der)
 }
 
 fn number(input: &mut &[u8], tag: u8) -> Result<u64, BindingError> {

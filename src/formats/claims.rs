@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binding::{Binding, BindingError, Claim};
 use super::jws::{self, EncodeError};
+use super::status_list::StatusReference;
 use crate::model::{Audience, CredentialId, CredentialKind, Scope, SpiffeId, Timestamp};
 
 /// Which kind of token.
@@ -65,6 +66,9 @@ pub struct TokenClaims {
     /// `cnf`, `x5t#S256`: SHA-256 of the certificate that it is bound to (RFC 8705, section 3.1);
     /// absent for a bearer token.
     pub confirmation: Option<[u8; 32]>,
+    /// `status`, `status_list`: which entry of which status list says whether it is good. Absent in tokens from
+    /// before there were such lists.
+    pub status: Option<StatusReference>,
     /// `curfew`.
     pub binding: Binding,
 }
@@ -91,6 +95,13 @@ struct Confirmation {
     thumbprint: String,
 }
 
+/// The claim `status`. Other ways to tell a status are not known here.
+#[derive(Serialize, Deserialize)]
+struct Status {
+    #[serde(default)]
+    status_list: Option<StatusReference>,
+}
+
 /// The payload. Claims that are not here are ignored (RFC 7519, section 4).
 #[derive(Serialize, Deserialize)]
 struct Payload<'a> {
@@ -110,6 +121,8 @@ struct Payload<'a> {
     scope: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
     curfew: Claim,
 }
 
@@ -134,6 +147,7 @@ impl TokenClaims {
             client_id: (self.kind == TokenKind::AccessToken).then(|| self.subject.as_str().into()),
             scope: (!scopes.is_empty()).then(|| scopes.join(" ").into()),
             cnf: self.confirmation.map(|hash| Confirmation { thumbprint: URL_SAFE_NO_PAD.encode(hash) }),
+            status: self.status.clone().map(|reference| Status { status_list: Some(reference) }),
             curfew: Claim::from(&self.binding),
         }
     }
@@ -169,6 +183,7 @@ impl TokenClaims {
             id,
             scopes,
             confirmation,
+            status: payload.status.and_then(|status| status.status_list),
             binding,
         })
     }
@@ -185,8 +200,9 @@ mod tests {
     fn claims() -> impl Strategy<Value = TokenClaims> {
         let kind = prop_oneof![Just(TokenKind::AccessToken), Just(TokenKind::JwtSvid)];
         let texts = ("\\PC{0,30}", "[!-~&&[^\"\\\\]]{1,40}", proptest::collection::vec("[!-~&&[^\"\\\\]]{1,20}", 0..4));
-        let rest = (any::<[u8; 8]>(), proptest::option::of(any::<[u8; 32]>()), 0..1u64 << 40, 0..1u64 << 40);
-        (kind, texts, rest, bindings()).prop_map(|(kind, (issuer, audience, scopes), (nonce, confirmation, iat, exp), binding)| {
+        let status = proptest::option::of((any::<u32>(), "\\PC{0,30}").prop_map(|(index, uri)| StatusReference { index, uri }));
+        let rest = (any::<[u8; 8]>(), proptest::option::of(any::<[u8; 32]>()), status, 0..1u64 << 40, 0..1u64 << 40);
+        (kind, texts, rest, bindings()).prop_map(|(kind, (issuer, audience, scopes), (nonce, confirmation, status, iat, exp), binding)| {
             TokenClaims {
                 kind,
                 issuer,
@@ -197,6 +213,7 @@ mod tests {
                 id: CredentialId::new(binding.position, nonce),
                 scopes: scopes.iter().map(|scope| scope.parse().expect("a scope")).collect(),
                 confirmation,
+                status,
                 binding,
             }
         })

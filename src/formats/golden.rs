@@ -8,6 +8,7 @@ use super::jwk::{Ed25519, P256};
 use super::jws::{self, MAX_TOKEN};
 use super::keyset::Keys;
 use super::list::{List, TYP};
+use super::status_list::StatusReference;
 use super::svid::Svid;
 use crate::model::{CredentialId, Cut, Epoch, KeyPurpose, Position, PublicKey, Reason, Subjects, Timestamp};
 
@@ -61,6 +62,7 @@ fn access_token() -> TokenClaims {
         id: CredentialId::new(Position::new(100), [9; 8]),
         scopes: vec!["read".parse().expect("a scope"), "write".parse().expect("a scope")],
         confirmation: Some([7; 32]),
+        status: None,
         binding: binding(subjects(Some(13), Some(90))),
     }
 }
@@ -87,6 +89,17 @@ fn tokens() {
         let written = claims.encode(&key(KeyPurpose::Token).kid, |_| Ok::<_, ()>(Vec::new())).expect("signs");
         assert_eq!(unsigned(&written), unsigned(text));
     }
+}
+
+/// A token that says where its status stands; those above are of before there were status lists.
+#[test]
+fn tokens_with_a_status() {
+    let status = StatusReference { index: 417, uri: "https://broker.example/v1/status/0".to_owned() };
+    let claims = TokenClaims { status: Some(status), ..access_token() };
+    let json = golden!("access-token-listed.json");
+    assert_eq!(TokenClaims::decode(claims.kind, json.as_bytes()), Ok(claims.clone()));
+    let written = claims.encode("kid", |_| Ok::<_, ()>(Vec::new())).expect("signs");
+    assert_eq!(String::from_utf8_lossy(&jws::parse(&written, MAX_TOKEN).expect("was encoded").payload), json);
 }
 
 #[test]

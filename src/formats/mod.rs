@@ -5,12 +5,17 @@
 pub mod binding;
 pub mod checkpoint;
 pub mod claims;
+pub mod crl;
+mod der;
 pub mod jwk;
 pub mod jws;
 pub mod keyset;
 pub mod list;
 pub mod report;
+pub mod status_index;
+pub mod status_list;
 pub mod svid;
+pub mod urls;
 
 #[cfg(test)]
 mod golden;

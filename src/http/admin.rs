@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::finished;
 use super::problem::Problem;
 use crate::ledger::Ledger;
+use crate::lists::Lists;
 use crate::publish::Publisher;
 
 /// What the admin listener looks at.
@@ -22,6 +23,8 @@ pub(crate) struct Admin {
     pub(crate) ledger: Arc<dyn Ledger>,
     /// Ready means that a list is published.
     pub(crate) publisher: Arc<Publisher>,
+    /// Ready means that CRLs and status lists are published, good, and say what the ledger says.
+    pub(crate) lists: Arc<Lists>,
     /// How many entries could not be read at the start: it goes on without them, and says so.
     pub(crate) unreadable: usize,
     /// Everything that is counted.
@@ -37,6 +40,7 @@ pub(crate) fn admin(admin: Admin) -> Router {
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<String, Problem> {
     admin.ledger.probe().await.map_err(|error| Problem::unavailable(error.to_string()))?;
     admin.publisher.current().ok_or_else(|| Problem::unavailable("no list is published yet"))?;
+    admin.lists.check().map_err(Problem::unavailable)?;
     Ok(match admin.unreadable {
         0 => "ready\n".to_owned(),
         count => format!("ready, without {count} entries that cannot be read: verify a backup of the ledger\n"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,11 +12,13 @@ use ring::digest;
 
 use super::problem::Problem;
 use super::{bundle, finished};
+use crate::formats::urls::STATUS_PATH;
+use crate::lists::Lists;
 use crate::model::Position;
 use crate::publish::Publisher;
 
 /// Everything that the public listener serves.
-pub(crate) fn public(publisher: Arc<Publisher>) -> Router {
+pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>) -> Router {
     let router = Router::new()
         .route("/.well-known/jwks.json", get(jwks))
         .route("/.well-known/openid-configuration", get(openid_configuration))
@@ -23,29 +26,34 @@ pub(crate) fn public(publisher: Arc<Publisher>) -> Router {
         .route("/v1/bundle", get(spiffe_bundle))
         .route("/v1/revocations", get(revocations))
         .route("/v1/checkpoint", get(checkpoint));
-    finished(router.with_state(publisher))
+    finished(router.with_state(publisher).merge(super::lists::routes(lists)))
 }
 
 /// Something that is fetched, and need not be fetched again while it is the same.
-struct Document {
-    body: String,
-    media_type: &'static str,
+pub(super) struct Document {
+    pub(super) body: Bytes,
+    pub(super) media_type: &'static str,
     /// How it may be cached.
-    caching: &'static str,
+    pub(super) caching: &'static str,
 }
 
 /// Keys change seldom, and are published well before they are used.
-const FOR_A_MINUTE: &str = "public, max-age=60";
+pub(super) const FOR_A_MINUTE: &str = "public, max-age=60";
 /// Ask every time: a copy may be used only if it is still the same.
 const ASK: &str = "no-cache";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 impl Document {
     /// The answer to a request with these headers. An answer 304 says that nothing has changed,
     /// and makes nothing older live longer: what is signed ends when it says.
-    fn answer(self, asked: &HeaderMap) -> Response {
-        let tag = digest::digest(&digest::SHA256, self.body.as_bytes());
+    pub(super) fn answer(self, asked: &HeaderMap) -> Response {
+        let tag = digest::digest(&digest::SHA256, &self.body);
         let tag: String = tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.tagged(&tag, asked)
+    }
+
+    /// The same, with a tag that is known.
+    pub(super) fn tagged(self, tag: &str, asked: &HeaderMap) -> Response {
         let Ok(tag) = HeaderValue::try_from(format!("\"{tag}\"")) else {
             return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no entity tag").into_response();
         };
@@ -71,13 +79,13 @@ fn is_known(asked: &HeaderMap, tag: &HeaderValue) -> bool {
     tags.any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held).as_bytes() == tag.as_bytes())
 }
 
-type Answer = Result<Response, Problem>;
+pub(super) type Answer = Result<Response, Problem>;
 type Source = State<Arc<Publisher>>;
 
 async fn jwks(State(publisher): Source, asked: HeaderMap) -> Answer {
     let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
     let body = keys.to_jwks().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
 }
 
 /// What stock libraries look for to find the keys (OpenID Connect Discovery 1.0, section 3).
@@ -90,21 +98,22 @@ async fn openid_configuration(State(publisher): Source, asked: HeaderMap) -> Ans
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
+        "status_list_aggregation_endpoint": format!("{}{STATUS_PATH}", issuer.trim_end_matches('/')),
     });
-    Ok(Document { body: body.to_string(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.to_string().into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
 }
 
 async fn keys(State(publisher): Source, asked: HeaderMap) -> Answer {
     let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
     let body = keys.to_json().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
 }
 
 async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
     let sequence = publisher.keys_changed();
     let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
     let body = bundle::encode(&keys, sequence).map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
 }
 
 async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
@@ -113,7 +122,7 @@ async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> An
         Some(since) => publisher.since(since).await.map_err(|error| Problem::fault(&error))?,
     };
     let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
-    Ok(Document { body: published.jws.clone(), media_type: "application/jwt", caching: ASK }.answer(&asked))
+    Ok(Document { body: published.jws.clone().into(), media_type: "application/jwt", caching: ASK }.answer(&asked))
 }
 
 /// The position in `?since=`; a whole list is wanted without one.
@@ -128,7 +137,7 @@ fn since(query: Option<&str>) -> Result<Option<Position>, Problem> {
 
 async fn checkpoint(State(publisher): Source, asked: HeaderMap) -> Answer {
     let body = publisher.checkpoint().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body, media_type: "text/plain; charset=utf-8", caching: ASK }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: "text/plain; charset=utf-8", caching: ASK }.answer(&asked))
 }
 
 #[cfg(test)]
@@ -136,7 +145,7 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        Document { body: "signed".to_owned(), media_type: "application/jwt", caching: ASK }
+        Document { body: "signed".into(), media_type: "application/jwt", caching: ASK }
     }
 
     fn holding(value: &str) -> HeaderMap {
@@ -160,7 +169,7 @@ mod tests {
         for other in ["\"other\"", tag.trim_matches('"'), ""] {
             assert_eq!(document().answer(&holding(other)).status(), StatusCode::OK, "{other}");
         }
-        let changed = Document { body: "signed anew".to_owned(), ..document() };
+        let changed = Document { body: "signed anew".into(), ..document() };
         assert_eq!(changed.answer(&holding(&tag)).status(), StatusCode::OK);
     }
 

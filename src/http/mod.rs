@@ -17,10 +17,12 @@ use crate::listen::{Admit, Limits, Tls};
 mod admin;
 mod bundle;
 mod documents;
+mod lists;
 mod problem;
 
 pub(crate) use admin::{Admin, admin};
 pub(crate) use documents::public;
+pub(crate) use lists::lists;
 
 use problem::Problem;
 

@@ -1,24 +1,30 @@
 //! Both routers over an in-memory ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
-use super::{Admin, admin, public};
+use super::{Admin, admin, lists, public};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::broker::{Broker, Followers};
+use crate::formats::jws;
+use crate::formats::status_list::{MAX_STATUS_LIST, StatusListToken};
+use crate::formats::urls::Urls;
 use crate::keys::Material;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
-use crate::model::{Epoch, Timestamp, TrustDomain, Windows};
+use crate::lists::{self as dead, Lifetimes, Lists};
+use crate::model::{Epoch, KeyPurpose, Timestamp, TrustDomain, Windows};
 use crate::publish::{Publisher, Settings};
 
 struct World {
     ledger: Arc<dyn Ledger>,
     publisher: Arc<Publisher>,
+    lists: Arc<Lists>,
     hand: ManualClock,
 }
 
@@ -34,21 +40,29 @@ impl World {
         let settings = Settings {
             issuer: "https://curfew.example.org".to_owned(),
             origin: "example.org/curfew".to_owned(),
-            max_staleness: std::time::Duration::from_secs(30),
-            heartbeat: std::time::Duration::from_secs(2),
+            max_staleness: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(2),
         };
         let followers = Arc::new(Followers::new(Windows::of_lists(settings.max_staleness), clock.now()));
-        let publisher = Arc::new(Publisher::new(Arc::clone(&ledger), keyring, settings, followers, clock));
-        Self { ledger, publisher, hand }
+        let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, followers, clock.clone());
+        let publisher = Arc::new(publisher);
+        let urls = Urls { issuer: "https://curfew.example.org".to_owned(), crl: "http://crl.example.org".to_owned() };
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let lifetimes = Lifetimes { interval: minutes(2), crl: minutes(10), status: minutes(10), ttl: minutes(1) };
+        let native = Box::new(|| None);
+        let lists = Arc::new(Lists::new(dead::Parts { ledger: Arc::clone(&ledger), keyring, urls, lifetimes, native, clock }));
+        lists.build().await.expect("built");
+        Self { ledger, publisher, lists, hand }
     }
 
     fn public(&self) -> Router {
-        public(Arc::clone(&self.publisher))
+        public(Arc::clone(&self.publisher), Arc::clone(&self.lists))
     }
 
     fn admin(&self) -> Router {
         let (ledger, publisher) = (Arc::clone(&self.ledger), Arc::clone(&self.publisher));
-        admin(Admin { ledger, publisher, unreadable: 0, registry: Registry::with_prefix("curfew") })
+        let lists = Arc::clone(&self.lists);
+        admin(Admin { ledger, publisher, lists, unreadable: 0, registry: Registry::with_prefix("curfew") })
     }
 }
 
@@ -93,7 +107,7 @@ async fn a_list_is_sent_again_only_when_it_was_signed_anew() {
         || Request::get("/v1/revocations").header(header::IF_NONE_MATCH, &headers[header::ETAG]).body(Body::empty()).expect("a request");
     let (status, _, body) = send(world.public(), again()).await;
     assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""));
-    world.hand.advance(std::time::Duration::from_secs(2));
+    world.hand.advance(Duration::from_secs(2));
     let second = world.publisher.publish().expect("published");
     let (status, _, body) = send(world.public(), again()).await;
     assert_eq!((status, body), (StatusCode::OK, second.jws.clone()));
@@ -146,4 +160,97 @@ async fn metrics_are_openmetrics_text() {
     let (status, headers, body) = get(World::new().await.admin(), "/metrics").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "# EOF\n"));
     assert_eq!(headers[header::CONTENT_TYPE], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+}
+
+/// The bytes of an answer.
+async fn bytes(router: Router, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let (parts, body) = router.oneshot(request).await.expect("answered").into_parts();
+    (parts.status, parts.headers, to_bytes(body, 1 << 20).await.expect("a body").to_vec())
+}
+
+fn asking(path: &str, headers: &[(HeaderName, &str)]) -> Request<Body> {
+    let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(name, *value));
+    request.body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn a_crl_is_found_under_the_number_of_its_key_on_both_listeners() {
+    let world = World::new().await;
+    let served = world.lists.served().expect("built");
+    let issuer = world.ledger.facts().keys().find(|(_, key)| key.purpose == KeyPurpose::Issuer).map(|(number, _)| number).expect("one");
+    let path = format!("/v1/crl/{issuer}.crl");
+    for router in [world.public(), lists(Arc::clone(&world.lists))] {
+        let (status, headers, body) = bytes(router.clone(), asking(&path, &[])).await;
+        assert_eq!((status, headers[header::CONTENT_TYPE].to_str().ok()), (StatusCode::OK, Some("application/pkix-crl")));
+        assert_eq!(headers[header::CACHE_CONTROL], "public, max-age=60");
+        assert_eq!(Some(body.as_slice()), served.crl(issuer).map(|crl| &*crl.body.bytes));
+        let tag = headers[header::ETAG].to_str().expect("text");
+        assert_eq!(bytes(router.clone(), asking(&path, &[(header::IF_NONE_MATCH, tag)])).await.0, StatusCode::NOT_MODIFIED);
+        for unknown in [
+            "/v1/crl/1.crl",
+            "/v1/crl/999.crl",
+            "/v1/crl/x.crl",
+            "/v1/crl/",
+            "/v1/crl",
+            &format!("/v1/crl/0{issuer}.crl"),
+            &format!("/v1/crl/{issuer}"),
+        ] {
+            assert_eq!(bytes(router.clone(), asking(unknown, &[])).await.0, StatusCode::NOT_FOUND, "{unknown}");
+        }
+    }
+    assert_eq!(bytes(lists(Arc::clone(&world.lists)), asking("/v1/keys", &[])).await.0, StatusCode::NOT_FOUND, "nothing else is plain");
+}
+
+#[tokio::test]
+async fn a_status_list_is_its_uri_and_is_sent_as_gzip_to_who_takes_it() {
+    let world = World::new().await;
+    let (status, headers, plain) = bytes(world.public(), asking("/v1/status/0", &[])).await;
+    assert_eq!((status, headers[header::CONTENT_TYPE].to_str().ok()), (StatusCode::OK, Some("application/statuslist+jwt")));
+    assert_eq!(
+        (&headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], headers.get(header::CONTENT_ENCODING)),
+        (&HeaderValue::from_static("*"), None)
+    );
+    let jws = jws::parse(std::str::from_utf8(&plain).expect("text"), MAX_STATUS_LIST).expect("a JWS");
+    let token = StatusListToken::decode(&jws.payload).expect("a list");
+    assert_eq!((jws.typ.as_str(), token.uri.as_str()), ("statuslist+jwt", "https://curfew.example.org/v1/status/0"));
+    assert_eq!((token.expires_at, token.ttl), (Some(token.issued_at.plus(Duration::from_secs(600))), Some(Duration::from_secs(60))));
+
+    let (_, zipped, gzip) = bytes(world.public(), asking("/v1/status/0", &[(header::ACCEPT_ENCODING, "gzip")])).await;
+    assert_eq!(
+        (&zipped[header::CONTENT_ENCODING], &zipped[header::VARY]),
+        (&HeaderValue::from_static("gzip"), &HeaderValue::from_static("accept-encoding"))
+    );
+    assert_ne!(zipped[header::ETAG], headers[header::ETAG], "other bytes, another tag");
+    let mut inflated = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*gzip), &mut inflated).expect("gzip");
+    assert_eq!(inflated, plain);
+
+    let (_, _, all) = get(world.public(), "/v1/status").await;
+    let all: serde_json::Value = serde_json::from_str(&all).expect("JSON");
+    assert_eq!(
+        (all["status_lists"][0].as_str(), token.aggregation_uri.as_deref()),
+        (Some(token.uri.as_str()), Some("https://curfew.example.org/v1/status"))
+    );
+    assert_eq!(all["status_lists"].as_array().map(Vec::len), Some(5), "those that are begun soon are there already");
+    for (path, expected) in [
+        ("/v1/status/5", StatusCode::NOT_FOUND),
+        ("/v1/status/00", StatusCode::NOT_FOUND),
+        ("/v1/status/-1", StatusCode::NOT_FOUND),
+        ("/v1/status/0?time=1790000000", StatusCode::NOT_IMPLEMENTED),
+        ("/v1/status?time=1790000000", StatusCode::NOT_IMPLEMENTED),
+    ] {
+        assert_eq!(bytes(world.public(), asking(path, &[])).await.0, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_not_ready_once_crls_and_status_lists_have_ended() {
+    let world = World::new().await;
+    world.publisher.publish().expect("published");
+    assert_eq!(get(world.admin(), "/readyz").await.0, StatusCode::OK);
+    world.hand.advance(Duration::from_secs(600));
+    let (status, _, body) = get(world.admin(), "/readyz").await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && body.contains("have ended"), "{status} {body}");
+    world.lists.build().await.expect("built");
+    assert_eq!(get(world.admin(), "/readyz").await.0, StatusCode::OK);
 }

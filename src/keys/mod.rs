@@ -15,8 +15,8 @@ mod signer;
 
 #[cfg(test)]
 pub(crate) use aside::{Aside, Remote};
-pub(crate) use certificate::{set_validity, uri};
-pub(crate) use keyring::{Keyring, SigningKey};
+pub(crate) use certificate::{BACKDATED, set_validity, uri};
+pub(crate) use keyring::{Issuer, Keyring, SigningKey};
 pub(crate) use material::{Material, PemFiles, Private, Sources, issuer_certificate};
 pub(crate) use signer::{SignError, fresh_key};
 

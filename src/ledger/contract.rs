@@ -40,6 +40,7 @@ macro_rules! contract {
             every_change_is_announced
             a_confirmation_is_found_by_what_it_reaches_and_changes_nothing
             entries_are_read_in_pages
+            what_was_committed_since_an_instant_is_found
             closing_commits_what_waits_and_refuses_the_rest
         );
     };
@@ -389,6 +390,29 @@ pub(super) async fn entries_are_read_in_pages(rig: &Rig) {
     assert_eq!(numbers(1, 0).await, [0; 0]);
     assert_eq!(ledger.find(at(head + 1)).await, Ok(None));
     assert_eq!(ledger.find(at(0)).await, Ok(None));
+}
+
+pub(super) async fn what_was_committed_since_an_instant_is_found(rig: &Rig) {
+    let ledger = &*rig.ledger;
+    let world = populate(ledger).await;
+    let mut committed = Vec::new();
+    for step in 0..20 {
+        // Some share an instant, and once the clock goes back, which the entries do not.
+        rig.hand.set(if step == 12 { NOW } else { NOW.plus(Duration::from_secs(step / 3 * 10)) });
+        committed.push(record(ledger, &world, world.subjects()).await.position());
+    }
+    let mut times = Vec::new();
+    for position in 1..=ledger.head().position.get() {
+        times.push(ledger.find(at(position)).await.expect("readable").expect("there").entry.expect("readable").time);
+    }
+    for seconds in 0..=80 {
+        for since in [NOW.plus(Duration::from_secs(seconds)), NOW.minus(Duration::from_secs(seconds))] {
+            let expected = times.iter().position(|time| *time >= since).unwrap_or(times.len());
+            assert_eq!(ledger.first_since(since).await, Ok(at(u64::try_from(expected).expect("few") + 1)), "{since}");
+        }
+    }
+    assert_eq!(ledger.status_secret(), ledger.status_secret());
+    assert_ne!(ledger.status_secret(), [0; 32]);
 }
 
 pub(super) async fn closing_commits_what_waits_and_refuses_the_rest(rig: &Rig) {

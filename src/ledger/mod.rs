@@ -187,6 +187,14 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// At most `limit` entries from `from` on, in order.
     fn entries(&self, from: Position, limit: usize) -> Answer<'_, Result<Vec<Stored>, LedgerError>>;
 
+    /// The first entry that was committed at `since` or later: none before it was. Where entries cannot be
+    /// read it may be an earlier one. The position after the last if there is none.
+    fn first_since(&self, since: Timestamp) -> Answer<'_, Result<Position, LedgerError>>;
+
+    /// What the places of tokens in status lists are computed from: secret, and the same as long as there is
+    /// this ledger.
+    fn status_secret(&self) -> [u8; 32];
+
     /// Looks for issuances, the newest first.
     fn search(&self, search: Search) -> Answer<'_, Result<Found, LedgerError>>;
 

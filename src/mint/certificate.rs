@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use rcgen::{CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
 
 use super::{MintError, Minter, SigningRequest, binding, same_key};
 use crate::formats::binding::EXTENSION_OID;
@@ -49,7 +52,8 @@ impl Minter {
         if issued.confirmation != Some(request.public_key_hash()) {
             return Err(MintError::PublicKey);
         }
-        let params = params(recorded, names).map_err(|error| MintError::Encoding(error.to_string()))?;
+        let mut params = params(recorded, names).map_err(|error| MintError::Encoding(error.to_string()))?;
+        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![self.urls.crl(issuer.key.number)] }];
         let failed = |error: rcgen::Error| {
             if error == rcgen::Error::RemoteKeyError { MintError::Sign(SignError) } else { MintError::Encoding(error.to_string()) }
         };

@@ -11,6 +11,9 @@ pub(crate) use request::SigningRequest;
 use crate::formats::binding::Binding;
 use crate::formats::claims::{TokenClaims, TokenKind};
 use crate::formats::jws::EncodeError;
+use crate::formats::status_index::Indices;
+use crate::formats::status_list::StatusReference;
+use crate::formats::urls::Urls;
 use crate::keys::{Keyring, SignError};
 use crate::ledger::Recorded;
 use crate::model::Position;
@@ -19,7 +22,8 @@ use crate::model::Position;
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
     keyring: Arc<Keyring>,
-    issuer_url: String,
+    urls: Urls,
+    indices: Indices,
 }
 
 /// Why something recorded was not signed. The row stays, and is harmless.
@@ -48,9 +52,9 @@ pub(crate) enum MintError {
 }
 
 impl Minter {
-    /// Signs with `keyring`; tokens name `issuer_url` as `iss`.
-    pub(crate) const fn new(keyring: Arc<Keyring>, issuer_url: String) -> Self {
-        Self { keyring, issuer_url }
+    /// Signs with `keyring`; the place of a token in its status list is that of `indices`.
+    pub(crate) const fn new(keyring: Arc<Keyring>, urls: Urls, indices: Indices) -> Self {
+        Self { keyring, urls, indices }
     }
 
     /// `iss` of what this broker signs.
@@ -67,9 +71,10 @@ impl Minter {
         let kind = TokenKind::of(issued.kind).ok_or(MintError::Kind)?;
         let key = &self.keyring.token;
         same_key(issued.key, key.number)?;
+        let place = self.indices.place(recorded.position());
         let claims = TokenClaims {
             kind,
-            issuer: self.issuer_url.clone(),
+            issuer: self.urls.issuer.clone(),
             subject: recorded.spiffe_id().clone(),
             audience: issued.audience.clone().ok_or(MintError::Kind)?,
             issued_at: issued.issued_at,
@@ -77,6 +82,7 @@ impl Minter {
             id: recorded.id(),
             scopes: issued.scopes.clone(),
             confirmation: issued.confirmation,
+            status: Some(StatusReference { index: place.index, uri: self.urls.status_list(place.list) }),
             binding: binding(recorded),
         };
         claims.encode(&key.kid, |message| key.sign(message)).map_err(|error| match error {

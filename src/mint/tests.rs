@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 
 use super::*;
 use crate::ambient::Entropy;
@@ -31,7 +31,9 @@ fn minter() -> Minter {
     for (event, position) in std::iter::once(opened).chain(material.public_keys().into_iter().map(Event::KeyActivated)).zip(1..) {
         facts.apply(&Entry { position: Position::new(position), time: NOW, actor: None, request_id: None, event });
     }
-    Minter::new(Arc::new(material.into_keyring(&facts).expect("all activated")), "https://broker.example".to_owned())
+    let keyring = Arc::new(material.into_keyring(&facts).expect("all activated"));
+    let urls = Urls { issuer: "https://broker.example".to_owned(), crl: "http://crl.example".to_owned() };
+    Minter::new(keyring, urls, Indices::new(&[1; 32]))
 }
 
 fn recorded(issued: Issued) -> Recorded {
@@ -98,6 +100,10 @@ fn a_token_says_what_is_recorded_and_verifies() {
                 id: recorded.id(),
                 scopes: issued.scopes,
                 confirmation,
+                status: Some(StatusReference {
+                    index: minter.indices.place(Position::new(100)).index,
+                    uri: "https://broker.example/v1/status/0".to_owned(),
+                }),
                 binding: Binding { environment: recorded.environment().clone(), position: Position::new(100), subjects: issued.subjects },
             };
             assert_eq!(claims, expected);
@@ -155,7 +161,14 @@ fn a_certificate_takes_the_public_key_of_the_request_and_nothing_else() {
         let extended = leaf.extended_key_usage().expect("once").expect("there").value;
         assert!(extended.server_auth && extended.client_auth && !extended.any && extended.other.is_empty());
         let names: Vec<String> = leaf.extensions().iter().map(|extension| extension.oid.to_id_string()).collect();
-        assert_eq!(names.len(), 7, "{names:?}");
+        assert_eq!(names.len(), 8, "{names:?}");
+        let points = leaf.extensions().iter().find_map(|extension| {
+            if let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() { Some(points) } else { None }
+        });
+        let [point] = points.expect("it says where its CRL is").points.as_slice() else { panic!("one point") };
+        let Some(DistributionPointName::FullName(uris)) = &point.distribution_point else { panic!("a name") };
+        let uri = format!("http://crl.example/v1/crl/{}.crl", minter.keyring.issuer.key.number);
+        assert_eq!((uris.as_slice(), &point.crl_issuer, point.reasons.is_none()), ([GeneralName::URI(&uri)].as_slice(), &None, true));
         let own = leaf.extensions().iter().find(|extension| extension.oid.as_bytes() == EXTENSION_OID_DER).expect("there");
         assert!(!own.critical, "a stock library passes over it");
 

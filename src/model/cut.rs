@@ -105,6 +105,12 @@ impl Cuts {
         subjects.find_map(|number| self.0.get(&number).filter(|cut| cut.covers(position)))
     }
 
+    /// The whole rule: the cut that a credential is dead by, if any. A cut of the key that signed it covers
+    /// every position, since whoever has the key could write any.
+    pub fn death(&self, key: Position, position: Position, subjects: impl Iterator<Item = Position>) -> Option<&Cut> {
+        self.get(key).or_else(|| self.killer(position, subjects))
+    }
+
     /// Forgets the cuts that ended so long before `now` that no clock can make them matter again.
     pub fn expire(&mut self, now: Timestamp) {
         let now = now.minus(CLOCK_STEP);

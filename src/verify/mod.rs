@@ -98,10 +98,8 @@ impl Known {
     /// has it could write any.
     fn alive(&self, key: Position, binding: &Binding) -> Result<(), Rejected> {
         let cuts = self.revocations.cuts();
-        if let Some(cut) = cuts.get(key) {
-            return Err(Rejected::KeyRevoked { reason: cut.reason, position: cut.position });
-        }
-        match cuts.killer(binding.position, binding.numbers()) {
+        match cuts.death(key, binding.position, binding.numbers()) {
+            Some(cut) if cut.number == key => Err(Rejected::KeyRevoked { reason: cut.reason, position: cut.position }),
             Some(cut) => Err(Rejected::Revoked { reason: cut.reason, subject: cut.number, position: cut.position }),
             None => Ok(()),
         }

@@ -37,6 +37,8 @@ pub(crate) struct Addresses {
     pub(crate) grpc: String,
     pub(crate) public: String,
     pub(crate) admin: String,
+    /// Only if the configuration has it listen there.
+    pub(crate) lists: Option<String>,
 }
 
 /// A client certificate and its key, as files.
@@ -277,7 +279,7 @@ impl Addresses {
     fn read(line: &str) -> Option<Self> {
         let told: Value = serde_json::from_str(line).ok()?;
         let address = |name: &str| Some(told.get(name)?.as_str()?.to_owned());
-        Some(Self { grpc: address("grpc")?, public: address("public")?, admin: address("admin")? })
+        Some(Self { grpc: address("grpc")?, public: address("public")?, admin: address("admin")?, lists: address("lists") })
     }
 }
 

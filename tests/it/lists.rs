@@ -21,13 +21,15 @@ use crate::service::Service;
 const LISTS: &str = "/v1/revocations";
 
 /// Every public document: its media type, and how it may be cached.
-const DOCUMENTS: [(&str, &str, &str); 6] = [
+const DOCUMENTS: [(&str, &str, &str); 8] = [
     ("/.well-known/jwks.json", "application/json", "public, max-age=60"),
     ("/.well-known/openid-configuration", "application/json", "public, max-age=60"),
     ("/v1/keys", "application/json", "public, max-age=60"),
     ("/v1/bundle", "application/json", "public, max-age=60"),
     (LISTS, "application/jwt", "no-cache"),
     ("/v1/checkpoint", "text/plain; charset=utf-8", "no-cache"),
+    ("/v1/status", "application/json", "public, max-age=60"),
+    ("/v1/status/0", "application/statuslist+jwt", "public, max-age=60"),
 ];
 
 fn json(answer: &Answer) -> Value {

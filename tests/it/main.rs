@@ -38,4 +38,5 @@ mod process;
 mod race;
 mod recovery;
 mod service;
+mod stock;
 mod tidy;

@@ -10,11 +10,12 @@ use rustls_pki_types::ServerName;
 use tracing_subscriber::EnvFilter;
 
 use super::hsm::Pkcs11;
-use super::raw::{Raw, RawLimits, RawListen, RawServer, SERVER_NAMES};
+use super::raw::{Raw, RawLimits, RawListen, RawLists, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
 use crate::broker::Quotas;
 use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
-use crate::model::{Invalid, SpiffeId, TrustDomain};
+use crate::lists::Lifetimes;
+use crate::model::{CLOCK_STEP, Invalid, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
 const BEATS: u32 = 3;
@@ -67,6 +68,13 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
         raw.server.names = Some(names.clone());
     }
     public_url(&raw.public_url, &server, &mut problems);
+    let crl_url = raw.crl_url.clone().unwrap_or_else(|| raw.public_url.clone());
+    problems.unless(
+        host(&crl_url, &["http", "https"]).is_some(),
+        "crl_url",
+        format_args!("`{crl_url}` is not http://host or https://host, with or without a port, without a trailing slash"),
+    );
+    lists(&raw.lists, &mut problems);
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
     keeping(&raw, &mut problems);
@@ -81,13 +89,20 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             trust_domain,
             administrators: administrators.into_iter().collect(),
             public_url: raw.public_url.clone(),
+            crl_url,
             data_dir: raw.data_dir.clone(),
             max_staleness: raw.max_staleness.duration(),
             heartbeat: raw.heartbeat.duration(),
             clock_skew: raw.clock_skew.duration(),
             min_free_disk: raw.min_free_disk.bytes(),
             worker_threads: raw.worker_threads,
-            listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin },
+            listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin, lists: raw.listen.lists },
+            lists: Lifetimes {
+                interval: raw.lists.interval.duration(),
+                crl: raw.lists.crl_lifetime.duration(),
+                status: raw.lists.status_lifetime.duration(),
+                ttl: raw.lists.status_ttl.duration(),
+            },
             server,
             limits: Limits::from(&raw.limits),
             log: Log { format: raw.log.format, filter: raw.log.filter.clone() },
@@ -195,16 +210,16 @@ fn server(raw: &RawServer, problems: &mut Problems) -> Server {
     }
 }
 
-/// The host of an `https://` URL that has no path, query or trailing slash.
-fn host(url: &str) -> Option<String> {
+/// The host of a URL of one of these schemes that has no path, query or trailing slash.
+fn host(url: &str, schemes: &[&str]) -> Option<String> {
     let url: http::Uri = url.strip_suffix('/').map_or(Some(url), |_| None)?.parse().ok()?;
-    let plain = url.scheme_str() == Some("https") && url.path() == "/" && url.query().is_none();
+    let plain = url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)) && url.path() == "/" && url.query().is_none();
     let authority = url.authority().filter(|authority| plain && !authority.as_str().contains('@'))?;
     Some(authority.host().trim_start_matches('[').trim_end_matches(']').to_owned())
 }
 
 fn public_url(url: &str, server: &Server, problems: &mut Problems) {
-    let Some(host) = host(url) else {
+    let Some(host) = host(url, &["https"]) else {
         return problems.note("public_url", format_args!("`{url}` is not https://host or https://host:port, without a trailing slash"));
     };
     let same = |name: &String| match (name.parse::<IpAddr>(), host.parse::<IpAddr>()) {
@@ -237,12 +252,35 @@ fn freshness(raw: &Raw, problems: &mut Problems) {
 }
 
 fn listen(raw: &RawListen, problems: &mut Problems) {
-    let all = [("listen.grpc", raw.grpc), ("listen.public", raw.public), ("listen.admin", raw.admin)];
+    let always = [("listen.grpc", raw.grpc), ("listen.public", raw.public), ("listen.admin", raw.admin)];
+    let all: Vec<_> = always.into_iter().chain(raw.lists.map(|address| ("listen.lists", address))).collect();
     for (index, (field, address)) in all.iter().enumerate() {
         for (other, _) in all.iter().take(index).filter(|(_, other)| other == address && address.port() != 0) {
             problems.note(field, format_args!("{address} is that of {other} too"));
         }
     }
+}
+
+fn lists(raw: &RawLists, problems: &mut Problems) {
+    let (interval, ttl) = (raw.interval.duration(), raw.status_ttl.duration());
+    problems.unless(interval >= Duration::from_secs(1), "lists.interval", "write at least 1s; lists state time in whole seconds");
+    for (field, lifetime) in [("lists.crl_lifetime", raw.crl_lifetime), ("lists.status_lifetime", raw.status_lifetime)] {
+        problems.unless(
+            lifetime.duration() <= CLOCK_STEP,
+            field,
+            "write at most 1h; it is how long a revoked credential may survive, and cuts are not remembered for longer",
+        );
+        problems.unless(
+            interval.saturating_mul(BEATS) <= lifetime.duration(),
+            field,
+            format_args!(
+                "{lifetime} is less than three times lists.interval ({}); one list that is not built would stop every service that needs it",
+                raw.interval
+            ),
+        );
+    }
+    problems.unless(ttl >= Duration::from_secs(1), "lists.status_ttl", "write at least 1s");
+    problems.unless(ttl <= raw.status_lifetime.duration(), "lists.status_ttl", "write at most lists.status_lifetime");
 }
 
 fn limits(raw: &RawLimits, problems: &mut Problems) {

@@ -22,10 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::ambient::Entropy;
 use crate::broker::Quotas;
+use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
 use crate::keys::hsm::Hsm;
 use crate::keys::seal::SealingSecret;
 use crate::keys::{PemFiles, Private, Sources};
+use crate::lists::Lifetimes;
 use crate::model::{Invalid, KeyPurpose, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
 use hsm::Pkcs11;
@@ -40,6 +42,8 @@ pub struct Config {
     pub(super) administrators: BTreeSet<SpiffeId>,
     /// `iss` of every token and list; HTTPS, without a trailing slash.
     pub(super) public_url: String,
+    /// What CRLs are found below; HTTP or HTTPS, without a trailing slash.
+    crl_url: String,
     pub(super) data_dir: PathBuf,
     pub(super) max_staleness: Duration,
     pub(super) heartbeat: Duration,
@@ -48,6 +52,7 @@ pub struct Config {
     /// As many as there are cores if absent.
     pub(super) worker_threads: Option<usize>,
     pub(super) listen: Listen,
+    pub(super) lists: Lifetimes,
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
@@ -66,6 +71,8 @@ pub(super) struct Listen {
     pub(super) grpc: SocketAddr,
     pub(super) public: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// CRLs and status lists, plain HTTP.
+    pub(super) lists: Option<SocketAddr>,
 }
 
 /// Where the server certificate comes from.
@@ -195,6 +202,11 @@ impl Config {
     /// The domain whose credentials are issued.
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
+    }
+
+    /// What the URLs in credentials begin with.
+    pub(super) fn urls(&self) -> Urls {
+        Urls { issuer: self.public_url.clone(), crl: self.crl_url.clone() }
     }
 
     /// What is logged, and how.

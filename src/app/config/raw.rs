@@ -15,6 +15,9 @@ pub(super) struct Raw {
     pub(super) administrators: Vec<String>,
     #[serde(default = "public_url")]
     pub(super) public_url: String,
+    /// `public_url` if it is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) crl_url: Option<String>,
     #[serde(default = "data_dir")]
     pub(super) data_dir: PathBuf,
     #[serde(default = "keys_dir")]
@@ -40,6 +43,8 @@ pub(super) struct Raw {
     pub(super) pkcs11: Option<RawPkcs11>,
     #[serde(default)]
     pub(super) listen: RawListen,
+    #[serde(default)]
+    pub(super) lists: RawLists,
     #[serde(default)]
     pub(super) server: RawServer,
     #[serde(default)]
@@ -74,6 +79,17 @@ pub(super) struct RawListen {
     pub(super) grpc: SocketAddr,
     pub(super) public: SocketAddr,
     pub(super) admin: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lists: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLists {
+    pub(super) interval: Span,
+    pub(super) crl_lifetime: Span,
+    pub(super) status_lifetime: Span,
+    pub(super) status_ttl: Span,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +200,18 @@ const fn min_free_disk() -> Size {
 impl Default for RawListen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { grpc: loopback(7443), public: loopback(7480), admin: loopback(7490) }
+        Self { grpc: loopback(7443), public: loopback(7480), admin: loopback(7490), lists: None }
+    }
+}
+
+impl Default for RawLists {
+    fn default() -> Self {
+        Self {
+            interval: Span::seconds(120),
+            crl_lifetime: Span::seconds(600),
+            status_lifetime: Span::seconds(600),
+            status_ttl: Span::seconds(60),
+        }
     }
 }
 

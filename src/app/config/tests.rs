@@ -45,9 +45,10 @@ fn the_sample_is_the_defaults() {
 fn the_sample_names_every_field() {
     let raw = parse(SAMPLE).expect("the sample").raw;
     let toml::Value::Table(table) = toml::Value::try_from(&raw).expect("a table") else { panic!("a table") };
-    let optional =
-        ["worker_threads", "unseal_with", "certificate", "key", "module", "token", "pin_file", "token_key", "issuer_key", "list_key"]
-            .map(|name| format!("# {name} = "));
+    let server = ["worker_threads", "unseal_with", "certificate", "key", "crl_url", "lists"];
+    let hsm = ["module", "token", "pin_file", "token_key", "issuer_key", "list_key"];
+    let optional = [server, hsm].concat();
+    let optional: Vec<String> = optional.iter().map(|name| format!("# {name} = ")).collect();
     assert!(optional.iter().all(|line| SAMPLE.contains(line)));
     let inner = table.values().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
     for field in table.keys().chain(inner) {
@@ -141,6 +142,31 @@ fn freshness_leaves_room_for_lost_beats() {
     refused(&with("max_staleness", "max_staleness = \"999ms\""), "max_staleness", "at least 1s");
     refused(&with("max_staleness", "max_staleness = \"2h\""), "max_staleness", "at most 1h");
     parse(&with("heartbeat", "heartbeat = \"10s\"")).expect("a third");
+}
+
+#[test]
+fn lists_for_stock_verifiers_are_built_in_time_and_cuts_are_known_for_as_long() {
+    refused(&with("interval", "interval = \"201s\""), "lists.crl_lifetime", "less than three times lists.interval (201s)");
+    refused(&with("interval", "interval = \"201s\""), "lists.status_lifetime", "less than three times lists.interval (201s)");
+    refused(&with("interval", "interval = \"999ms\""), "lists.interval", "at least 1s");
+    refused(&with("crl_lifetime", "crl_lifetime = \"61m\""), "lists.crl_lifetime", "at most 1h");
+    refused(&with("status_lifetime", "status_lifetime = \"61m\""), "lists.status_lifetime", "at most 1h");
+    refused(&with("status_ttl", "status_ttl = \"11m\""), "lists.status_ttl", "at most lists.status_lifetime");
+    refused(&with("status_ttl", "status_ttl = \"0ms\""), "lists.status_ttl", "at least 1s");
+    parse(&with("interval", "interval = \"200s\"")).expect("a third");
+}
+
+#[test]
+fn crls_may_be_fetched_over_plain_http_and_are_found_at_the_public_url_if_nothing_is_said() {
+    assert_eq!(parse(SAMPLE).expect("the sample").urls().crl, "https://localhost:7480");
+    let naming = |url: &str| with("data_dir", &format!("data_dir = \"data\"\ncrl_url = \"{url}\""));
+    assert_eq!(parse(&naming("http://crl.example.org:7481")).expect("plain").urls().crl, "http://crl.example.org:7481");
+    for url in ["http://crl.example.org/", "ldap://crl.example.org", "crl.example.org", "http://a/b", ""] {
+        refused(&naming(url), "crl_url", "is not http://host or https://host");
+    }
+    let listening = |address: &str| with("admin", &format!("admin = \"127.0.0.1:7490\"\nlists = \"{address}\""));
+    refused(&listening("127.0.0.1:7490"), "listen.lists", "that of listen.admin too");
+    assert!(parse(&listening("127.0.0.1:7481")).expect("free").listen.lists.is_some());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{Broker, CertificateRequest, Error, Followers, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
+use crate::formats::urls::Urls;
 use crate::keys::{Material, Private, Sources};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
@@ -24,6 +25,7 @@ mod explaining;
 mod following;
 mod hanging;
 mod issuing;
+mod lists;
 mod quotas;
 mod race;
 mod reading;
@@ -117,9 +119,10 @@ impl World {
         let material = Material::open(&domain, sources, &entropy).unwrap();
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
-        let issuer = "https://broker.example.org".to_owned();
+        let url = "https://broker.example.org".to_owned();
+        let urls = Urls { issuer: url.clone(), crl: url };
         let followers = Arc::new(Followers::new(Windows::of_lists(Duration::from_secs(30)), START));
-        let broker = Broker::new(Parts { ledger, engine, keyring, issuer, administrators, quotas, followers, clock, entropy });
+        let broker = Broker::new(Parts { ledger, engine, keyring, urls, administrators, quotas, followers, clock, entropy });
         let world = Self { broker: Arc::new(broker), hand };
         world.apply(REGISTRY, 0).await.unwrap();
         world

@@ -102,6 +102,7 @@ impl Options {
 pub(crate) struct SqliteLedger {
     shared: Arc<Shared>,
     unreadable: Vec<Unreadable>,
+    status_secret: [u8; 32],
     thread: Mutex<Option<JoinHandle<()>>>,
     /// One search at a time: it looks at many rows, and must leave threads to who looks for one, as
     /// revoking a credential does.
@@ -129,6 +130,8 @@ impl SqliteLedger {
     /// If it is in use, of another trust domain, damaged, or cannot be read or written.
     pub(crate) fn open(place: &Place, options: Options, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(place, options.segment_size, options.faults.clone())?;
+        let status_secret =
+            store.write(|connection| Ok(start::status_secret(connection))).map_err(|error| OpenError::Store(error.to_string()))??;
         let segments = store.segments;
         let now = clock.now();
         let state = store
@@ -160,7 +163,8 @@ impl SqliteLedger {
         Index::start(&shared);
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::Store(error.to_string()))?;
-        Ok(Arc::new(Self { shared, unreadable, thread: Mutex::new(Some(thread)), searching: Arc::new(Semaphore::new(1)) }))
+        let (thread, searching) = (Mutex::new(Some(thread)), Arc::new(Semaphore::new(1)));
+        Ok(Arc::new(Self { shared, unreadable, status_secret, thread, searching }))
     }
 
     /// What could not be read at the start.
@@ -307,6 +311,15 @@ impl Ledger for SqliteLedger {
             }
             Ok(found)
         })
+    }
+
+    fn first_since(&self, since: Timestamp) -> Answer<'_, Result<Position, LedgerError>> {
+        let last = self.head().position;
+        self.read(move |shared| seek::first_since(shared, since, last))
+    }
+
+    fn status_secret(&self) -> [u8; 32] {
+        self.status_secret
     }
 
     fn search(&self, search: Search) -> Answer<'_, Result<Found, LedgerError>> {

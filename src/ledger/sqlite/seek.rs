@@ -1,10 +1,11 @@
-//! A search, the newest first: sealed segments by their index where it can say, the others row by row.
+//! A search, the newest first: sealed segments by their index where it can say, the others row by row. And
+//! where the ledger stood at an instant.
 
 use super::Shared;
 use super::rows::{self, find};
 use crate::ledger::search::MOST_SEARCHED;
 use crate::ledger::{Found, LedgerError, Search, codec};
-use crate::model::{CredentialId, Position};
+use crate::model::{CredentialId, Position, Timestamp};
 
 /// A search under way.
 struct Seeking<'a> {
@@ -34,6 +35,32 @@ pub(super) fn search(shared: &Shared, search: &Search, last: Position) -> Result
         to = Position::new(below);
     }
     Ok(seeking.found)
+}
+
+/// The first entry up to `last` that was committed at `since` or later, found by halves: times never go back.
+/// Of a stretch that cannot be read nobody knows when it was, so it counts as later. Blocks on the disk.
+pub(super) fn first_since(shared: &Shared, since: Timestamp, last: Position) -> Result<Position, LedgerError> {
+    let (mut low, mut high) = (Position::BROKER.get(), last.get() + 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        match first_readable(shared, (Position::new(middle), Position::new(high - 1)))? {
+            Some((position, time)) if time < since => low = position.get() + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(Position::new(low))
+}
+
+/// The first entry in a range that can be read, and when it was committed.
+fn first_readable(shared: &Shared, range: (Position, Position)) -> Result<Option<(Position, Timestamp)>, LedgerError> {
+    let mut found = None;
+    shared.store.read(|connection| {
+        rows::walk(connection, shared.store.segments, range, |position, bytes| {
+            found = codec::decode(position, &bytes).ok().map(|entry| (position, entry.time));
+            found.is_none()
+        })
+    })?;
+    Ok(found)
 }
 
 impl Seeking<'_> {

@@ -1,7 +1,7 @@
 //! The start: from the compact tables to what is held in memory. Its time does not grow with the
 //! number of entries.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::rows::{self, Segments};
 use super::{OpenError, counters_row, current};
@@ -40,6 +40,14 @@ impl State {
         doubt(&mut state.living, state.tip.time, &state.tip, now);
         Ok(state)
     }
+}
+
+/// What the places of tokens in status lists are computed from. With another, the lists would say of the wrong
+/// tokens that they are dead.
+pub(super) fn status_secret(connection: &Connection) -> Result<[u8; 32], OpenError> {
+    let bytes = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_blob().ok().and_then(|bytes| bytes.try_into().ok()));
+    let found = connection.query_row("SELECT bytes FROM status_secret", [], bytes).optional()?;
+    found.flatten().ok_or_else(|| OpenError::Damaged("the secret of its status lists is lost: restore a backup".to_owned()))
 }
 
 /// Says of the counters that something may be missing, if what expired was forgotten by a clock that had

@@ -155,6 +155,7 @@ fn claims() -> TokenClaims {
         id: CredentialId::new(Position::new(100), [9; 8]),
         scopes: vec!["read".parse().expect("a scope")],
         confirmation: Some([7; 32]),
+        status: None,
         binding: binding(100),
     }
 }

@@ -18,6 +18,7 @@ use super::api::trust_server::Trust;
 use super::{Api, Parts, api};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::broker::{self, Broker, Quotas};
+use crate::formats::urls::Urls;
 use crate::grpc::calls::CallMeters;
 use crate::grpc::peer::Peer;
 use crate::keys::Material;
@@ -76,9 +77,10 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
     let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
+    let urls = Urls { issuer: issuer.clone(), crl: issuer };
     let entropy_of = entropy.clone();
     let broker =
-        Broker::new(broker::Parts { ledger, engine, keyring, issuer, administrators, quotas, followers, clock, entropy: entropy_of });
+        Broker::new(broker::Parts { ledger, engine, keyring, urls, administrators, quotas, followers, clock, entropy: entropy_of });
     let parts = Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default(), stopping: CancellationToken::new() };
     (Api(Arc::new(parts)), hand)
 }
