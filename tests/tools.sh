@@ -50,3 +50,20 @@ python_with() {
   ) 9>"$cache/lock"
   echo "$home/bin/python"
 }
+
+# node_with FILE: prints a folder in which npm has installed what a package.json names.
+node_with() {
+  local home
+  home=$cache/node-$(sha256sum "$1" | cut -c1-16)
+  (
+    flock 9
+    if [ ! -e "$home/complete" ]; then
+      rm -rf "$home"
+      mkdir -p "$home"
+      cp "$1" "$home/package.json"
+      npm install --silent --no-audit --no-fund --prefix "$home" >&2
+      touch "$home/complete"
+    fi
+  ) 9>"$cache/lock"
+  echo "$home"
+}

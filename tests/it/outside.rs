@@ -26,6 +26,7 @@ pub(crate) fn judge_broker(broker: &Broker, scripts: &[&str]) {
         "proto": checkout.join("proto"),
         "grpc": broker.addresses().grpc,
         "public": broker.public_url(),
+        "url": "https://localhost:7480",
         "ca": broker.ca(),
         "callers": callers,
     });
@@ -58,6 +59,20 @@ fn pyjwt_takes_tokens_and_refuses_their_distortions() {
 #[test]
 fn certificates_stand_before_pkilint_openssl_and_spiffe() {
     judge("certificates.py");
+}
+
+#[test]
+fn the_crl_stands_before_openssl_cryptography_pkilint_nginx_and_haproxy() {
+    judge("crl.py");
+}
+
+#[test]
+fn the_status_list_stands_before_zlib_pyjwt_a_sample_service_and_sd_jwt() {
+    let broker = Broker::start();
+    judge_broker(&broker, &["status.py"]);
+    let modules = std::env::var_os("CURFEW_TEST_NODE").expect("CURFEW_TEST_NODE is not set: run the tests with tests/run");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/status-list.mjs");
+    run(Command::new("node").arg(script).arg(modules).arg(broker.scratch().join("status.json"))).done();
 }
 
 #[test]

@@ -49,6 +49,8 @@ class Broker:
         self.v1 = stubs(Path(world["proto"]))
         self.address = world["grpc"]
         self.public = world["public"]
+        # What the URLs in credentials begin with; it is reached at `public`.
+        self.url = world["url"]
         self.ca = Path(world["ca"])
         self.callers = {name: (Path(files["certificate"]), Path(files["key"])) for name, files in world["callers"].items()}
 
@@ -66,12 +68,12 @@ class Broker:
         request = {"kind": kind, "environment": "production", "audience": AUDIENCE, "ttl": Duration(seconds=120), **fields}
         return self.stub("Credentials", caller, identity).IssueToken(credentials.IssueTokenRequest(**request))
 
-    def certificate(self, caller, identity=None):
+    def certificate(self, caller, identity=None, seconds=600):
         """Issues a certificate for a new key; answers the response, and chain and key as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
         request = self.v1.credentials_pb2.IssueCertificateRequest(
-            csr=csr.public_bytes(serialization.Encoding.DER), environment="production", ttl=Duration(seconds=600)
+            csr=csr.public_bytes(serialization.Encoding.DER), environment="production", ttl=Duration(seconds=seconds)
         )
         issued = self.stub("Credentials", caller, identity).IssueCertificate(request)
         chain = b"".join(
@@ -81,6 +83,11 @@ class Broker:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return issued, (chain, pem)
+
+    def revoke_owner(self, owner, reason):
+        reason = self.v1.common_pb2.RevocationReason.Value(f"REVOCATION_REASON_{reason}")
+        request = self.v1.owners_pb2.RevokeByOwnerRequest(owner=owner, reason=reason)
+        return self.stub("Owners", "administrator").RevokeByOwner(request)
 
     def fetch(self, path):
         """A document of the public listener."""

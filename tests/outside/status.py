@@ -1,0 +1,71 @@
+"""The status list before other judges: Python's zlib, PyJWT, the sample service; npm's @sd-jwt comes after."""
+
+import gzip
+import json
+import ssl
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import jwt
+
+from broker import AUDIENCE, Broker, raises
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs/samples"))
+from status_list import Revoked, Service  # noqa: E402
+
+
+def main():
+    broker = Broker()
+    first, second, other = broker.token("payments/api").token, broker.token("payments/api").token, broker.token("acme/reporting").token
+    references = [jwt.decode(token, options={"verify_signature": False})["status"]["status_list"] for token in (first, second, other)]
+    assert len({reference["idx"] for reference in references}) == 3, "no index twice"
+    [uri] = {reference["uri"] for reference in references}
+    path = uri.removeprefix(broker.url)
+
+    def service():
+        return Service(broker.url, AUDIENCE, str(broker.ca), url=broker.public)
+
+    before = service()
+    for token in (first, second, other):
+        assert before.accept(token)["aud"] == AUDIENCE
+    raises(Revoked, before.status, uri, 1 << 20)
+    raises(Revoked, before.status, "https://elsewhere.example.org/v1/status/0", 1)
+
+    headers, text = get(broker, path)
+    assert headers["content-type"] == "application/statuslist+jwt" and headers["access-control-allow-origin"] == "*"
+    zipped, packed = get(broker, path, {"Accept-Encoding": "gzip"})
+    assert zipped["content-encoding"] == "gzip" and jwt.get_unverified_header(gzip.decompress(packed).decode())["typ"] == "statuslist+jwt"
+    claims = jwt.decode(text, options={"verify_signature": False})
+    assert claims["sub"] == uri and claims["exp"] - claims["iat"] == 600 and claims["ttl"] == 60
+    listed = json.loads(get(broker, claims["status_list"]["aggregation_uri"].removeprefix(broker.url))[1])
+    assert uri in listed["status_lists"]
+    discovery = json.loads(broker.fetch("/.well-known/openid-configuration"))
+    assert discovery["status_list_aggregation_endpoint"] == claims["status_list"]["aggregation_uri"]
+
+    broker.revoke_owner("payments", "CESSATION_OF_OPERATION")
+    end = time.monotonic() + 30
+    while service().status(uri, references[0]["idx"]) == 0:
+        assert time.monotonic() < end, "not named within 30 s"
+    after = service()
+    raises(Revoked, after.accept, first)
+    raises(Revoked, after.accept, second)
+    assert after.accept(other)["aud"] == AUDIENCE
+    # A copy is kept for its ttl and no longer.
+    assert before.accept(first), "it does not know yet"
+    before.lists[uri] = (0, before.lists[uri][1])
+    raises(Revoked, before.accept, first)
+
+    dead, living = [reference["idx"] for reference in references[:2]], references[2]["idx"]
+    Path(sys.argv[1]).with_name("status.json").write_text(json.dumps({"jwt": get(broker, path)[1].decode(), "dead": dead, "living": living}))
+    print("zlib, PyJWT and the sample service judge by the status list")
+
+
+def get(broker, path, headers=None):
+    context = ssl.create_default_context(cafile=str(broker.ca))
+    with urllib.request.urlopen(urllib.request.Request(broker.public + path, headers=headers or {}), context=context, timeout=10) as answer:
+        return answer.headers, answer.read()
+
+
+main()
