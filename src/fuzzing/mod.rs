@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     target("certificate", signed::certificate),
     target("checkpoint", signed::checkpoint),
     target("claims", wire::claims),
+    target("crl", wire::crl),
     target("entry", wire::entry),
     target("jws", wire::jws),
     target("keys", wire::keys),
@@ -36,5 +37,6 @@ pub const TARGETS: &[Target] = &[
     target("signed_list", signed::list),
     target("signing_request", signed::signing_request),
     target("spiffe_id", text::spiffe_id),
+    target("status_list", wire::status_list),
     target("token", signed::token),
 ];

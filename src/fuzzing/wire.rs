@@ -3,11 +3,13 @@
 
 use crate::formats::binding::Binding;
 use crate::formats::claims::{TokenClaims, TokenKind};
+use crate::formats::crl::{self, Crl, Revoked};
 use crate::formats::jws::{self, EncodeError, MAX_TOKEN};
 use crate::formats::keyset::Keys;
 use crate::formats::list::{List, MAX_LIST};
+use crate::formats::status_list::StatusListToken;
 use crate::ledger::codec;
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 use crate::verify::KeySet;
 
 /// Where the golden entries stand.
@@ -61,4 +63,19 @@ pub(super) fn keys(input: &[u8]) {
     // A certificate is not looked into before it is used or written.
     let Ok(written) = keys.to_json() else { return };
     assert_eq!(Keys::from_json(&written), Ok(keys), "a keys document reads back");
+}
+
+pub(super) fn crl(input: &[u8]) {
+    let Some(named) = crl::revoked(input) else { return };
+    let at = Timestamp::EPOCH;
+    let list = Crl { issuer: vec![0x30, 0], key_identifier: None, number: 1, this_update: at, next_update: at };
+    let again = list.encode(named.iter().map(|(id, reason)| Revoked { id: *id, at, reason: *reason }), |_| Ok::<_, ()>(vec![0x30, 0]));
+    assert_eq!(again.map(|again| crl::revoked(&again)), Ok(Some(named)), "a CRL reads back");
+}
+
+pub(super) fn status_list(input: &[u8]) {
+    let Ok(token) = StatusListToken::decode(input) else { return };
+    let Ok(text) = token.encode("k", |_| Ok::<_, ()>(vec![0; 64])) else { return };
+    let again = jws::parse(&text, text.len()).map(|jws| StatusListToken::decode(&jws.payload));
+    assert_eq!(again, Ok(Ok(token)), "a status list reads back");
 }
