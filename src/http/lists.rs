@@ -44,7 +44,10 @@ fn served(lists: &Lists) -> Result<Arc<Served>, Problem> {
 async fn crl(State(lists): Source, Path(name): Path<String>, asked: HeaderMap) -> Answer {
     let served = served(&lists)?;
     let key = name.strip_suffix(".crl").and_then(|key| key.parse::<Position>().ok());
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "no issuing key with this number has certificates that are not expired");
+    let unknown = || match key {
+        Some(key) if served.withholds(key) => Problem::unavailable("it is held back: the log of the broker says why"),
+        Some(_) | None => Problem::new(StatusCode::NOT_FOUND, "no issuing key with this number has certificates that are not expired"),
+    };
     let body = &key.and_then(|key| served.crl(key)).ok_or_else(unknown)?.body;
     Ok(Document { body: body.bytes.clone(), media_type: CRL, caching: FOR_A_MINUTE }.tagged(&body.tag, &asked))
 }

@@ -68,6 +68,11 @@ impl Served {
         self.crls.get(&key).map(|crl| &**crl)
     }
 
+    /// Whether the CRL of an issuing key is held back.
+    pub(crate) fn withholds(&self, key: Position) -> bool {
+        self.withheld.iter().any(|(withheld, _)| *withheld == key)
+    }
+
     /// The status list with this number.
     pub(crate) fn status(&self, list: u64) -> Option<&ServedStatus> {
         self.status.get(&list).map(|list| &**list)

@@ -186,7 +186,9 @@ impl Lists {
         // First what others hold now, by what the ledger says now.
         let mut differences = last.as_deref().map(|last| compare::served(last, pass)).unwrap_or_default();
         if let Some(list) = (self.native)() {
-            differences.extend(compare::native(&list, self.ledger.facts().cuts()));
+            // Of now, and so not before those in the list; copied, since a commit would wait for whoever reads them.
+            let cuts = self.ledger.facts().cuts().clone();
+            differences.extend(compare::native(&list, &cuts));
         }
         self.tell(&differences);
         let served = self.recipe.build(pass, last.as_deref())?;
