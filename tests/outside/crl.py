@@ -1,14 +1,17 @@
 """The CRL before other judges: OpenSSL, cryptography, pkilint; and TLS servers that are reloaded with it."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from servers import haproxy, nginx
 
 from broker import Broker
@@ -48,13 +51,22 @@ def main():
             after = until(lambda: keep(broker, path, folder), lambda crl: crl.get_revoked_certificate_by_serial_number(leaf.serial_number))
             print(f"named after {time.time() - revoked_at:.2f} s")
             for server in servers:
-                server.reload()
+                # As the page says; each server has its own reload.
+                (folder / "crl.etag").unlink(missing_ok=True)
+                assert fetch(folder, broker.public + path, server.reload_command(server.process)) == 0
                 until(lambda server=server: server.accepts(identity), lambda accepted: not accepted)
                 until(lambda server=server: server.accepts(other_identity), bool)
                 print(f"{server.name} refuses the revoked certificate, and takes the other")
         finally:
             for server in servers:
                 server.stop()
+
+        # Nothing is replaced, and nobody reloaded, by what is not new or not the issuer's.
+        current = (folder / "crl.pem").read_bytes()
+        assert fetch(folder, broker.public + path, ["false"]) == 0
+        (folder / "forged.der").write_bytes(forged(ca.subject))
+        assert fetch(folder, (folder / "forged.der").as_uri(), ["touch", str(folder / "reloaded")]) == 1
+        assert (folder / "crl.pem").read_bytes() == current and not (folder / "reloaded").exists()
 
         entry = after.get_revoked_certificate_by_serial_number(leaf.serial_number)
         assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.key_compromise
@@ -91,6 +103,20 @@ def keep(broker, path, folder):
     (folder / "crl.der").write_bytes(der)
     (folder / "crl.pem").write_bytes(crl.public_bytes(serialization.Encoding.PEM))
     return crl
+
+
+def fetch(folder, url, reload):
+    """The sample script; its exit code, which is that of the reload if there was one."""
+    script = Path(__file__).parents[2] / "docs/samples/fetch-crl.sh"
+    command = [script, folder / "leaf.pem", folder / "ca.pem", folder, *reload]
+    return subprocess.run(command, env={**os.environ, "CRL_URL": url}, check=False).returncode
+
+
+def forged(issuer):
+    """A CRL of that name, by somebody else."""
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(now).next_update(now + timedelta(hours=1))
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def until(look, wanted, seconds=30):

@@ -49,9 +49,6 @@ class Server:
         except (ssl.SSLError, ConnectionError):
             return False
 
-    def reload(self):
-        subprocess.run(self.reload_command(self.process), check=True)
-
     def stop(self):
         self.process.terminate()
         self.process.wait(timeout=30)
