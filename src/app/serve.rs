@@ -214,7 +214,9 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         max_staleness: config.max_staleness,
         heartbeat: config.heartbeat,
     };
-    let followers = Arc::new(Followers::new(Windows { skew: config.clock_skew, ..Windows::of_lists(config.max_staleness) }, clock.now()));
+    let windows =
+        Windows { max_staleness: config.max_staleness, crl: config.lists.crl, status_list: config.lists.status, skew: config.clock_skew };
+    let followers = Arc::new(Followers::new(windows, clock.now()));
     let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
     let publishing = Arc::clone(&publisher);

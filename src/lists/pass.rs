@@ -137,6 +137,7 @@ impl Pass {
             | Event::Reinstated { .. }
             | Event::AdministrativeRead { .. }
             | Event::EpochBegun(_)
+            | Event::DownstreamConfirmed(_)
             | Event::RequestsRefused(_) => {}
         }
     }

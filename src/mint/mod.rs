@@ -59,7 +59,7 @@ impl Minter {
 
     /// `iss` of what this broker signs.
     pub(crate) fn issuer_url(&self) -> &str {
-        &self.issuer_url
+        &self.urls.issuer
     }
 
     /// Signs a token.

@@ -110,7 +110,8 @@ impl World {
     fn is_well(&self) {
         let ahead: i64 = fs::read_to_string(self.hand()).unwrap().trim().parse().unwrap();
         eventually(PATIENCE, || {
-            let list = jws::parse(&https::get(&self.broker, "/v1/revocations").body, MAX_LIST).unwrap();
+            let answer = https::get(&self.broker, "/v1/revocations");
+            let list = jws::parse(&answer.body, MAX_LIST).unwrap();
             let made: i64 = List::decode(&list.payload).unwrap().issued_at.seconds().try_into().unwrap();
             let now: i64 = Clock::system().now().seconds().try_into().unwrap();
             let fresh = (now + ahead - made).abs() <= 5;
