@@ -219,13 +219,14 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     let followers = Arc::new(Followers::new(windows, clock.now()));
     let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
-    let publishing = Arc::clone(&publisher);
+    let (publishing, told) = (Arc::clone(&publisher), Arc::clone(&followers));
     let lists = Arc::new(Lists::new(lists::Parts {
         ledger: Arc::clone(&shared),
         keyring: Arc::clone(&keyring),
         urls: config.urls(),
         lifetimes: config.lists,
         native: Box::new(move || publishing.current().map(|list| list.jws.clone())),
+        out: Box::new(move |position, out| told.stock_published(position, out)),
         clock: clock.clone(),
     }));
     let broker = Arc::new(Broker::new(broker::Parts {

@@ -191,8 +191,11 @@ impl Broker {
         let kind = known.map_or(VerifierKind::None, |known| known.record.verifier_kind);
         let named = verifier.map(|verifier| self.followers.sightings(verifier, position)).unwrap_or_default();
         let recorded = concern.downstream.and_then(|number| tracked.recorded.get(&number)).map(|(_, time)| *time);
-        // Neither CRLs nor status lists are published: who goes by them goes by nothing but expiry.
-        let published = tracked.out.filter(|_| matches!(kind, VerifierKind::Follower | VerifierKind::Guard));
+        let published = match kind {
+            VerifierKind::Follower | VerifierKind::Guard => tracked.out,
+            VerifierKind::Crl | VerifierKind::StatusList => tracked.stock_out,
+            VerifierKind::None => None,
+        };
         let sight = Sight {
             kind,
             named: verifier.is_some(),
@@ -266,7 +269,15 @@ impl Broker {
         };
         new.sort_unstable();
         for position in new {
-            let (_, made) = self.cut_at(position).await?;
+            let made = match self.cut_at(position).await {
+                Ok((_, made)) => made,
+                Err(unavailable @ Error::Unavailable(_)) => return Err(unavailable),
+                // It cannot be read, and holds up none of the others.
+                Err(_) => {
+                    self.followers.followed_to(position);
+                    continue;
+                }
+            };
             // That a task has ended is no revocation; it is followed once somebody asks.
             if made.concerns.is_some() && made.closing != Closing::CloseTask {
                 self.follow_cut(position, &made).await?;

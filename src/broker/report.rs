@@ -146,8 +146,13 @@ impl Broker {
         let mut others = Vec::new();
         for listed in listed.into_iter().take(MOST_OTHERS) {
             let Some(subject) = self.subject_of(listed.number, owner).await? else { continue };
-            let (entry, made) = self.cut_at(listed.position).await?;
-            let Some(until) = self.progress(&entry, &made).await?.until() else { continue };
+            let until = match self.cut_at(listed.position).await {
+                Ok((entry, made)) => self.progress(&entry, &made).await?.until(),
+                Err(unavailable @ Error::Unavailable(_)) => return Err(unavailable),
+                // What cannot be read is not known to be enforced.
+                Err(_) => Some(listed.ends),
+            };
+            let Some(until) = until else { continue };
             others.push(Other {
                 position: listed.position.get(),
                 subject,

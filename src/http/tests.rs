@@ -50,7 +50,15 @@ impl World {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let lifetimes = Lifetimes { interval: minutes(2), crl: minutes(10), status: minutes(10), ttl: minutes(1) };
         let native = Box::new(|| None);
-        let lists = Arc::new(Lists::new(dead::Parts { ledger: Arc::clone(&ledger), keyring, urls, lifetimes, native, clock }));
+        let lists = Arc::new(Lists::new(dead::Parts {
+            ledger: Arc::clone(&ledger),
+            keyring,
+            urls,
+            lifetimes,
+            native,
+            out: Box::new(|_, _| ()),
+            clock,
+        }));
         lists.build().await.expect("built");
         Self { ledger, publisher, lists, hand }
     }

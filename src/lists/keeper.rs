@@ -17,7 +17,7 @@ use crate::formats::status_index::Indices;
 use crate::formats::urls::Urls;
 use crate::keys::Keyring;
 use crate::ledger::Ledger;
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 
 /// Between two builds at least: cuts that come meanwhile are taken together.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,11 +31,15 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// The native list, as it is published now.
 type NativeList = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// Who is told which position is covered by what is out, and since when.
+type Told = Box<dyn Fn(Position, Timestamp) + Send + Sync>;
+
 /// The lists, and what keeps them.
 pub(crate) struct Lists {
     ledger: Arc<dyn Ledger>,
     recipe: Recipe,
     native: NativeList,
+    out: Told,
     clock: Clock,
     served: ArcSwapOption<Served>,
     building: Mutex<()>,
@@ -55,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) lifetimes: Lifetimes,
     /// The list that followers get: it is held against the ledger too.
     pub(crate) native: NativeList,
+    /// Told of what is out: whether a revocation is enforced depends on it.
+    pub(crate) out: Told,
     /// What time it is.
     pub(crate) clock: Clock,
 }
@@ -104,6 +110,7 @@ impl Lists {
             recipe: Recipe { keyring: parts.keyring, urls: parts.urls, indices, lifetimes: parts.lifetimes },
             ledger: parts.ledger,
             native: parts.native,
+            out: parts.out,
             clock: parts.clock,
             served: ArcSwapOption::empty(),
             building: Mutex::new(()),
@@ -201,7 +208,12 @@ impl Lists {
         }
         let certificates = u64::try_from(pass.certificates.len()).unwrap_or(u64::MAX);
         self.counts.dead.store(pass.dead_tokens.saturating_add(certificates), Ordering::Relaxed);
+        let (position, held_back) = (served.made.position, !served.withheld.is_empty());
         self.served.store(Some(Arc::new(served)));
+        // A CRL that is held back reaches nobody.
+        if !held_back {
+            (self.out)(position, self.clock.now());
+        }
         Ok(())
     }
 

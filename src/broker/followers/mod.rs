@@ -93,6 +93,8 @@ pub(crate) struct Followers {
 #[derive(Debug, Default)]
 struct Memory {
     points: VecDeque<Point>,
+    /// What CRLs and status lists covered when they were out, and when that was.
+    stock: VecDeque<(Position, Timestamp)>,
     identities: BTreeMap<SpiffeId, Processes>,
     count: usize,
     /// The cuts that are followed.
@@ -139,6 +141,23 @@ impl Followers {
         }
         for cut in memory.cuts.range_mut(..=point.position).map(|(_, cut)| cut) {
             cut.out.get_or_insert(point.out);
+        }
+        drop(memory);
+        self.stir();
+    }
+
+    /// CRLs and status lists are out that cover everything up to a position.
+    pub(crate) fn stock_published(&self, position: Position, out: Timestamp) {
+        let mut memory = self.memory();
+        if memory.stock.back().is_some_and(|(last, _)| *last >= position) {
+            return;
+        }
+        memory.stock.push_back((position, out));
+        if memory.stock.len() > POINTS {
+            memory.stock.pop_front();
+        }
+        for cut in memory.cuts.range_mut(..=position).map(|(_, cut)| cut) {
+            cut.stock_out.get_or_insert(out);
         }
         drop(memory);
         self.stir();

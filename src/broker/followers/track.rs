@@ -18,6 +18,8 @@ pub(in crate::broker) struct Tracked {
     pub(in crate::broker) recorded: BTreeMap<Position, (Position, Timestamp)>,
     /// When the first list that covers it was out.
     pub(in crate::broker) out: Option<Timestamp>,
+    /// When the first CRLs and status lists that cover it were out.
+    pub(in crate::broker) stock_out: Option<Timestamp>,
 }
 
 impl Tracked {
@@ -38,7 +40,9 @@ impl Followers {
         let mut memory = self.memory();
         let first = memory.points.partition_point(|point| point.position < position);
         let out = memory.points.get(first).map(|point| point.out);
-        let kept = memory.cuts.entry(position).or_insert(Tracked { out, ..tracked }).clone();
+        let first = memory.stock.partition_point(|(covered, _)| *covered < position);
+        let stock_out = memory.stock.get(first).map(|(_, out)| *out);
+        let kept = memory.cuts.entry(position).or_insert(Tracked { out, stock_out, ..tracked }).clone();
         if memory.cuts.len() > MOST_CUTS {
             memory.cuts.pop_first();
         }

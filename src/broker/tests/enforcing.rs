@@ -270,3 +270,19 @@ async fn what_was_confirmed_is_known_from_the_ledger_when_the_memory_is_gone() {
     let again = world.only(position).await;
     assert_eq!((again.enforcement, again.entry), (recorded.enforcement, recorded.entry));
 }
+
+#[tokio::test]
+async fn who_goes_by_a_crl_has_to_take_the_next_one_when_the_last_from_before_has_ended() {
+    let world = World::followed().await;
+    world.apply(&FOLLOWED.replace("verifier_kind: guard", "verifier_kind: crl"), 10).await.unwrap();
+    let (certificate, _) = world.certificate(&caller("/payments/api"), "production", None).await.unwrap();
+    let position = world.revoked().await;
+    let expired = certificate.expires_at.plus(Duration::from_secs(30));
+    assert_eq!(world.only(position).await.enforcement, Enforcement::Waiting { until: expired }, "no CRL is out that covers it");
+    world.pass(4);
+    world.broker.followers.stock_published(world.head(), at(5));
+    let until = at(5 + 600 + 30);
+    assert_eq!(world.only(position).await.enforcement, Enforcement::Waiting { until });
+    world.hand.set(until);
+    assert_eq!(world.only(position).await.enforcement, Enforcement::Enforced { at: until, way: Way::Stale });
+}

@@ -28,6 +28,7 @@ impl Published {
             urls: Urls { issuer: "https://broker.example.org".to_owned(), crl: "http://crl.example.org".to_owned() },
             lifetimes: Lifetimes { interval: 2 * MINUTE, crl: 10 * MINUTE, status: 10 * MINUTE, ttl: MINUTE },
             native: Box::new(|| None),
+            out: Box::new(|_, _| ()),
             clock: world.broker.clock().clone(),
         }));
         Self { world, lists }
