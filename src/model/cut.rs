@@ -203,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn cuts_are_none_until_one_is_added() {
+        let mut cuts = Cuts::default();
+        assert!(cuts.is_empty());
+        cuts.add(cut(10, 20, 1000));
+        assert!(!cuts.is_empty());
+    }
+
+    #[test]
+    fn a_cut_leaves_the_list_two_minutes_after_the_last_expiry_and_never_enters_it_once_no_clock_can_be_so_far_behind() {
+        let last = Timestamp::from_millis(10_001);
+        let ends = Timestamp::from_seconds(131);
+        assert_eq!(cut_ends(last, last), Some(ends), "a whole second, rounded up");
+        let settled = ends.plus(CLOCK_STEP);
+        assert_eq!(cut_ends(last, settled.minus(Duration::from_millis(1))), Some(ends));
+        assert_eq!(cut_ends(last, settled), None);
+    }
+
+    #[test]
     fn what_is_obtained_with_a_credential_dies_with_the_first_of_the_chain() {
         let first =
             Subjects { owner: Position::new(2), workload: Position::new(3), environment: Position::new(4), task: None, lineage: None };

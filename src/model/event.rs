@@ -268,3 +268,14 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_shown_as_it_is_written() {
+        let epoch = Epoch([0x0a; 16]);
+        assert_eq!((format!("{epoch:?}"), epoch.to_string()), ("0a".repeat(16), "0a".repeat(16)));
+    }
+}

@@ -156,18 +156,38 @@ mod tests {
         }
     }
 
+    /// The bounds of a token for which nothing else is set.
+    const FREE: Bounds = Bounds {
+        kind: CredentialKind::AccessToken,
+        requested: None,
+        policy: None,
+        task: None,
+        workload: None,
+        contract: None,
+        signing_key: None,
+        client_certificate: None,
+    };
+
+    #[test]
+    fn a_token_lives_five_minutes_and_a_certificate_an_hour_unless_asked_for_longer() {
+        let lives = |kind: CredentialKind| (kind.default_life().as_secs(), kind.longest_life().as_secs());
+        let lives: Vec<_> = CredentialKind::ALL.iter().copied().map(lives).collect();
+        assert_eq!(lives, [(300, 900), (300, 900), (3600, 86_400)]);
+    }
+
+    #[test]
+    fn of_several_bounds_at_one_instant_the_first_is_named() {
+        let end = Some(Timestamp::from_seconds(60));
+        let bounds = Bounds { requested: Some(Duration::from_secs(60)), task: end, contract: end, client_certificate: end, ..FREE };
+        let named = |bounds: Bounds| bounds.life(Timestamp::EPOCH).map(|life| life.bound_by);
+        assert_eq!(named(bounds), Ok(Bound::Requested));
+        assert_eq!(named(Bounds { requested: None, ..bounds }), Ok(Bound::Task));
+        assert_eq!(named(Bounds { requested: None, task: None, ..bounds }), Ok(Bound::Contract));
+    }
+
     #[test]
     fn nothing_is_issued_that_is_dead_on_arrival() {
-        let bounds = Bounds {
-            kind: CredentialKind::AccessToken,
-            requested: None,
-            policy: None,
-            task: Some(Timestamp::from_millis(10_900)),
-            workload: None,
-            contract: None,
-            signing_key: None,
-            client_certificate: None,
-        };
+        let bounds = Bounds { task: Some(Timestamp::from_millis(10_900)), ..FREE };
         assert_eq!(bounds.life(Timestamp::from_millis(10_000)), Err(NoLifeLeft(Bound::Task)));
         assert_eq!(bounds.life(Timestamp::from_millis(20_000)), Err(NoLifeLeft(Bound::Task)));
         assert_eq!(bounds.life(Timestamp::from_millis(9_500)).map(|life| life.expires_at), Ok(Timestamp::from_millis(10_000)));

@@ -254,7 +254,7 @@ impl Living {
                     bucket.lapsed = true;
                     lessen(workloads, group.workload, bucket.count);
                 }
-                buckets.retain(|_, bucket| bucket.count > 0 && bucket.last > for_good);
+                buckets.retain(|_, bucket| bucket.last > for_good);
                 !buckets.is_empty()
             });
             !groups.is_empty()
@@ -274,7 +274,7 @@ impl Living {
         let all = one.is_none().then(|| self.owners.values());
         let owners = one.flatten().into_iter().chain(all.into_iter().flatten());
         for (group, buckets) in owners.flatten().filter(|(group, _)| whose.covers(group)) {
-            for bucket in buckets.values().filter(|bucket| bucket.count > 0 && bucket.last > now) {
+            for bucket in buckets.values().filter(|bucket| bucket.last > now) {
                 census.add_group(group, bucket.count, bucket.last);
             }
         }
@@ -299,6 +299,8 @@ fn lessen(workloads: &mut HashMap<Position, u64>, workload: Position, count: u64
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -376,5 +378,116 @@ mod tests {
             }
             prop_assert_eq!(living.census(Whose::Owner(Position::new(cut_owner)), now), Census::default());
         }
+    }
+    fn seconds(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn number(number: u64) -> Position {
+        Position::new(number)
+    }
+
+    #[test]
+    fn a_census_counts_by_everything_that_a_report_names() {
+        let mut living = Living::default();
+        let credentials = [issued(1, 4, 7, None, 90), issued(1, 4, 7, None, 100), issued(1, 5, 8, Some(9), 70), issued(2, 6, 7, None, 60)];
+        let mut added = Census::default();
+        for credential in &credentials {
+            living.add(credential);
+        }
+        credentials.iter().take(3).for_each(|credential| added.add(credential));
+        let census = living.census(Whose::Owner(number(1)), Timestamp::EPOCH);
+        let audience = credentials[0].audience.clone();
+        assert_eq!(
+            census,
+            Census {
+                total: 3,
+                by_kind: [(CredentialKind::AccessToken, 3)].into(),
+                by_environment: [(number(7), 2), (number(8), 1)].into(),
+                by_workload: [(number(4), 2), (number(5), 1)].into(),
+                accepted: [((number(7), audience.clone()), 2), ((number(8), audience), 1)].into(),
+                last_expiry: Some(seconds(100)),
+            }
+        );
+        assert_eq!(census, added);
+        assert_eq!(living.census(Whose::Owner(number(1)), Timestamp::from_millis(99_999)).total, 2, "to the minute");
+        assert_eq!(living.census(Whose::Owner(number(1)), seconds(100)), Census::default(), "nothing lives at the instant of its expiry");
+    }
+
+    #[test]
+    fn a_cut_takes_what_it_covers_and_nothing_else() {
+        let full = || {
+            let mut living = Living::default();
+            let renewed = issued(1, 4, 7, None, 90);
+            let renewed = Issued { subjects: Subjects { lineage: Some(number(20)), ..renewed.subjects }, ..renewed };
+            [issued(1, 4, 7, None, 90), issued(1, 5, 8, Some(9), 70), renewed, issued(2, 6, 7, None, 60)]
+                .iter()
+                .for_each(|one| living.add(one));
+            living
+        };
+        let left = |whose: Whose| {
+            let mut living = full();
+            living.cut(whose);
+            [4, 5, 6].map(|workload| living.at_most(number(workload)))
+        };
+        let owner = number(1);
+        assert_eq!(left(Whose::Owner(owner)), [0, 0, 1]);
+        assert_eq!(left(Whose::Workload { owner, workload: number(4) }), [0, 1, 1]);
+        assert_eq!(left(Whose::Workload { owner, workload: number(6) }), [2, 1, 1], "of another owner");
+        assert_eq!(left(Whose::Environment(number(7))), [0, 1, 0]);
+        assert_eq!(left(Whose::Task { owner, task: number(9) }), [2, 0, 1]);
+        assert_eq!(left(Whose::Lineage { owner, lineage: number(20) }), [1, 1, 1]);
+        let mut living = full();
+        living.cut(Whose::Workload { owner, workload: number(4) });
+        assert_eq!(living.census(Whose::Owner(owner), Timestamp::EPOCH).total, 1);
+        living.cut(Whose::Workload { owner, workload: number(5) });
+        living.cut(Whose::Environment(number(7)));
+        assert_eq!(living, Living::default(), "nothing is kept of an owner that has none left");
+    }
+
+    #[test]
+    fn what_has_expired_counts_no_more_and_is_forgotten_when_no_clock_can_bring_it_back() {
+        let (whose, workload) = (Whose::Owner(number(1)), number(4));
+        let mut living = Living::default();
+        living.add(&issued(1, 4, 7, None, 90));
+        let lapse = seconds(90).plus(CUT_GRACE);
+        living.expire(lapse.minus(Duration::from_millis(1)));
+        assert_eq!(living.at_most(workload), 1);
+        living.expire(lapse);
+        assert_eq!((living.at_most(workload), living.last_expiry(whose)), (0, Some(seconds(90))));
+        // The clock was set back: what expires in the same minute is alive, and all of that minute may be.
+        living.add(&issued(1, 4, 7, None, 80));
+        assert_eq!(living.at_most(workload), 2);
+        living.expire(lapse);
+        assert_eq!(living.at_most(workload), 0);
+        living.expire(lapse.plus(CLOCK_STEP).minus(Duration::from_millis(1)));
+        assert_eq!(living.last_expiry(whose), Some(seconds(90)));
+        living.expire(lapse.plus(CLOCK_STEP));
+        assert_eq!(living, Living::default());
+    }
+
+    #[test]
+    fn counters_that_are_put_back_say_the_same() {
+        let mut living = Living::default();
+        for environment in [7, 7, 8] {
+            living.add(&issued(1, 4, environment, None, 90));
+        }
+        let mut restored = Living::default();
+        living.groups().for_each(|(owner, group, buckets)| restored.restore(owner, group.clone(), buckets.clone()));
+        assert_eq!(restored, living);
+        assert_eq!(restored.at_most(number(4)), 3);
+    }
+
+    #[test]
+    fn counts_are_distrusted_until_all_that_may_be_missing_has_expired() {
+        let mut living = Living::default();
+        assert!(!living.may_be_low(Timestamp::EPOCH));
+        living.distrust(seconds(90));
+        let end = seconds(90).plus(CUT_GRACE);
+        assert!(living.may_be_low(end.minus(Duration::from_millis(1))));
+        assert!(!living.may_be_low(end));
+        living.distrust(seconds(90));
+        living.clear();
+        assert_eq!(living, Living::default());
     }
 }

@@ -159,4 +159,12 @@ mod tests {
             assert!(text.parse::<Scope>().is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn an_audience_is_printable_and_needs_no_quoting() {
+        assert!("https://api.example.org/?a=b".parse::<Audience>().is_ok());
+        for text in ["", "a b", "a\"b", "a\\b", "a\tb", "é"] {
+            assert!(text.parse::<Audience>().is_err(), "{text}");
+        }
+    }
 }

@@ -115,3 +115,18 @@ impl Closed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offboarding_ends_when_the_last_credential_has_expired_and_suspending_never_does() {
+        let closed = |by| Closed { by, at: Position::new(7), settled: Timestamp::from_seconds(60) };
+        let standings = |by| [59, 60, 61].map(|now| closed(by).standing(Timestamp::from_seconds(now)));
+        use Standing::{Offboarded, Offboarding, Suspended};
+        assert_eq!(standings(Closing::Suspend), [Suspended; 3]);
+        assert_eq!(standings(Closing::Offboard), [Offboarding, Offboarded, Offboarded]);
+        assert_eq!(standings(Closing::Unregister), [Offboarding, Offboarded, Offboarded]);
+    }
+}

@@ -143,7 +143,8 @@ mod tests {
             let id: SpiffeId = text.parse().expect("well formed");
             prop_assert_eq!(id.as_str(), text.as_str());
             prop_assert_eq!(id.path(), path.as_str());
-            prop_assert_eq!(id.trust_domain().to_string(), domain);
+            let named = id.trust_domain();
+            prop_assert_eq!((named.as_str(), named.to_string()), (domain.as_str(), domain.clone()));
             prop_assert_eq!(id.trust_domain().id(&path), Ok(id));
         }
 

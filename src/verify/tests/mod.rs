@@ -165,3 +165,21 @@ fn every_way_to_fail_is_reached() {
     let reached: BTreeSet<&str> = token::failures().into_iter().chain(certificate::failures()).map(|rejected| rejected.code()).collect();
     assert_eq!(reached, Rejected::CODES.iter().copied().collect());
 }
+
+#[test]
+fn a_verifier_says_which_list_is_in_force_and_how_old_it_is() {
+    let broker = Broker::new();
+    let blind = Verifier::new(Settings::new(audience()), broker.keys());
+    assert_eq!((blind.position(), blind.age(now())), (None, None));
+    let verifier = broker.verifier(&[]);
+    assert_eq!((verifier.position(), verifier.age(later(7))), (Some(Position::new(1000)), Some(Duration::from_secs(7))));
+}
+
+#[test]
+fn keys_that_are_replaced_count_from_then_on() {
+    let (old, new) = (Broker::new(), Broker::new());
+    let verifier = old.verifier(&[]);
+    verifier.replace_keys(new.keys());
+    let check = |broker: &Broker| verifier.token(&broker.token(&claims()), Presented::Certificate([7; 32]), now()).map(|_| ());
+    assert_eq!((check(&old), check(&new)), (Err(Rejected::KeyUnknown), Ok(())));
+}
