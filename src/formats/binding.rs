@@ -226,6 +226,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_longest_binding_has_a_length_of_two_bytes_and_reads_back() {
+        let large = |number: u64| Position::new(u64::MAX - number);
+        let named = |length: usize| Binding {
+            environment: "e".repeat(length).parse().expect("a name"),
+            position: large(0),
+            subjects: Subjects {
+                owner: large(1),
+                workload: large(2),
+                environment: large(3),
+                task: Some(large(4)),
+                lineage: Some(large(5)),
+            },
+        };
+        for (length, start) in [(46, [0x30, 127, 0x0c, 46]), (47, [0x30, 0x81, 128, 0x0c]), (63, [0x30, 0x81, 144, 0x0c])] {
+            let der = named(length).to_der();
+            assert_eq!(der[..4], start);
+            assert_eq!(Binding::from_der(&der), Ok(named(length)));
+        }
+    }
+
+    #[test]
     fn the_oid_octets_are_those_of_its_arcs() {
         let [2, 25, last] = *EXTENSION_OID else { panic!("three arcs under 2.25") };
         assert!(last < 1 << 28, "stock readers go no further");

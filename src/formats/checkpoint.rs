@@ -136,6 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_has_so_many_bytes_and_no_more() {
+        let (checkpoint, key, note) = signed();
+        let filled = |length: usize| format!("{note}{:A<1$}\n", "\u{2014} witness.example ", length - note.len() - 3);
+        let long = filled(MAX_CHECKPOINT);
+        assert_eq!(long.len(), 8192);
+        assert_eq!(Checkpoint::decode(&long, "example.org/curfew", &key), Ok(checkpoint));
+        for length in [8193, 9000] {
+            assert_eq!(Checkpoint::decode(&filled(length), "example.org/curfew", &key), Err(CheckpointError::Form));
+        }
+    }
+
+    #[test]
     fn the_text_is_that_of_the_specification() {
         let (_, key, note) = signed();
         let lines: Vec<&str> = note.lines().collect();
@@ -143,7 +155,10 @@ mod tests {
             ["example.org/curfew", "1234", "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=", "epoch 06060606060606060606060606060606", ""];
         assert_eq!(lines[..5], body);
         let signature = lines[5].strip_prefix("\u{2014} example.org/curfew ").expect("the key's line");
-        assert!(STANDARD.decode(signature).expect("base64").starts_with(&key_id("example.org/curfew", &key)));
+        let signature = STANDARD.decode(signature).expect("base64");
+        assert!(signature.starts_with(&key_id("example.org/curfew", &key)));
+        let hex: String = signature[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(kid("example.org/curfew", &key), format!("example.org/curfew+{hex}"));
         assert_eq!(lines.len(), 6);
     }
 

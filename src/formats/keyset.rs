@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn a_document_has_so_many_bytes_and_no_more() {
+        let text = keys().to_json().expect("usable");
+        let filled = |length: usize| text.clone() + &" ".repeat(length - text.len());
+        assert_eq!(Keys::from_json(&filled(1 << 20)), Ok(keys()));
+        for length in [(1 << 20) + 1, 1 << 21] {
+            assert!(Keys::from_json(&filled(length)).is_err_and(|error| error.to_string().contains("longer than")), "{length}");
+        }
+    }
+
+    #[test]
     fn the_jwk_set_holds_the_token_keys_and_nothing_that_stock_libraries_do_not_know() {
         let set: serde_json::Value = serde_json::from_str(&keys().to_jwks().expect("usable")).expect("JSON");
         let coordinate = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";

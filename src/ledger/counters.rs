@@ -146,3 +146,42 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Living, String> {
     }
     Ok(living)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ledger::samples::{NOW, World, at, cut};
+    use crate::model::Closing;
+
+    fn entry(position: u64, event: Event) -> Entry {
+        Entry { position: at(position), time: NOW, actor: None, request_id: None, event }
+    }
+
+    /// What the cut of the token at 20, made at 30, takes after the cuts that were made before; the
+    /// token lives for so long from then on.
+    fn taken(before: &[(u64, u64)], life: u64) -> Vec<Ended> {
+        let (world, events) = World::events();
+        let cuts = before.iter().map(|(number, position)| entry(*position, Event::Cut(cut(at(*number), Closing::Nothing, Some(NOW)))));
+        let mut facts = Facts::default();
+        (2..).zip(events).map(|(position, event)| entry(position, event)).chain(cuts).for_each(|entry| facts.apply(&entry));
+        let token = Issued { expires_at: NOW.plus(Duration::from_secs(life)), ..world.issued(world.subjects()) };
+        let find = |number: Position| Some(entry(number.get(), Event::CredentialIssued(Box::new(token))));
+        ended(&entry(30, Event::Cut(cut(at(20), Closing::Nothing, Some(NOW)))), &facts, find)
+    }
+
+    #[test]
+    fn the_cut_of_a_credential_takes_it_from_the_counters_once() {
+        let obtained = Ended::All(Whose::Lineage { owner: at(2), lineage: at(20) });
+        for (before, life, counted) in
+            [(&[][..], 1, true), (&[(20, 25)], 1, false), (&[(2, 25)], 1, false), (&[(2, 19)], 1, true), (&[], 0, false)]
+        {
+            let taken = taken(before, life);
+            assert_eq!(taken.first(), Some(&obtained));
+            let itself = taken.iter().filter(|ended| matches!(ended, Ended::One(_))).count();
+            assert_eq!(itself, usize::from(counted), "{before:?}");
+        }
+        assert!(taken(&[(20, 30)], 1).iter().any(|ended| matches!(ended, Ended::One(_))), "facts may hold the cut itself already");
+    }
+}

@@ -381,3 +381,124 @@ impl Facts {
             || cut(Some(issued.key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Bound, CUT_GRACE, CredentialKind, Reason, Subjects, VerifierKind};
+
+    const OWNER: Position = Position::new(2);
+
+    fn at(number: u64) -> Position {
+        Position::new(number)
+    }
+
+    fn seconds(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    /// Facts that have moved forward by these events, the first of them at position 10.
+    fn facts(events: impl IntoIterator<Item = Event>) -> Facts {
+        let mut facts = Facts::default();
+        for (position, event) in (10..).map(Position::new).zip(events) {
+            facts.apply(&Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event });
+        }
+        facts
+    }
+
+    fn task(owner: Position, deadline: u64) -> Event {
+        Event::TaskOpened(Task {
+            owner,
+            environment: at(3),
+            workload: None,
+            deadline: seconds(deadline),
+            purpose: "a job".parse().expect("a note"),
+            opened_by: "spiffe://example.org/ci".parse().expect("an ID"),
+        })
+    }
+
+    fn cut(number: Position, closing: Closing) -> Event {
+        Event::Cut(CutMade { number, reason: Reason::Superseded, ends: Some(seconds(60)), closing, note: None })
+    }
+
+    fn downstream() -> Event {
+        let record = Downstream {
+            name: "api".parse().expect("a name"),
+            accepts_tokens: true,
+            accepts_certificates: false,
+            audiences: Vec::new(),
+            environments: Vec::new(),
+            verifier_kind: VerifierKind::Follower,
+            verifier: None,
+        };
+        Event::DownstreamRecorded(Recording { number: None, record })
+    }
+
+    #[test]
+    fn open_tasks_are_counted_by_owner_and_fall_due_in_order() {
+        let opened = || vec![task(OWNER, 90), task(OWNER, 60), task(at(4), 60), task(OWNER, 60)];
+        let open = |facts: &Facts| (facts.open_tasks(OWNER), facts.open_tasks(at(4)), facts.next_deadline());
+        let due = |facts: &Facts, now: Timestamp| facts.tasks_due(now).collect::<Vec<_>>();
+        let all = facts(opened());
+        assert_eq!(open(&all), (3, 1, Some(seconds(60))));
+        assert_eq!(due(&all, Timestamp::from_millis(59_999)), []);
+        assert_eq!(due(&all, seconds(60)), [at(11), at(12), at(13)]);
+        let closed = facts(opened().into_iter().chain([11, 12, 13, 13].map(|number| cut(at(number), Closing::CloseTask))));
+        assert_eq!(open(&closed), (1, 0, Some(seconds(90))), "closing a task again takes no other");
+        assert_eq!((closed.open_tasks.len(), facts([]).next_deadline()), (1, None));
+    }
+
+    #[test]
+    fn a_task_is_forgotten_when_its_end_has_settled() {
+        let mut facts = facts([task(OWNER, 90), task(OWNER, 90), cut(at(10), Closing::CloseTask)]);
+        facts.expire(Timestamp::from_millis(59_999));
+        assert!(facts.task(at(10)).is_some());
+        facts.expire(seconds(60));
+        assert_eq!(facts.tasks().map(|task| task.number).collect::<Vec<_>>(), [at(11)], "and an open one is not");
+    }
+
+    #[test]
+    fn a_decision_stands_unless_something_it_was_made_on_has_changed_since() {
+        let subjects = Subjects { owner: OWNER, workload: at(3), environment: at(4), task: None, lineage: None };
+        let issued = Issued {
+            kind: CredentialKind::AccessToken,
+            subjects,
+            parent: None,
+            nonce: [0; 8],
+            issued_at: Timestamp::EPOCH,
+            expires_at: seconds(1).plus(CUT_GRACE),
+            bound_by: Bound::Default,
+            audience: None,
+            scopes: Vec::new(),
+            confirmation: None,
+            key: at(5),
+            downstreams: Vec::new(),
+            policies: Vec::new(),
+            policy_hash: [0; 32],
+            purpose: None,
+        };
+        // The last event has nothing to do with the decision.
+        let touched = |change: Event, fence: u64| facts([change, task(at(9), 60)]).touched_since(at(fence), &issued);
+        let renewed = Issued {
+            subjects: Subjects { lineage: Some(at(6)), ..subjects },
+            parent: Some(CredentialId::new(at(7), [0; 8])),
+            ..issued.clone()
+        };
+        let key = PublicKey { purpose: KeyPurpose::Token, kid: "k".to_owned(), material: Vec::new(), not_after: None };
+        let policy = PolicyText { hash: [1; 32], files: Vec::new() };
+        for change in [
+            downstream(),
+            Event::DownstreamRemoved { number: at(8) },
+            Event::KeyActivated(key),
+            Event::PolicyChanged(policy),
+            cut(at(5), Closing::Nothing),
+        ] {
+            assert!(touched(change.clone(), 9), "{change:?}");
+            assert!(!touched(change.clone(), 10), "seen: {change:?}");
+        }
+        for number in [6, 7] {
+            let facts = facts([cut(at(number), Closing::Nothing), task(at(9), 60)]);
+            assert!(facts.touched_since(at(9), &renewed) && !facts.touched_since(at(10), &renewed) && !facts.touched_since(at(9), &issued));
+        }
+    }
+}

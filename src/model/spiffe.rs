@@ -142,6 +142,7 @@ mod tests {
             let text = format!("spiffe://{domain}{path}");
             let id: SpiffeId = text.parse().expect("well formed");
             prop_assert_eq!(id.as_str(), text.as_str());
+            prop_assert_eq!(format!("{id:?}"), text.as_str());
             prop_assert_eq!(id.path(), path.as_str());
             let named = id.trust_domain();
             prop_assert_eq!((named.as_str(), named.to_string()), (domain.as_str(), domain.clone()));
@@ -154,6 +155,16 @@ mod tests {
                 prop_assert_eq!(id.to_string(), text);
             }
         }
+    }
+
+    #[test]
+    fn the_longest_that_the_standard_allows_is_taken() {
+        let domain = |length: usize| "a".repeat(length).parse::<TrustDomain>();
+        assert_eq!(domain(255).map(|domain| format!("{domain:?}").len()), Ok(255));
+        assert_eq!(domain(256), Err(SpiffeIdError::TrustDomain));
+        let id = |length: usize| format!("spiffe://a/{}", "b".repeat(length - 11)).parse::<SpiffeId>();
+        assert_eq!(id(2048).map(|id| id.as_str().len()), Ok(2048));
+        assert_eq!(id(2049), Err(SpiffeIdError::TooLong));
     }
 
     #[test]

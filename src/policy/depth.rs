@@ -97,12 +97,14 @@ mod tests {
         let many = |text: &str, times: usize| text.repeat(times);
         for (open, close) in [("(", ")"), ("[", "]"), ("{a: ", "}"), ("!", ""), ("- ", ""), ("if ", " then 1 else 1")] {
             check(&format!("\n{}1{}", many(open, 32), many(close, 32)), None);
-            check(&format!("\n{}1{}", many(open, 33), many(close, 33)), Some(2));
+            check(&format!("\n{}1{}\n\n", many(open, 33), many(close, 33)), Some(2));
         }
         for (step, each) in [("&& true ", 2), ("|| true ", 2), ("+ 1 ", 1), (".a ", 1), ("when { true } ", 1)] {
             check(&many(step, 1024 / each), None);
             check(&many(step, 1024 / each + 1), Some(1));
         }
+        check(&many("!a, ", 1024), None);
+        check(&many("!a, ", 1025), Some(1));
         check(&format!("{}\n", many("permit (a, b, c) when { a.b && !c };", 500)), None);
         check(&format!("\"{}\"", many("(", 99)), None);
         check(&format!("\"\\\"{}\"", many("(", 99)), None);

@@ -235,6 +235,25 @@ fn what_lives_longer_than_it_may_is_found() {
     check(|written| written.issue(Issued { expires_at: until(7201), ..written.certificate() }), &["outlives its workload"]);
 }
 
+#[test]
+fn what_lives_as_long_as_it_may_is_sound() {
+    let until = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
+    check(
+        |written| {
+            written.issue(issued_until(written, written.world.subjects(), until(900)));
+            let task = Subjects { task: Some(written.world.task), ..written.world.subjects() };
+            written.issue(issued_until(written, task, until(600)));
+            written.issue(Issued { expires_at: until(7200), ..written.certificate() });
+            // A certificate that is renewed outlives the one before it, and so may a token that is bound to none.
+            let root = written.issue(Issued { expires_at: until(200), ..written.certificate() });
+            written.issue(written.as_certificate(written.obtained(root)));
+            written.issue(Issued { confirmation: None, ..written.obtained(root) });
+            written.issue(Issued { expires_at: until(200), ..written.obtained(root) });
+        },
+        &[],
+    );
+}
+
 fn issued_until(written: &Written, subjects: Subjects, expires_at: Timestamp) -> Issued {
     Issued { expires_at, ..written.world.issued(subjects) }
 }
@@ -302,6 +321,18 @@ fn an_issuance_that_does_not_fit_what_was_recorded_is_found() {
         },
         &["was issued under a task of somebody else"],
     );
+    for (only, expected) in [(0, &[][..]), (1, &["was issued under a task of somebody else"])] {
+        check(
+            |written| {
+                let World { owner, environment, workload: own, .. } = written.world;
+                let colleague = written.push(Event::WorkloadRecorded(first(workload("payments/job", owner, &[environment]))));
+                let only = [own, colleague].get(only).copied();
+                let task = Some(written.push(Event::TaskOpened(task(owner, environment, only))));
+                written.issue(written.world.issued(Subjects { task, ..written.world.subjects() }));
+            },
+            expected,
+        );
+    }
     check(
         |written| {
             let elsewhere = written.push(Event::EnvironmentRecorded(first(environment("staging"))));
@@ -507,4 +538,21 @@ fn an_epoch_that_leaves_a_key_in_use_is_found() {
             "an epoch has begun, and key 11 from before it was not cut with it",
         ],
     );
+}
+
+#[test]
+fn of_a_flood_of_problems_the_first_thousand_are_kept_and_all_are_counted() {
+    let mut audit = Audit::default();
+    (0..1001).for_each(|number| audit.note(None, number));
+    assert_eq!((audit.problems.len(), audit.found), (1000, 1001));
+    assert_eq!(audit.problems.last().map(|problem| problem.what.as_str()), Some("999"));
+}
+
+#[test]
+fn what_cannot_be_read_is_counted() {
+    let mut audit = Audit::default();
+    for position in 1..3 {
+        assert_eq!(audit.row(at(position), b"\xff", |_| None), None);
+    }
+    assert_eq!((audit.unreadable, audit.tip.position()), (2, at(2)));
 }

@@ -56,6 +56,24 @@ fn an_action_concerns_what_the_schema_lets_it_be_done_to() {
 }
 
 #[test]
+fn a_refusal_says_which_policy_refuses() {
+    let world = World::new();
+    let text = r#"@id("b") forbid (principal, action == Curfew::Action::"ReadLedger", resource);
+        @id("a") forbid (principal, action == Curfew::Action::"ReadLedger", resource);"#;
+    let refused = |action| world.authorise(&engine(text), ADMINISTRATOR, action, &Resource::System).expect_err("refused").detail;
+    assert_eq!(refused(Action::ReadLedger), "ReadLedger is forbidden here by `a`, `b`");
+    assert_eq!(refused(Action::ReadList), "no policy permits ReadList here");
+}
+
+#[test]
+fn an_action_is_named_in_its_own_word_alone() {
+    for action in Action::ALL {
+        assert_eq!(action.to_string().parse::<Action>().as_ref(), Ok(action));
+    }
+    assert!("readledger".parse::<Action>().is_err());
+}
+
+#[test]
 fn an_administrator_does_everything_but_be_issued_to() {
     let mut world = World::new();
     for action in Action::ALL.iter().copied().filter(|action| !action.issues()) {

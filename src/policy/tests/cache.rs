@@ -75,7 +75,8 @@ fn it_holds_no_more_than_it_may_and_forgets_rather_than_confuse() {
         cache.put(&shape(task), &Arc::new(refused(task)));
         assert_eq!(cache.get(&shape(task)).as_deref(), Some(&refused(task)));
         let held = (1..=25).filter_map(|task| cache.get(&shape(task)).map(|verdict| (task, verdict))).collect::<Vec<_>>();
-        assert!(held.len() <= 10 && held.iter().all(|(task, verdict)| **verdict == refused(*task)));
+        assert_eq!(held.len() as u64, (task - 1) % 10 + 1, "when it is full, everything is forgotten");
+        assert!(held.iter().all(|(task, verdict)| **verdict == refused(*task)));
     }
     assert_eq!(cache.get(&Shape { scopes: &[], ..shape(25) }), None);
     assert_eq!(cache.get(&Shape { audience: None, ..shape(25) }), None);
@@ -83,4 +84,10 @@ fn it_holds_no_more_than_it_may_and_forgets_rather_than_confuse() {
     let long = Shape { scopes: &many, ..shape(25) };
     cache.put(&long, &Arc::new(refused(25)));
     assert_eq!(cache.get(&long), None, "what takes much memory is not remembered");
+    let three = Shape { scopes: &many[..3], ..shape(25) };
+    cache.put(&three, &Arc::new(refused(25)));
+    assert!(cache.get(&three).is_some());
+    let none = DecisionCache::new(0);
+    none.put(&shape(1), &Arc::new(refused(1)));
+    assert_eq!(none.get(&shape(1)), None);
 }

@@ -100,6 +100,10 @@ fn a_problem_names_file_line_and_remedy() {
 fn the_second_of_two_policies_of_one_text_is_found_on_its_own_line() {
     let text = format!("{PERMIT};\n{PERMIT};\n@no\n{PERMIT};\n");
     check(&text, "test.cedar:3: unknown annotation @no");
+    check(
+        &format!("{PERMIT};\n\n\n{PERMIT};\n@bearer(\"yes\") {PERMIT};\n\n\n{PERMIT};\n"),
+        "test.cedar:5: @bearer(\"yes\") means nothing",
+    );
 }
 
 #[test]

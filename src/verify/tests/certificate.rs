@@ -7,6 +7,7 @@ use rcgen::{
 
 use super::*;
 use crate::formats::binding::EXTENSION_OID;
+use crate::formats::svid::{Svid, SvidError};
 
 /// An issuer as `keys` makes it.
 pub(super) struct Issuer {
@@ -135,6 +136,31 @@ fn a_good_certificate_is_accepted_with_what_it_says() {
     assert_eq!(accepted.binding(), &binding(100));
     assert_eq!(accepted.expires_at(), Timestamp::from_seconds(NOW + 3600));
     assert_eq!(accepted.fingerprint().as_slice(), ring::digest::digest(&ring::digest::SHA256, &leaf).as_ref());
+}
+
+#[test]
+fn a_certificate_without_one_name_says_how_many_it_has_and_a_giant_one_is_not_read() {
+    let issuer = Issuer::new("Curfew issuer 1");
+    let read = |params: &CertificateParams| Svid::from_der(&issuer.sign(params));
+    let named = |count: usize| with(|params| params.subject_alt_names = vec![spiffe("spiffe://example.org/payments/worker"); count]);
+    assert!(read(&named(1)).is_ok());
+    for count in [2, 3] {
+        assert_eq!(read(&named(count)), Err(SvidError::Names(count)));
+    }
+    assert_eq!(read(&with(|params| params.subject_alt_names.clear())), Err(SvidError::Names(0)));
+    let padded =
+        |bytes: usize| with(|params| params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1], vec![0; bytes])));
+    assert!(read(&padded((16 << 10) - 1000)).is_ok());
+    assert_eq!(read(&padded(16 << 10)), Err(SvidError::Der));
+}
+
+#[test]
+fn the_first_instant_of_a_certificate_and_the_last_of_its_issuer_are_good() {
+    let broker = Broker { ends: Some(Timestamp::from_seconds(NOW)), ..Broker::new() };
+    let leaf = broker.issuer.sign(&with(|params| seconds(params, NOW, NOW + 100)));
+    assert!(broker.verifier(&[]).certificate(&leaf, now()).is_ok());
+    let after = Moment { wall: Timestamp::from_millis(NOW * 1000 + 1), ..now() };
+    assert_eq!(broker.verifier(&[]).certificate(&leaf, after).map(|_| ()), Err(Rejected::KeyExpired));
 }
 
 #[test]

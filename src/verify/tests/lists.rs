@@ -66,6 +66,31 @@ fn a_list_of_a_lower_position_is_ignored_even_if_it_was_made_later() {
 }
 
 #[test]
+fn a_delta_from_beyond_what_is_known_is_refused_until_the_whole_list_fills_the_gap() {
+    let broker = Broker::new();
+    let mut state = state(&broker, &list(1000));
+    let before = state.clone();
+    let missed = since(1001, List { cuts: vec![cut(10, 1500)], ..list(2000) });
+    let gap = Err(ListRejected::Gap { since: Position::new(1001), known: Position::new(1000) });
+    assert_eq!(state.apply(&broker.signed(&missed), &broker.keys(), now()), gap);
+    assert_eq!(state, before);
+    let whole = List { cuts: vec![cut(11, 1001), cut(10, 1500)], ..list(2000) };
+    assert_eq!(state.apply(&broker.signed(&whole), &broker.keys(), now()), Ok(Applied::Advanced(Position::new(2000))));
+    assert_eq!(state.cuts().len(), 2);
+}
+
+#[test]
+fn of_two_lists_of_one_age_the_later_one_says_how_long_it_may_be_used() {
+    let broker = Broker::new();
+    let lasting = |seconds: u64| List { expires_at: Timestamp::from_seconds(NOW + seconds), ..list(1000) };
+    let mut state = state(&broker, &lasting(30));
+    let fresh = |state: &RevocationState, seconds: u64| state.is_fresh(Duration::from_secs(60), later(seconds));
+    assert_eq!([30, 31].map(|seconds| fresh(&state, seconds)), [true, false]);
+    state.apply(&broker.signed(&lasting(40)), &broker.keys(), now()).expect("a good list");
+    assert_eq!([40, 41].map(|seconds| fresh(&state, seconds)), [true, false]);
+}
+
+#[test]
 fn a_contradiction_keeps_the_union_and_never_advances() {
     let broker = Broker::new();
     let keys = broker.keys();

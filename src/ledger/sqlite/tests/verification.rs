@@ -70,6 +70,7 @@ async fn the_root_of_any_earlier_size_can_be_had() {
     }
     drop(ledger);
     let offline = Offline::open(&disk.path()).expect("a ledger");
+    assert_eq!(Some(offline.end()), heads.last().map(|head| head.position));
     for head in &heads {
         assert_eq!(offline.root_at(head.position).expect("readable"), Some(head.root));
     }
