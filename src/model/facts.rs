@@ -418,7 +418,7 @@ mod tests {
     }
 
     fn cut(number: Position, closing: Closing) -> Event {
-        Event::Cut(CutMade { number, reason: Reason::Superseded, ends: Some(seconds(60)), closing, note: None })
+        Event::Cut(CutMade { number, reason: Reason::Superseded, ends: Some(seconds(60)), closing, note: None, concerns: None })
     }
 
     fn downstream() -> Event {
@@ -437,15 +437,15 @@ mod tests {
     #[test]
     fn open_tasks_are_counted_by_owner_and_fall_due_in_order() {
         let opened = || vec![task(OWNER, 90), task(OWNER, 60), task(at(4), 60), task(OWNER, 60)];
-        let open = |facts: &Facts| (facts.open_tasks(OWNER), facts.open_tasks(at(4)), facts.next_deadline());
-        let due = |facts: &Facts, now: Timestamp| facts.tasks_due(now).collect::<Vec<_>>();
+        let open = |facts: &Facts| (facts.open_tasks(OWNER), facts.open_tasks(at(4)), facts.next_end());
+        let due = |facts: &Facts, now: Timestamp| facts.due(now).collect::<Vec<_>>();
         let all = facts(opened());
         assert_eq!(open(&all), (3, 1, Some(seconds(60))));
         assert_eq!(due(&all, Timestamp::from_millis(59_999)), []);
         assert_eq!(due(&all, seconds(60)), [at(11), at(12), at(13)]);
         let closed = facts(opened().into_iter().chain([11, 12, 13, 13].map(|number| cut(at(number), Closing::CloseTask))));
         assert_eq!(open(&closed), (1, 0, Some(seconds(90))), "closing a task again takes no other");
-        assert_eq!((closed.open_tasks.len(), facts([]).next_deadline()), (1, None));
+        assert_eq!((closed.open_tasks.len(), facts([]).next_end()), (1, None));
     }
 
     #[test]

@@ -405,7 +405,12 @@ mod tests {
                 by_kind: [(CredentialKind::AccessToken, 3)].into(),
                 by_environment: [(number(7), 2), (number(8), 1)].into(),
                 by_workload: [(number(4), 2), (number(5), 1)].into(),
-                accepted: [((number(7), audience.clone()), 2), ((number(8), audience), 1)].into(),
+                accepted: [
+                    ((number(7), audience.clone()), Accepted { count: 2, last_expiry: seconds(100) }),
+                    ((number(8), audience), Accepted { count: 1, last_expiry: seconds(70) }),
+                ]
+                .into(),
+                ended: [((CredentialKind::AccessToken, number(7)), 2), ((CredentialKind::AccessToken, number(8)), 1)].into(),
                 last_expiry: Some(seconds(100)),
             }
         );
