@@ -57,6 +57,25 @@ impl Clock {
         }
     }
 
+    /// Returns once the clock shows `until` or later, or was set back to before `from`.
+    pub async fn sleep_within(&self, from: Timestamp, until: Timestamp) {
+        let is_over = |now: Timestamp| now >= until || now < from;
+        match &self.0 {
+            Hand::System => loop {
+                let now = self.now();
+                if is_over(now) {
+                    return;
+                }
+                tokio::time::sleep(until.since(now).min(LOOK_AGAIN)).await;
+            },
+            Hand::Manual(clock) => {
+                if clock.clone().wait_for(|now| is_over(*now)).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
     /// Returns once the clock shows `instant` or later.
     pub async fn sleep_until(&self, instant: Timestamp) {
         match &self.0 {

@@ -229,23 +229,36 @@ impl Lists {
     /// Builds on each cut and on the timer, until the ledger is closed; at once if nothing is built yet.
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut changes = self.ledger.watch();
-        let mut wait = self.recipe.lifetimes.interval;
+        let mut failed = None;
         loop {
+            let (from, until) = self.due(failed);
             tokio::select! {
-                () = self.clock.sleep(wait) => {}
+                () = self.clock.sleep_within(from, until) => {}
                 goes_on = self.outdated(&mut changes) => if !goes_on { return },
             }
             let stopwatch = Stopwatch::start();
-            wait = match self.build().await {
-                Ok(()) => self.recipe.lifetimes.interval,
-                Err(error) => {
-                    tracing::error!(%error, "CRLs and status lists are not built; the last good ones stay");
-                    TRY_AGAIN.min(self.recipe.lifetimes.interval)
-                }
-            };
+            failed = self.build().await.err().map(|error| {
+                tracing::error!(%error, "CRLs and status lists are not built; the last good ones stay");
+                self.clock.now()
+            });
             let pause = PAUSE.max(stopwatch.elapsed() * REST);
-            self.clock.sleep(pause).await;
-            wait = wait.saturating_sub(pause);
+            let from = self.clock.now();
+            self.clock.sleep_within(from, from.plus(pause)).await;
+        }
+    }
+
+    /// From when to when the lists are waited with. It begins where they do, so that a clock that is set, which
+    /// makes lists that have ended or have not begun, ends it.
+    fn due(&self, failed: Option<Timestamp>) -> (Timestamp, Timestamp) {
+        let interval = self.recipe.lifetimes.interval;
+        let soon = TRY_AGAIN.min(interval);
+        match (failed, self.served()) {
+            (Some(at), _) => (at, at.plus(soon)),
+            (None, Some(served)) => {
+                let is_sure = !self.contradicted.load(Ordering::Relaxed);
+                (served.made.taken_at, served.made.taken_at.plus(if is_sure { interval } else { soon }))
+            }
+            (None, None) => (Timestamp::EPOCH, Timestamp::EPOCH),
         }
     }
 

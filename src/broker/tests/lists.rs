@@ -20,6 +20,17 @@ struct Published {
 }
 
 impl Published {
+    /// What is served once so many builds were made.
+    async fn builds(&self, count: u64) -> Arc<Served> {
+        let reached = async {
+            while self.lists.stats().builds < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(MINUTE, reached).await.expect("built");
+        self.lists.served().expect("built")
+    }
+
     async fn new() -> Self {
         let world = World::new().await;
         let lists = Arc::new(Lists::new(lists::Parts {
@@ -181,17 +192,8 @@ async fn a_cut_is_published_at_once_and_the_next_ones_together() {
     let (_, of_vendor) = published.token(&vendor, None).await;
     published.build().await;
     let keeping = tokio::spawn(Arc::clone(&published.lists).keep());
-    let builds = async |count: u64| {
-        let reached = async {
-            while published.lists.stats().builds < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(MINUTE, reached).await.expect("built");
-        published.lists.served().expect("built")
-    };
     published.world.revoke_owner("payments").await.expect("revoked");
-    let served = builds(2).await;
+    let served = published.builds(2).await;
     assert_eq!((Published::status(&served, &claims), Published::status(&served, &of_vendor)), (Some(1), Some(0)));
     // Not at once, for a build was just now; and with whatever is cut until then.
     published.world.revoke_owner("acme").await.expect("revoked");
@@ -200,7 +202,7 @@ async fn a_cut_is_published_at_once_and_the_next_ones_together() {
     }
     assert_eq!(published.lists.stats().builds, 2);
     published.world.hand.advance(MINUTE);
-    assert_eq!(Published::status(&*builds(3).await, &of_vendor), Some(1));
+    assert_eq!(Published::status(&*published.builds(3).await, &of_vendor), Some(1));
     // And without any cut, by the timer: not before its time.
     published.world.hand.advance(MINUTE);
     for _ in 0..100 {
@@ -208,6 +210,22 @@ async fn a_cut_is_published_at_once_and_the_next_ones_together() {
     }
     assert_eq!(published.lists.stats().builds, 3);
     published.world.hand.advance(2 * MINUTE);
-    builds(4).await;
+    published.builds(4).await;
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn when_the_clock_is_set_the_lists_are_made_anew_though_none_is_due() {
+    let published = Published::new().await;
+    published.build().await;
+    let keeping = tokio::spawn(Arc::clone(&published.lists).keep());
+    let hour = 60 * MINUTE;
+    for (count, now) in [(2, START.plus(hour)), (3, START.plus(Duration::from_secs(1)))] {
+        // Whether the keeper looked before or after the hand moved, the hand has moved by more than it waits for.
+        tokio::task::yield_now().await;
+        published.world.hand.set(now);
+        published.builds(count).await;
+        assert_eq!((published.lists.stats().age, published.lists.check()), (Some(Duration::ZERO), Ok(())), "at {now}");
+    }
     keeping.abort();
 }
