@@ -1,6 +1,6 @@
 //! The lists for verifiers that know no other: a CRL for each issuing key, and Token Status Lists.
 //!
-//! One [pass](pass) over everything that can be unexpired finds the dead, by the rule that every verifier
+//! One pass over everything that can be unexpired finds the dead, by the rule that every verifier
 //! goes by; the lists are [built](build) from it, [held against it](compare) as they will be served, and only
 //! then [handed out](keeper). A revocation never waits for any of this.
 
