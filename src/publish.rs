@@ -112,15 +112,16 @@ impl Publisher {
         self.newest.subscribe()
     }
 
-    /// What came after `since`, if that is a point at which a list was published not long ago; else
-    /// the whole list.
+    /// What came after `since`, if that is a point at which a list was published not long ago; the whole list
+    /// if it is not, or none is given.
     ///
     /// Each delta is signed once, however many ask for it, and a key that takes its time holds up
     /// nobody but them.
     ///
     /// # Errors
     /// If the delta cannot be signed. It is tried again for the next list.
-    pub(crate) async fn since(&self, since: Position) -> Result<Option<Arc<Publication>>, PublishError> {
+    pub(crate) async fn since(&self, since: Option<Position>) -> Result<Option<Arc<Publication>>, PublishError> {
+        let Some(since) = since else { return Ok(self.current()) };
         let (list, delta) = {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(list) = current.unsigned.clone().filter(|_| current.points.binary_search(&since).is_ok()) else {
@@ -340,7 +341,7 @@ mod tests {
         assert!(world.is_listed());
         assert_eq!(follower.apply(&back.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
         assert!(!follower.is_forked() && follower.cuts().get(Position::BROKER).is_some());
-        let since = world.publisher.since(position).await.expect("signed").expect("published");
+        let since = world.publisher.since(Some(position)).await.expect("signed").expect("published");
         assert_eq!(late.apply(&since.jws, &world.keys, moment(2)), Ok(Applied::Advanced(position)));
         assert!(late.cuts().get(Position::BROKER).is_some(), "no delta leaves out what came back");
     }

@@ -266,12 +266,14 @@ mod tests {
         for greedy in 0..100 {
             // The largest that fits, and again.
             for length in (0..24).rev().map(|power| 1 << power) {
-                while ask(format!("greedy-{greedy}"), length) {}
+                let fitted = (0..1000).take_while(|_| ask(format!("greedy-{greedy}"), length)).count();
+                assert!(fitted < 1000, "messages of {length} bytes are not charged");
             }
         }
         for small in 0..100 {
             assert!(ask(format!("small-{small}"), 1000), "small-{small} is kept out");
         }
+        assert!(held(&budgets.others).0 <= 128 << 20, "{:?}", held(&budgets.others));
         // And it all comes back.
         drop(charges);
         assert_eq!(held(&budgets.others), (0, 0));

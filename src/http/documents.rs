@@ -8,12 +8,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use ring::digest;
 
 use super::problem::Problem;
 use super::{bundle, finished};
 use crate::formats::urls::STATUS_PATH;
-use crate::lists::Lists;
+use crate::lists::{Lists, entity_tag};
 use crate::model::Position;
 use crate::publish::Publisher;
 
@@ -47,8 +46,7 @@ impl Document {
     /// The answer to a request with these headers. An answer 304 says that nothing has changed,
     /// and makes nothing older live longer: what is signed ends when it says.
     pub(super) fn answer(self, asked: &HeaderMap) -> Response {
-        let tag = digest::digest(&digest::SHA256, &self.body);
-        let tag: String = tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let tag = entity_tag(&self.body);
         self.tagged(&tag, asked)
     }
 
@@ -117,10 +115,7 @@ async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
 }
 
 async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
-    let published = match since(uri.query())? {
-        None => publisher.current(),
-        Some(since) => publisher.since(since).await.map_err(|error| Problem::fault(&error))?,
-    };
+    let published = publisher.since(since(uri.query())?).await.map_err(|error| Problem::fault(&error))?;
     let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
     Ok(Document { body: published.jws.clone().into(), media_type: "application/jwt", caching: ASK }.answer(&asked))
 }

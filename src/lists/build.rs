@@ -155,9 +155,13 @@ impl Recipe {
 
 impl Body {
     fn of(bytes: Vec<u8>) -> Self {
-        let tag = digest(&SHA256, &bytes).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { bytes: bytes.into(), tag }
+        Self { tag: entity_tag(&bytes), bytes: bytes.into() }
     }
+}
+
+/// The entity tag of what is served: the same for the same bytes, whoever serves them.
+pub(crate) fn entity_tag(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The subject of an issuer's certificate and its subject key identifier.

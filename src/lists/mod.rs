@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use build::Served;
+pub(crate) use build::{Served, entity_tag};
 pub(crate) use keeper::{Lists, Parts};
 
 use crate::model::Position;

@@ -1,25 +1,21 @@
 //! Who follows the list, and what is taken for a confirmation.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied};
+use super::{REGISTRY, START, World, administrator, caller, denied};
 use crate::broker::followers::Roll;
 use crate::broker::{Confirmation, Error, FollowerState, Handed, Limit, Point};
 use crate::model::{DenialCode, Epoch, Instance, Position, SpiffeId};
 use crate::policy::Caller;
 
 /// Two services whose verifiers have names, and one whose has not.
-pub(super) const FOLLOWED: &str = "
-owners:
-  - {id: payments, kind: team, business_owner: pat@example.org, technical_owner: tea@example.org}
-  - {id: acme, kind: vendor, business_owner: pat@example.org, technical_owner: tea@example.org, contract_end: 2027-06-30T00:00:00Z}
-environments:
-  - {name: production}
-  - {name: staging}
-workloads:
-  - {spiffe_id: spiffe://example.org/payments/api, owner: payments, purpose: takes payments, environments: [production, staging]}
-  - {spiffe_id: spiffe://example.org/payments/batch, owner: payments, purpose: settles at night, environments: [production]}
-  - {spiffe_id: spiffe://example.org/acme/sync, owner: acme, purpose: copies orders, environments: [production], valid_until: 2027-02-01T00:00:00Z}
+pub(super) static FOLLOWED: LazyLock<String> = LazyLock::new(|| {
+    let (subjects, _) = REGISTRY.split_once("downstreams:").expect("downstreams stand last");
+    format!("{subjects}{FOLLOWED_DOWNSTREAMS}")
+});
+
+const FOLLOWED_DOWNSTREAMS: &str = "
 downstreams:
   - {name: ledger, accepts: [tokens], audiences: [https://ledger.example.org], environments: [production, staging], verifier_kind: follower, verifier: spiffe://example.org/ledger}
   - {name: mesh, accepts: [certificates], environments: [production], verifier_kind: guard, verifier: spiffe://example.org/mesh}
@@ -37,7 +33,7 @@ impl World {
     /// A broker whose downstreams are followed for, with a list that is out.
     pub(super) async fn followed() -> Self {
         let world = Self::new().await;
-        world.apply(FOLLOWED, 10).await.unwrap();
+        world.apply(&FOLLOWED, 10).await.unwrap();
         world.publish();
         world
     }

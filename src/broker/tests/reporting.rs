@@ -16,7 +16,7 @@ impl World {
 
     /// A followed broker with a token and a certificate of payments, a minute after its start.
     async fn busy(self) -> Self {
-        self.apply(super::following::FOLLOWED, 10).await.unwrap();
+        self.apply(&super::following::FOLLOWED, 10).await.unwrap();
         self.pass(60);
         let list = self.publish();
         self.hand(LEDGER, "a", list);

@@ -23,10 +23,7 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 impl Parts {
     /// What came after `since`, or the whole list.
     pub(super) async fn published(&self, since: Option<Position>) -> Result<Arc<Publication>, Error> {
-        let published = match since {
-            None => self.publisher.current(),
-            Some(since) => self.publisher.since(since).await.map_err(|error| Error::Internal(error.into()))?,
-        };
+        let published = self.publisher.since(since).await.map_err(|error| Error::Internal(error.into()))?;
         published.ok_or_else(|| Error::Unavailable("no list is published yet".to_owned()))
     }
 }

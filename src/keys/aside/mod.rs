@@ -1,12 +1,13 @@
 //! Signing by something outside of this process, which may be slow, hang, or forget who we are: on
 //! threads of its own, so that it holds up nobody but those who want its signatures, and them not for long.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -29,7 +30,11 @@ pub(crate) trait Remote: Send + 'static {
 /// A key whose signatures are made elsewhere.
 pub(crate) struct Aside {
     public_key: Vec<u8>,
-    jobs: SyncSender<Arc<Job>>,
+    /// Gone when no more is asked: the threads end then.
+    jobs: Option<SyncSender<Arc<Job>>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Ends when each thread has let go of what it signs with.
+    let_go: Mutex<Receiver<Infallible>>,
     patience: Duration,
     watch: Arc<Watch>,
 }
@@ -126,11 +131,16 @@ impl Aside {
             troubled: AtomicBool::new(false),
             failures: AtomicU64::new(0),
         });
-        for remote in remotes {
-            let (asked, watch) = (Arc::clone(&asked), Arc::clone(&watch));
-            thread::Builder::new().name("signing".to_owned()).spawn(move || watch.work(&asked, remote))?;
-        }
-        Ok(Self { public_key, jobs, patience, watch })
+        let (holding, let_go) = channel();
+        let begin = |remote| {
+            let (asked, watch, holding) = (Arc::clone(&asked), Arc::clone(&watch), holding.clone());
+            thread::Builder::new().name("signing".to_owned()).spawn(move || {
+                watch.work(&asked, remote);
+                drop(holding);
+            })
+        };
+        let threads = remotes.into_iter().map(begin).collect::<io::Result<_>>()?;
+        Ok(Self { public_key, jobs: Some(jobs), threads, let_go: Mutex::new(let_go), patience, watch })
     }
 
     fn ask(&self, message: &[u8]) -> Result<Vec<u8>, String> {
@@ -139,7 +149,8 @@ impl Aside {
         }
         let (answer, answered) = sync_channel(1);
         let job = Arc::new(Job { message: message.to_vec(), stage: Mutex::new(Stage::Waiting), answer });
-        self.jobs.try_send(Arc::clone(&job)).map_err(|_full| format!("{WAITING} signatures wait for it"))?;
+        let asked = self.jobs.as_ref().map(|jobs| jobs.try_send(Arc::clone(&job)));
+        asked.and_then(Result::ok).ok_or_else(|| format!("{WAITING} signatures wait for it"))?;
         if let Ok(signed) = unhurried(|| answered.recv_timeout(self.patience)) {
             return signed;
         }
@@ -179,6 +190,21 @@ impl Signer for Aside {
 
     fn answering(&self) -> Answering {
         Answering { silent: self.watch.is_silent(), failures: self.watch.failures.load(Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Aside {
+    /// Waits until the threads have let go of what they sign with, but for one that hangs: a module must not be
+    /// called when the process ends, for then it has cleaned up behind itself.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let let_go = self.let_go.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let_go.recv_timeout(self.patience) == Err(RecvTimeoutError::Disconnected) {
+            for thread in self.threads.drain(..) {
+                // One that panicked has ended too.
+                let _ended = thread.join();
+            }
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl World {
     }
 
     /// Whoever asks for a signature meanwhile.
-    fn ask(&self) -> thread::JoinHandle<Result<Vec<u8>, SignError>> {
+    fn ask(&self) -> JoinHandle<Result<Vec<u8>, SignError>> {
         let key = Arc::clone(&self.key);
         thread::spawn(move || key.sign(b"asked"))
     }
@@ -55,7 +55,15 @@ impl World {
 
     /// The same key, for one who waits for `patience`.
     fn for_one_who_waits(&self, patience: Duration) -> Aside {
-        Aside { public_key: Vec::new(), jobs: self.key.jobs.clone(), patience, watch: Arc::clone(&self.key.watch) }
+        let (_, let_go) = channel();
+        Aside {
+            public_key: Vec::new(),
+            jobs: self.key.jobs.clone(),
+            threads: Vec::new(),
+            let_go: Mutex::new(let_go),
+            patience,
+            watch: Arc::clone(&self.key.watch),
+        }
     }
 }
 
@@ -125,7 +133,7 @@ fn what_nobody_waits_for_any_more_is_not_made() {
     // Given up while it waited: put there as it would be by one that came in time.
     let (answer, _answered) = sync_channel(1);
     let given_up = Job { message: b"given up".to_vec(), stage: Mutex::new(Stage::GivenUp), answer };
-    key.jobs.send(Arc::new(given_up)).expect("room");
+    key.jobs.as_ref().expect("open").send(Arc::new(given_up)).expect("room");
     world.gate.send(Ok(())).expect("open");
     while key.answering().silent {
         thread::yield_now();
@@ -159,4 +167,37 @@ fn who_waits_holds_up_nobody_else_on_the_runtime() {
     seen.recv().expect("another task runs meanwhile");
     world.gate.send(Ok(())).expect("open");
     assert!(runtime.block_on(signed).expect("no panic").is_ok());
+}
+
+/// What takes its time to let go, as a module that logs out does.
+struct Slow(Arc<AtomicU64>);
+
+impl Remote for Slow {
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(message.to_vec())
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        (0..1000).for_each(|_| thread::yield_now());
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn when_a_key_is_gone_nothing_calls_its_holder_any_more() {
+    let gone = Arc::new(AtomicU64::new(0));
+    let remotes = std::iter::repeat_with(|| Slow(Arc::clone(&gone))).take(4).collect();
+    let key = Aside::new("token", Vec::new(), remotes, Duration::from_secs(600)).expect("threads");
+    key.sign(b"asked").expect("signed");
+    drop(key);
+    assert_eq!(gone.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_holder_that_hangs_keeps_nobody_from_ending() {
+    let World { key, gate, .. } = World::hanging(1);
+    drop(key);
+    drop(gate);
 }
