@@ -16,9 +16,9 @@ use crate::formats::checkpoint::Checkpoint;
 use crate::formats::jwk::Ed25519;
 use crate::formats::keyset::Keys;
 use crate::formats::list::List;
-use crate::keys::Keyring;
+use crate::keys::{Keyring, SigningKey};
 use crate::ledger::Ledger;
-use crate::model::{Cut, Position, Timestamp};
+use crate::model::{Cut, KeyPurpose, Position, PublicKey, Timestamp};
 
 /// How many published points a delta can start from.
 const POINTS: usize = 1024;
@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub max_staleness: Duration,
     /// How often a fresh list is signed when nothing changes.
     pub heartbeat: Duration,
+    /// How soon to look for keys again.
+    pub keys_refresh: Duration,
 }
 
 /// One published list.
@@ -129,9 +131,9 @@ impl Publisher {
             };
             (list, Arc::clone(current.deltas.entry(since).or_default()))
         };
-        let keyring = Arc::clone(&self.keyring);
+        let key = self.signing(KeyPurpose::List)?;
         let signing = async || {
-            let signed = spawn_blocking(move || sign(&keyring, &list.after(since)).map(Arc::new)).await;
+            let signed = spawn_blocking(move || sign(&key, &list.after(since)).map(Arc::new)).await;
             signed.map_err(|error| PublishError::Sign(error.to_string())).flatten()
         };
         delta.get_or_init(signing).await.clone().map(Some)
@@ -163,7 +165,7 @@ impl Publisher {
             since: None,
             cuts,
         };
-        let snapshot = Arc::new(sign(&self.keyring, &list)?);
+        let snapshot = Arc::new(sign(&*self.signing(KeyPurpose::List)?, &list)?);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         // Publications may be built side by side; an older one never replaces a newer one. Which is
         // older is not for the clock to say, for it may have been set back.
@@ -189,6 +191,11 @@ impl Publisher {
         Ok(snapshot)
     }
 
+    /// The key that signs now. What it signs is good, whatever was committed since it was asked for.
+    fn signing(&self, purpose: KeyPurpose) -> Result<Arc<SigningKey>, PublishError> {
+        self.keyring.signing(purpose, &self.ledger.facts()).map_err(|error| PublishError::Sign(error.to_string()))
+    }
+
     /// The signed checkpoint of the committed head.
     ///
     /// # Errors
@@ -197,30 +204,39 @@ impl Publisher {
         let head = self.ledger.head();
         let epoch = self.ledger.facts().epoch().ok_or(PublishError::NoEpoch)?;
         let checkpoint = Checkpoint { origin: self.settings.origin.clone(), size: head.position, root: head.root, epoch };
-        let key = &self.keyring.checkpoint;
+        let key = self.signing(KeyPurpose::Checkpoint)?;
         let public = Ed25519::from_spki(key.public_key()).ok_or_else(|| PublishError::Sign("not an Ed25519 key".to_owned()))?;
         checkpoint.encode(&public, |text| key.sign(text)).map_err(|error| PublishError::Sign(error.to_string()))
     }
 
-    /// The keys to verify with: those that are active, and neither cut nor ended.
+    /// The keys to verify with: those that sign, those that will, and those of which something may be good
+    /// that they signed.
     ///
     /// # Errors
     /// If the ledger is not open.
     pub(crate) fn keys(&self) -> Result<Keys, PublishError> {
+        self.numbered_keys().map(|(_, keys)| keys)
+    }
+
+    /// The same, with a number that grows whenever they change: by an entry, or because one has ended.
+    ///
+    /// # Errors
+    /// If the ledger is not open.
+    pub(crate) fn numbered_keys(&self) -> Result<(u64, Keys), PublishError> {
         let now = self.clock.now();
         let facts = self.ledger.facts();
         let trust_domain = facts.trust_domain().ok_or(PublishError::NoEpoch)?.clone();
-        let ended = |not_after: Option<Timestamp>| not_after.is_some_and(|end| end < now);
-        let good = facts.keys().filter(|(number, key)| facts.cuts().get(*number).is_none() && !ended(key.not_after));
-        let keys = good.map(|(number, key)| (number, key.as_ref().clone())).collect();
-        Ok(Keys { trust_domain, issuer: self.settings.issuer.clone(), keys })
+        let known = facts.signing_keys();
+        let ended = u64::try_from(known.iter().filter(|key| key.has_ended(now)).count()).unwrap_or(u64::MAX);
+        let believed = known.iter().filter(|key| key.is_believed(now));
+        let keys = believed.map(|key| (key.number, PublicKey { not_after: key.ends(), ..key.record.as_ref().clone() })).collect();
+        let keys = Keys { trust_domain, issuer: self.settings.issuer.clone(), keys };
+        Ok((known.changed().get().saturating_add(ended), keys))
     }
 
-    /// The last entry that changed which keys there are: never goes back.
-    pub(crate) fn keys_changed(&self) -> Position {
-        let facts = self.ledger.facts();
-        let touched = facts.keys().map(|(number, _)| facts.cuts().get(number).map_or(number, |cut| cut.position.max(number)));
-        touched.max().unwrap_or(Position::ZERO)
+    /// How soon to look for keys again: often enough to find one well before it signs.
+    pub(crate) const fn keys_refresh(&self) -> Duration {
+        self.settings.keys_refresh
     }
 
     /// Publishes on each change of the ledger and on the heartbeat, until the ledger is closed.
@@ -243,8 +259,7 @@ impl Publisher {
     }
 }
 
-fn sign(keyring: &Keyring, list: &List) -> Result<Publication, PublishError> {
-    let key = &keyring.list;
+fn sign(key: &SigningKey, list: &List) -> Result<Publication, PublishError> {
     let jws = list.encode(&key.kid, |input| key.sign(input)).map_err(|error| PublishError::Sign(error.to_string()))?;
     Ok(Publication { position: list.position, issued_at: list.issued_at, jws })
 }
@@ -282,6 +297,7 @@ mod tests {
                 origin: "example.org/curfew".to_owned(),
                 max_staleness: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(2),
+                keys_refresh: Duration::from_secs(60),
             };
             let followers = Arc::new(Followers::new(Windows::of_lists(settings.max_staleness), START));
             let publisher = Publisher::new(Arc::clone(&ledger), keyring, settings, followers, clock);

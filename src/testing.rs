@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::app::server_identity;
-use crate::broker::{self, Quotas};
+use crate::broker::{self, Keeping, Quotas};
 use crate::client::Config;
 use crate::directory::yaml;
 use crate::formats::checkpoint;
@@ -66,10 +67,11 @@ use crate::formats::svid::Svid;
 use crate::formats::urls::Urls;
 use crate::grpc::{self, Bounds, CallMeters, ClientVerifier, InFlight, Issuer, MutualTls, Trust, TrustBundles};
 use crate::keys::identity::IdentityCa;
-use crate::keys::{Keyring, Material};
+use crate::keys::rotation::Rotation;
+use crate::keys::{Keeper, KeyError, Material, PrivateKey};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Alpn, Connections, Limits, Meters, Server, Tls, server_config};
-use crate::model::{Epoch, SpiffeId, Timestamp, TrustDomain, Windows};
+use crate::model::{Epoch, KeyPurpose, PublicKey, SpiffeId, Timestamp, TrustDomain, Windows};
 use crate::policy::{Caller, Engine};
 use crate::publish::{self, Publisher};
 use crate::verify::{MAX_STALENESS, Moment};
@@ -143,8 +145,8 @@ impl Broker {
         let domain: TrustDomain = DOMAIN.parse().map_err(failed)?;
         let identities = IdentityCa::generate(&domain, &entropy, started).map_err(failed)?;
         let material = Material::generate(&domain, &entropy, started).map_err(failed)?;
-        let ca = material.to_pem().issuer_certificate.to_string();
-        let (broker, publisher, keyring) = open(&domain, material, &clock, &entropy).await?;
+        let ca = material.to_texts().into_iter().find_map(|key| key.certificate).unwrap_or_default();
+        let (broker, publisher) = open(&domain, material, &clock, &entropy).await?;
         let administrator = administrator(&identities, &domain, started, &entropy)?;
         let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())]);
         let words = |problems: Vec<_>| failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
@@ -153,7 +155,7 @@ impl Broker {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let server = server(&broker, &publisher, &keyring, &identities, &clock).await?;
+        let server = server(&broker, &publisher, &identities, &clock).await?;
         let mut serving = JoinSet::new();
         serving.spawn(listen::serve(listener, server, CancellationToken::new()));
         let confirming = Arc::clone(&broker);
@@ -214,13 +216,30 @@ impl Broker {
     }
 }
 
+/// Keys that end with the process.
+#[derive(Debug)]
+struct Unkept {
+    domain: TrustDomain,
+    entropy: Entropy,
+}
+
+impl Keeper for Unkept {
+    fn make(&self, purpose: KeyPurpose, now: Timestamp) -> Result<PrivateKey, KeyError> {
+        PrivateKey::generate(purpose, &self.domain, &self.entropy, now)
+    }
+
+    fn discard(&self, _key: &PublicKey) -> Result<(), KeyError> {
+        Ok(())
+    }
+}
+
 /// A broker over an empty ledger in memory, and what it signs with.
 async fn open(
     domain: &TrustDomain,
     material: Material,
     clock: &Clock,
     entropy: &Entropy,
-) -> Result<(Arc<broker::Broker>, Arc<Publisher>, Arc<Keyring>), Failed> {
+) -> Result<(Arc<broker::Broker>, Arc<Publisher>), Failed> {
     let options = Options::new(domain.clone(), Epoch(entropy.bytes().map_err(failed)?));
     let ledger: Arc<dyn Ledger> = SqliteLedger::open(&Place::Memory, options, clock.clone()).map_err(failed)?;
     let policies: Result<Vec<_>, Failed> =
@@ -235,6 +254,7 @@ async fn open(
         origin: checkpoint::origin(domain),
         max_staleness: MAX_STALENESS,
         heartbeat: Duration::from_secs(2),
+        keys_refresh: Duration::from_secs(60),
     };
     let followers = Arc::new(broker::Followers::new(Windows::of_lists(MAX_STALENESS), clock.now()));
     let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
@@ -242,7 +262,11 @@ async fn open(
     let broker = Arc::new(broker::Broker::new(broker::Parts {
         ledger,
         engine,
-        keyring: Arc::clone(&keyring),
+        keyring,
+        keeping: Keeping {
+            keeper: Arc::new(Unkept { domain: domain.clone(), entropy: entropy.clone() }),
+            rotation: Rotation::new(BTreeMap::new(), MAX_STALENESS),
+        },
         urls: Urls { issuer: issuer.clone(), crl: issuer },
         administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into(),
         quotas: QUOTAS,
@@ -250,21 +274,20 @@ async fn open(
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));
-    Ok((broker, publisher, keyring))
+    Ok((broker, publisher))
 }
 
 /// The gRPC listener as `curfew serve` has it.
 async fn server(
     broker: &Arc<broker::Broker>,
     publisher: &Arc<Publisher>,
-    keyring: &Keyring,
     identities: &IdentityCa,
     clock: &Clock,
 ) -> Result<Server<MutualTls>, Failed> {
     let (domain, entropy): (TrustDomain, _) = (DOMAIN.parse().map_err(failed)?, Entropy::system());
     let bundles = TrustBundles::parse(vec![(domain.clone(), identities.certificate_pem().into_bytes())]).map_err(failed)?;
-    let issuer = Issuer { number: keyring.issuer.key.number, certificate: keyring.issuer.certificate.clone() };
-    let trust = Arc::new(Trust::new(domain.clone(), &[issuer], bundles).map_err(failed)?);
+    let issuers: Vec<Issuer> = broker.issuers().into_iter().map(|(number, certificate)| Issuer { number, certificate }).collect();
+    let trust = Arc::new(Trust::new(domain.clone(), &issuers, bundles).map_err(failed)?);
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let (chain, key, _) = server_identity::issue(broker, &domain, &names, &entropy).await.map_err(failed)?;
     let identity = listen::Identity::from_der(chain, key.to_vec());

@@ -60,7 +60,7 @@ impl Signer {
     }
 
     fn public_key(&self, purpose: KeyPurpose) -> PublicKey {
-        PublicKey { purpose, kid: self.public.thumbprint(), material: self.public.to_spki(), not_after: None }
+        PublicKey { purpose, kid: self.public.thumbprint(), material: self.public.to_spki(), not_after: None, signs_from: None }
     }
 }
 

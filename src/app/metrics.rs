@@ -15,6 +15,7 @@ use crate::broker::Broker;
 use crate::keys::Keyring;
 use crate::ledger::{Ledger as _, SqliteLedger};
 use crate::lists::Lists;
+use crate::model::{KeyPurpose, KnownKey};
 use crate::publish::Publisher;
 
 /// What went wrong beside the calls. Each was logged as an error.
@@ -25,6 +26,7 @@ pub(super) struct Faults {
     pub(super) server_certificate: Counter,
     pub(super) deadlines: Counter,
     pub(super) high_water: Counter,
+    pub(super) keys: Counter,
 }
 
 /// Shows ledger, policy, list and keys in the registry, and counts faults.
@@ -35,6 +37,7 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
         ("policy_reload_errors", "Policy sets that could not be used; the last good one stayed", &faults.policies),
         ("server_certificate_errors", "Server certificates that could not be made or read", &faults.server_certificate),
         ("high_water_errors", "Times that the high-water mark could not be moved on", &faults.high_water),
+        ("key_errors", "Times that signing keys could not be made, changed or wiped", &faults.keys),
         ("deadline_errors", "Times that what ends by itself could not be ended", &faults.deadlines),
     ];
     for (name, help, counter) in counters {
@@ -81,9 +84,9 @@ impl Collector for Observed {
         let stats = self.ledger.stats();
         let head = self.ledger.head();
         let now = self.broker.clock().now();
-        let (cuts, tasks) = {
+        let (cuts, tasks, keys) = {
             let facts = self.ledger.facts();
-            (facts.cuts().listed(now).count(), facts.tasks().filter(|task| task.closed.is_none()).count())
+            (facts.cuts().listed(now).count(), facts.tasks().filter(|task| task.closed.is_none()).count(), facts.signing_keys().clone())
         };
         let lists = self.lists.stats();
         let published = self.publisher.current();
@@ -131,10 +134,16 @@ impl Collector for Observed {
         gauge("lists_dead", "Dead credentials in CRLs and status lists", None, as_f64(lists.dead))?;
         gauge("lists_unreadable", "Entries that cannot be read among those that can be unexpired", None, as_f64(lists.unreadable))?;
         gauge("list_build_time", "How long the last build took", Some(&Unit::Seconds), lists.took.as_secs_f64())?;
-        if let Some(ends) = self.keyring.issuer.key.not_after {
+        let issuer = keys.signing(KeyPurpose::Issuer);
+        if let Some(ends) = issuer.and_then(KnownKey::ends) {
             let help = "When the certificate of the issuer ends, in Unix time";
             gauge("issuer_end", help, Some(&Unit::Seconds), as_f64(ends.seconds()))?;
         }
+        let next = keys.waiting(KeyPurpose::Issuer).nth(1);
+        let next = next.map_or(f64::INFINITY, |next| as_f64(self.broker.signs_from(next).seconds()));
+        gauge("issuer_next", "When the next issuer begins to issue, in Unix time; never if none waits", Some(&Unit::Seconds), next)?;
+        let missing = KeyPurpose::ALL.iter().filter(|purpose| keys.signing(**purpose).is_none());
+        gauge("keys_missing", "Purposes for which no key signs", None, count(missing.count()))?;
         // What the operating system does not say is not shown.
         files::free_space(&self.data_dir)
             .map_or(Ok(()), |free| gauge("data_free", "Free disk space where the ledger is", Some(&Unit::Bytes), as_f64(free)))

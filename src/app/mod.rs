@@ -3,6 +3,7 @@
 pub mod config;
 mod error;
 mod high_water;
+mod key_files;
 mod metrics;
 mod preflight;
 pub mod process;
@@ -13,7 +14,7 @@ pub mod telemetry;
 mod upkeep;
 
 pub use error::ServeError;
+pub(crate) use key_files::placed;
 pub use preflight::check;
-pub(crate) use preflight::keys;
 pub use recover::{Recovered, recover};
 pub use serve::{Addresses, serve};

@@ -2,9 +2,8 @@
 
 use super::config::Config;
 use super::error::ServeError;
-use super::upkeep;
+use super::{key_files, upkeep};
 use crate::ambient::{Clock, Entropy};
-use crate::keys::Material;
 use crate::listen::{Alpn, Identity, server_config};
 
 /// Reads and understands everything that the configuration names, and keeps nothing.
@@ -15,18 +14,10 @@ pub fn check(config: &Config) -> Result<(), ServeError> {
     upkeep::compile(config)?;
     upkeep::bundles(config)?;
     let entropy = Entropy::system();
-    keys(config, &entropy)?;
+    key_files::placed(config, &entropy)?;
     if let Some((chain, key)) = config.server_certificate()? {
         let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).map_err(ServeError::start)?;
         server_config(identity, None, Alpn::Http, Clock::system()).map_err(ServeError::start)?;
     }
     Ok(())
-}
-
-/// The keys that a configuration names, opened if they are sealed.
-///
-/// # Errors
-/// If one cannot be read, opened, or used.
-pub(crate) fn keys(config: &Config, entropy: &Entropy) -> Result<Material, ServeError> {
-    Material::open(config.trust_domain(), config.keys(entropy)?, entropy).map_err(ServeError::start)
 }

@@ -46,7 +46,7 @@ pub async fn recover(config: &Config, note: Note) -> Result<Recovered, ServeErro
     let ledger = serve::open_ledger(config.ledger_file()?, options, clock.clone()).await?;
     let head = ledger.head();
     let keys = Material::generate(config.trust_domain(), &entropy, clock.now()).map_err(ServeError::start)?;
-    let files = config.as_kept(keys.to_pem(), &entropy)?;
+    let files = config.as_kept(keys.to_texts(), &entropy)?;
 
     // The old keys are dead first: from here on no broker starts with them.
     let begun = EpochBegun { epoch, reached, note: Some(note) };
@@ -54,13 +54,14 @@ pub async fn recover(config: &Config, note: Note) -> Result<Recovered, ServeErro
     let retired = config.replace_keys(&files, &suffix(committed.time))?;
     Marking::new(config.clone(), Arc::clone(&ledger), clock).mark().await?;
     ledger.close().await;
+    let [issuer_certificate, _] = config.issuer_certificates();
     Ok(Recovered {
         epoch,
         position: committed.first.unwrap_or(committed.last),
         left: (head.position, head.time),
         reached,
         retired,
-        issuer_certificate: config.issuer_certificate(),
+        issuer_certificate,
     })
 }
 

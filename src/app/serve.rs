@@ -17,11 +17,11 @@ use super::high_water::{self, Marking};
 use super::metrics::{self, Observed};
 use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
-use super::{preflight, upkeep};
+use super::{key_files, upkeep};
 use crate::ambient::{Clock, Entropy};
 use crate::broker::{self, Broker, Followers};
 use crate::formats::checkpoint;
-use crate::grpc::{self, CallMeters, ClientVerifier, Issuer, MutualTls, Peer, Trust};
+use crate::grpc::{self, CallMeters, ClientVerifier, MutualTls, Peer};
 use crate::http::{self, Admin, Https, Plain};
 use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
@@ -67,12 +67,6 @@ impl Opened {
             built = self.lists.build() => built.map_err(ServeError::start),
             () = clock.sleep(FIRST_LISTS) => Ok(()),
         }
-    }
-
-    /// The issuer whose certificates are believed.
-    fn issuer(&self) -> Issuer {
-        let issuer = &self.keyring.issuer;
-        Issuer { number: issuer.key.number, certificate: issuer.certificate.clone() }
     }
 
     /// What is measured.
@@ -122,8 +116,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     // Before anybody is let in: what was cut before the start is published.
     opened.publish(&clock).await?;
 
-    let trust = Trust::new(config.trust_domain().clone(), &[opened.issuer()], upkeep::bundles(&config)?).map_err(ServeError::start)?;
-    let trust = Arc::new(trust);
+    let trust = Arc::new(upkeep::trust(&config, &opened.broker)?);
     let making = Making {
         config: config.clone(),
         broker: Arc::clone(&opened.broker),
@@ -195,7 +188,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
 /// Opens the ledger, puts the policies of the configuration in force, and activates its keys.
 async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opened, ServeError> {
     let engine = upkeep::compile(config)?;
-    let material = preflight::keys(config, entropy)?;
+    let (material, keeper) = key_files::open(config, entropy)?;
     let epoch = Epoch(entropy.bytes().map_err(ServeError::start)?);
     let high_water = high_water::read(config)?;
     let unmarked = high_water.is_none();
@@ -213,6 +206,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         origin: checkpoint::origin(config.trust_domain()),
         max_staleness: config.max_staleness,
         heartbeat: config.heartbeat,
+        keys_refresh: config.keys_refresh(),
     };
     let windows =
         Windows { max_staleness: config.max_staleness, crl: config.lists.crl, status_list: config.lists.status, skew: config.clock_skew };
@@ -233,6 +227,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         ledger: shared,
         engine,
         keyring: Arc::clone(&keyring),
+        keeping: broker::Keeping { keeper: Arc::new(keeper), rotation: config.rotation.clone() },
         urls: config.urls(),
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
@@ -240,6 +235,10 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));
+    // Keys may have been put in the place of others. What fails is tried again while it runs.
+    if let Err(error) = broker.tend_keys().await {
+        tracing::error!(%error, "the signing keys could not be looked after");
+    }
     let marking = Arc::new(Marking::new(config.clone(), Arc::clone(&ledger), clock.clone()));
     // So that a place where it cannot be written is found now.
     marking.mark().await?;

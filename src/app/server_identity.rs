@@ -17,7 +17,7 @@ use crate::broker::{Broker, Issuance};
 use crate::keys::fresh_key;
 use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};
 use crate::mint::{ServerNames, SigningRequest};
-use crate::model::{EnvironmentName, SpiffeId, Timestamp, TrustDomain};
+use crate::model::{EnvironmentName, KeyPurpose, Position, SpiffeId, Timestamp, TrustDomain};
 
 /// How soon files are looked at again, and how soon a renewal that failed is tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub(super) struct ServerIdentity {
 struct Current {
     chain: Chain,
     key: Zeroizing<Vec<u8>>,
+    /// The key that issued it, if the broker did.
+    issuer: Option<Position>,
     since: Timestamp,
     again: Timestamp,
 }
@@ -103,11 +105,17 @@ impl ServerIdentity {
 }
 
 impl Making {
-    /// Returns when it is time for another certificate: at two thirds of its life, and when the clock
-    /// was set back before its beginning, for then clients whose clock is right refuse it.
+    /// Returns when it is time for another certificate: at two thirds of its life, when another key issues,
+    /// and when the clock was set back before its beginning, for then clients whose clock is right refuse it.
     async fn due(&self, current: &Current) {
-        while (current.since..current.again).contains(&self.clock.now()) {
-            self.clock.sleep(LOOK_AGAIN.min(current.again.since(self.clock.now()))).await;
+        let mut changes = self.broker.ledger().watch();
+        let issues = || current.issuer.is_none() || current.issuer == self.broker.signing_key(KeyPurpose::Issuer);
+        while issues() && (current.since..current.again).contains(&self.clock.now()) {
+            tokio::select! {
+                () = self.clock.sleep(LOOK_AGAIN.min(current.again.since(self.clock.now()))) => {}
+                // A ledger that is closed changes no more.
+                _ = changes.changed(), if changes.has_changed().is_ok() => {}
+            }
         }
     }
 
@@ -119,16 +127,17 @@ impl Making {
                 let (chain, key) = files.ok_or_else(|| ServeError::start("no server certificate is configured"))?;
                 let key = Zeroizing::new(key.as_bytes().to_vec());
                 let since = self.clock.now();
-                Ok(Current { chain: Chain::File(chain), key, since, again: since.plus(LOOK_AGAIN) })
+                Ok(Current { chain: Chain::File(chain), key, issuer: None, since, again: since.plus(LOOK_AGAIN) })
             }
         }
     }
 
     async fn issue(&self, names: &[String]) -> Result<Current, ServeError> {
-        let since = self.clock.now();
+        let (since, issuer) = (self.clock.now(), self.broker.signing_key(KeyPurpose::Issuer));
         let (chain, key, issuance) = issue(&self.broker, self.config.trust_domain(), names, &self.entropy).await?;
         let again = since.plus(issuance.expires_at.since(since) * 2 / 3);
-        Ok(Current { chain: Chain::Issued(chain), key, since, again })
+        // Asked before, so that a change meanwhile is a change.
+        Ok(Current { chain: Chain::Issued(chain), key, issuer, since, again })
     }
 
     /// The configuration of the gRPC listener, and of the public one.

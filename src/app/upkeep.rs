@@ -17,7 +17,7 @@ use super::metrics::Faults;
 use super::server_identity::ServerIdentity;
 use crate::ambient::Clock;
 use crate::broker::Broker;
-use crate::grpc::{Peer, Trust, TrustBundles};
+use crate::grpc::{Issuer, Peer, Trust, TrustBundles};
 use crate::listen::Connections;
 use crate::model::TrustDomain;
 use crate::policy::{Engine, Problem};
@@ -82,6 +82,16 @@ fn parse(texts: BTreeMap<TrustDomain, String>) -> Result<TrustBundles, ServeErro
     TrustBundles::parse(texts.into_iter().map(|(domain, text)| (domain, text.into_bytes())).collect()).map_err(ServeError::start)
 }
 
+/// Trust in the bundles of the configuration, and in what the broker issued itself.
+pub(super) fn trust(config: &Config, broker: &Broker) -> Result<Trust, ServeError> {
+    Trust::new(config.trust_domain().clone(), &issuers(broker), bundles(config)?).map_err(ServeError::start)
+}
+
+/// The issuers of ours whose certificates are believed.
+fn issuers(broker: &Broker) -> Vec<Issuer> {
+    broker.issuers().into_iter().map(|(number, certificate)| Issuer { number, certificate }).collect()
+}
+
 impl Upkeep {
     /// Starts every chore. They end when the set is dropped.
     pub(super) fn start(self: &Arc<Self>, identity: ServerIdentity) -> JoinSet<()> {
@@ -95,6 +105,7 @@ impl Upkeep {
         chores.spawn(identity.keep(self.faults.clone()));
         chores.spawn(Arc::clone(self).keep_ends());
         chores.spawn(Arc::clone(self).keep_bundles());
+        chores.spawn(Arc::clone(self).keep_keys());
         chores.spawn(Arc::clone(self).close_the_dead());
         chores
     }
@@ -115,12 +126,16 @@ impl Upkeep {
     /// Trusts other authorities, and closes the connections of those that none of them vouches for.
     fn put_in_force(&self, bundles: TrustBundles) -> Result<(), ServeError> {
         self.trust.replace(bundles).map_err(ServeError::start)?;
+        self.close_the_disbelieved();
+        Ok(())
+    }
+
+    fn close_the_disbelieved(&self) {
         let now = self.clock.now();
         let closed = self.connections.close_where(|peer| peer.believed(now).is_err());
         if closed > 0 {
             tracing::warn!(closed, "closed connections whose certificates nobody vouches for any more");
         }
-        Ok(())
     }
 
     async fn reload_policies(&self) -> Result<(), ServeError> {
@@ -157,6 +172,31 @@ impl Upkeep {
                     tracing::error!(%error, "the trust bundles in force stay");
                     self.faults.trust_bundles.inc();
                 }
+            }
+        }
+    }
+
+    /// Makes, changes and wipes signing keys when it is time, and believes the issuers that there are.
+    async fn keep_keys(self: Arc<Self>) {
+        let mut changes = self.broker.ledger().watch();
+        loop {
+            let again = self.broker.tend_keys().await.unwrap_or_else(|error| {
+                tracing::error!(%error, "the signing keys could not be looked after; it is tried again");
+                self.faults.keys.inc();
+                Some(self.clock.now().plus(LOOK_AGAIN))
+            });
+            match self.trust.follow(&issuers(&self.broker)) {
+                Ok(true) => self.close_the_disbelieved(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the issuers that are believed stay");
+                    self.faults.keys.inc();
+                }
+            }
+            let again = again.map_or(LOOK_AGAIN, |again| again.since(self.clock.now()).min(LOOK_AGAIN));
+            tokio::select! {
+                () = self.clock.sleep(again) => {}
+                changed = changes.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -7,7 +7,14 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
     let name = |number: Position| name(number, facts);
     match event {
         Event::LedgerOpened { epoch, trust_domain } => format!("ledger of {trust_domain} opened, epoch {epoch}"),
-        Event::KeyActivated(key) => format!("{} key {} activated", key.purpose, key.kid),
+        Event::KeyActivated(key) => match key.signs_from {
+            Some(from) => format!("{} key {} announced, to sign from {from}", key.purpose, key.kid),
+            None => format!("{} key {} activated", key.purpose, key.kid),
+        },
+        Event::KeyRetired { number, ends } => {
+            let ends = ends.map(|ends| format!("; what it signed ends by {ends}")).unwrap_or_default();
+            format!("{} signs no more{ends}", name(*number))
+        }
         Event::PolicyChanged(text) => format!("policy is now version {}, {} files", hex(&text.hash), text.files.len()),
         Event::OwnerRecorded(recording) => format!("owner {} recorded", recording.record.id),
         Event::EnvironmentRecorded(recording) => format!("environment {} recorded", recording.record.name),
@@ -62,6 +69,8 @@ fn name(number: Position, facts: &Facts) -> String {
         known.record.spiffe_id.to_string()
     } else if let Some(known) = facts.environment_numbered(number) {
         format!("environment {}", known.record.name)
+    } else if let Some(known) = facts.signing_keys().get(number) {
+        format!("{} key {}", known.record.purpose, known.record.kid)
     } else if number == Position::BROKER {
         "the broker itself".to_owned()
     } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ambient::NoEntropy;
-use crate::keys::SignError;
+use crate::keys::{KeyError, SignError};
 use crate::ledger::LedgerError;
 use crate::mint::MintError;
 use crate::model::{Denial, Invalid, Refusal};
@@ -136,6 +136,18 @@ impl From<LedgerError> for Error {
             LedgerError::Refused(refusal) => refusal.into(),
             LedgerError::Overloaded => Limit::Queue.after(RETRY_AFTER),
             LedgerError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Missing { .. } | KeyError::Kept { .. } => Self::Unavailable(error.to_string()),
+            KeyError::Elsewhere { .. } => Self::Invalid(Invalid::new("purpose", error)),
+            KeyError::Generate(_) | KeyError::Unusable { .. } | KeyError::NotActivated { .. } | KeyError::Retired { .. } => {
+                Self::Internal(error.into())
+            }
         }
     }
 }

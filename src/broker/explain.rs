@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Broker, Error};
 use crate::model::{
-    Audience, CredentialId, CredentialKind, EnvironmentName, Facts, OwnerId, Position, Refusal, Scope, SpiffeId, Timestamp,
+    Audience, CredentialId, CredentialKind, EnvironmentName, Facts, KeyPurpose, KnownKey, OwnerId, Position, Refusal, Scope, SpiffeId,
+    Timestamp,
 };
 use crate::policy::{Action, Caller, Explanation, IssueRequest, Resource, Role};
 
@@ -92,7 +93,7 @@ impl Broker {
         let mut explained = self.decide(|engine, facts| -> Result<_, Error> {
             let role = Role::of(&meant, &self.administrators, facts);
             let explanation = match &question {
-                Question::Issuing(proposal) => engine.explain((&role, &meant), &self.request(proposal), facts, now),
+                Question::Issuing(proposal) => engine.explain((&role, &meant), &request(proposal, facts), facts, now),
                 Question::Call(action, object) => {
                     let resource = looked_up.map_or_else(|| object.resource(facts, now), Ok)?;
                     engine.explain_call(&role, *action, &resource, facts)
@@ -107,13 +108,13 @@ impl Broker {
         }
         Ok(explained)
     }
+}
 
-    /// A proposal as a request that is decided and never recorded.
-    pub(super) fn request(&self, proposal: &Proposal) -> IssueRequest {
-        let certificate = proposal.kind == CredentialKind::Certificate;
-        let key = if certificate { &self.keyring.issuer.key } else { &self.keyring.token };
-        proposal.request(key.number, key.not_after)
-    }
+/// A proposal as a request that is decided and never recorded.
+pub(super) fn request(proposal: &Proposal, facts: &Facts) -> IssueRequest {
+    let purpose = if proposal.kind == CredentialKind::Certificate { KeyPurpose::Issuer } else { KeyPurpose::Token };
+    let key = facts.signing_keys().signing(purpose);
+    proposal.request(key.map_or(Position::ZERO, |key| key.number), key.and_then(KnownKey::ends))
 }
 
 impl Proposal {

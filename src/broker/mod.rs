@@ -31,6 +31,7 @@ mod follow;
 mod followers;
 mod inspect;
 mod issue;
+mod keys;
 mod limits;
 mod open;
 mod owner;
@@ -56,6 +57,7 @@ pub(crate) use follow::Watching;
 pub(crate) use followers::{Confirmation, FollowerState, FollowerStory, Followers, Handed, Point, SilentDownstream};
 pub(crate) use inspect::LedgerRow;
 pub(crate) use issue::{CertificateRequest, Issuance, TokenRequest};
+pub(crate) use keys::{Keeping, KeyState, KeyStory};
 pub(crate) use limits::Quotas;
 pub(crate) use open::OpenError;
 pub(crate) use owner::OwnerStory;
@@ -75,6 +77,8 @@ pub(crate) struct Broker {
     ledger: Arc<dyn Ledger>,
     engine: ArcSwap<Engine>,
     keyring: Arc<Keyring>,
+    keeping: Keeping,
+    spares: keys::Spares,
     minter: Minter,
     /// Turns of signing, for each key by itself, so that one which hangs holds up nothing that it does not
     /// sign: whoever waits for a key outside of this process may hold a thread meanwhile.
@@ -99,6 +103,8 @@ pub(crate) struct Parts {
     pub engine: Engine,
     /// What signs.
     pub keyring: Arc<Keyring>,
+    /// How that changes.
+    pub keeping: Keeping,
     /// What credentials name.
     pub urls: Urls,
     /// Who may do what the default policies call administrative.
@@ -117,12 +123,14 @@ impl Broker {
     /// A broker over an open ledger whose keys are activated and whose policy is applied.
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            minter: Minter::new(Arc::clone(&parts.keyring), parts.urls, Indices::new(&parts.ledger.status_secret())),
+            minter: Minter::new(parts.urls, Indices::new(&parts.ledger.status_secret())),
             signing_tokens: Semaphore::new(SIGNING),
             signing_certificates: Semaphore::new(SIGNING),
             ledger: parts.ledger,
             engine: ArcSwap::from_pointee(parts.engine),
             keyring: parts.keyring,
+            keeping: parts.keeping,
+            spares: keys::Spares::default(),
             administrators: parts.administrators,
             limiters: Limiters::new(parts.quotas),
             watches: follow::Watches::at_most(parts.quotas.identity_watches, parts.quotas.watches),

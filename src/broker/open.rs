@@ -6,7 +6,7 @@ use super::{Broker, Error, Issuance};
 use crate::keys::Material;
 use crate::ledger::{Change, Ledger, LedgerError, Present, Urgency};
 use crate::mint::{ServerNames, SigningRequest};
-use crate::model::{EnvironmentName, Event, PublicKey, SpiffeId};
+use crate::model::{EnvironmentName, Event, KeyPurpose, KnownKey, PublicKey, SpiffeId};
 use crate::policy::{Engine, Grant, ServerCertificate};
 
 /// Why the broker cannot be opened.
@@ -31,7 +31,7 @@ impl Broker {
     pub(crate) async fn activate_keys(ledger: &dyn Ledger, material: Material) -> Result<crate::keys::Keyring, OpenError> {
         let public = material.public_keys();
         let plan = move |present: &Present<'_>| {
-            let unknown = |key: &PublicKey| present.facts.key_number(key.purpose, &key.kid).is_none();
+            let unknown = |key: &PublicKey| present.facts.signing_keys().named(key.purpose, &key.kid).is_none();
             Ok(public.into_iter().filter(unknown).map(Event::KeyActivated).collect())
         };
         ledger.change(Change { urgency: Urgency::Ordinary, actor: None, request_id: None, plan: Box::new(plan) }).await?;
@@ -60,16 +60,18 @@ impl Broker {
         request: &SigningRequest,
         names: &ServerNames,
     ) -> Result<(Vec<Vec<u8>>, Issuance), Error> {
+        let key = self.keyring.signing(KeyPurpose::Issuer, &self.ledger.facts())?;
+        let issuer = self.issuer(&key)?;
         let ask = ServerCertificate {
             spiffe_id: id.clone(),
             environment: environment.clone(),
             public_key_hash: request.public_key_hash(),
-            key: self.keyring.issuer.key.number,
-            key_not_after: self.keyring.issuer.key.not_after,
+            key: key.number,
+            key_not_after: self.ledger.facts().signing_keys().get(key.number).and_then(KnownKey::ends),
             ttl: Some(OWN_CERTIFICATE),
         };
         let grant = Grant::own_certificate(ask, &self.ledger.facts(), self.clock.now())?;
         let recorded = self.ledger.record(grant, self.entropy.bytes()?).await?;
-        Ok((self.minter.server_certificate(&recorded, request, names)?, Issuance::of(&recorded)))
+        Ok((self.minter.server_certificate(&recorded, request, names, &issuer)?, Issuance::of(&recorded)))
     }
 }

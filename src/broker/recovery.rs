@@ -16,7 +16,8 @@ impl Broker {
     pub(crate) async fn begin_epoch(ledger: &dyn Ledger, begun: EpochBegun, keys: Vec<PublicKey>) -> Result<Committed, OpenError> {
         let plan = move |present: &Present<'_>| {
             let facts = present.facts;
-            let in_use = facts.keys().map(|(number, _)| number).filter(|number| facts.cuts().get(*number).is_none());
+            let known = facts.signing_keys().iter().map(|key| key.number);
+            let in_use = known.filter(|number| facts.cuts().get(*number).is_none());
             let activations = keys.into_iter().map(Event::KeyActivated);
             Ok(iter::once(Event::EpochBegun(begun)).chain(in_use.map(retired)).chain(activations).collect())
         };

@@ -8,7 +8,9 @@ use super::{AtDownstream, Broker, Error, Progress};
 use crate::formats::list::to_hex;
 use crate::formats::report::{Confirmed, Count, Downstream, Issued, LastMoment, Other, Owner, Report, Revocation, Verdict};
 use crate::ledger::{Head, Search};
-use crate::model::{CredentialKind, CutMade, Enforcement, Entry, Event, Facts, OwnerId, Position, Refusal, Timestamp, VerifierKind};
+use crate::model::{
+    CredentialKind, CutMade, Enforcement, Entry, Event, Facts, KeyPurpose, OwnerId, Position, Refusal, Timestamp, VerifierKind,
+};
 use crate::policy::{Action, Caller, Resource};
 
 /// How many other revocations under an owner are looked at.
@@ -30,7 +32,7 @@ impl Broker {
     /// `NotFound`; `Denied` by policy; `Unavailable`.
     pub(crate) async fn signed_report(&self, caller: &Caller, id: &OwnerId) -> Result<String, Error> {
         let report = self.report(caller, id).await?;
-        let key = &self.keyring.list;
+        let key = self.keyring.signing(KeyPurpose::List, &self.ledger.facts())?;
         report.encode(&key.kid, |input| key.sign(input)).map_err(|error| Error::Internal(error.to_string().into()))
     }
 

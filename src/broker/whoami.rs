@@ -101,7 +101,7 @@ impl Broker {
         let answer = |(kind, environment, audience): (CredentialKind, EnvironmentName, Option<Audience>)| {
             let action = if audience.is_some() { Action::IssueToken } else { Action::IssueCertificate };
             let resource = audience.as_ref().map_or_else(|| environment.to_string(), ToString::to_string);
-            let request = self.request(&proposal(kind, environment.clone(), audience));
+            let request = super::explain::request(&proposal(kind, environment.clone(), audience), facts);
             let outcome = engine.decide(role, caller, &request, facts, now);
             let outcome = outcome.map(|grant| Some(grant.issued().expires_at.since(grant.issued().issued_at)));
             Allowance { action, resource, environment: Some(environment), outcome }

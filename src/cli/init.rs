@@ -111,18 +111,18 @@ impl Plan<'_> {
         let Self { dir, domain, config, secret } = self;
         files::require_empty(dir)?;
         let administrator = domain.id("/administrator")?;
-        let keys = Material::generate(domain, entropy, now)?.to_pem();
-        let keys = match &secret {
-            Some(secret) => keys.sealed(secret, entropy)?,
-            None => keys,
-        };
+        let mut keys = Material::generate(domain, entropy, now)?.to_texts();
+        if let Some(secret) = &secret {
+            keys = keys.iter().map(|key| key.sealed(secret, entropy)).collect::<Result<_, _>>()?;
+        }
+        let issuer = keys.iter().find_map(|key| key.certificate.clone()).unwrap_or_default();
         let identity_ca = IdentityCa::generate(domain, entropy, now)?;
         let identity = identity::for_a_year(&identity_ca, &administrator, now, entropy)?;
 
         files::create_folder(dir)?;
         files::create_file(&dir.join("curfew.toml"), of_domain(config, domain))?;
         keys_dir::create(&dir.join("keys"), &keys)?;
-        files::create_file(&dir.join("ca.pem"), keys.issuer_certificate.as_bytes())?;
+        files::create_file(&dir.join("ca.pem"), issuer)?;
         identity::create(dir, &identity_ca, secret.as_ref(), entropy)?;
         files::create_folder(&dir.join("trust"))?;
         files::create_file(&dir.join("trust").join(format!("{domain}.pem")), identity_ca.certificate_pem())?;

@@ -72,7 +72,7 @@ enum Command {
     /// Look at a broker's configuration file.
     #[command(subcommand)]
     Config(config::Command),
-    /// The signing keys, offline: what there is, and sealing those that are files.
+    /// The signing keys: what there is, changing and revoking one, and sealing those that are files.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Show who the caller is to the broker, and what policy allows.
@@ -166,7 +166,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Identity(command) => command.run(session),
         Command::Backup(args) => args.run(session),
         Command::Config(command) => command.run(session),
-        Command::Keys(command) => command.run(session),
+        Command::Keys(command) => command.run(session).await,
         Command::Whoami => whoami::run(session).await,
         Command::Token(command) => command.run(session).await,
         Command::Cert(command) => command.run(session).await,

@@ -28,6 +28,7 @@ pub use self::failure::{Failure, Outcome};
 pub use crate::proto::api;
 
 use self::api::credentials_client::CredentialsClient;
+use self::api::keys_client::KeysClient;
 use self::api::ledger_client::LedgerClient;
 use self::api::owners_client::OwnersClient;
 use self::api::policy_client::PolicyClient;
@@ -136,6 +137,8 @@ services! {
     registry: RegistryClient;
     /// The policy text.
     policy: PolicyClient;
+    /// The signing keys.
+    keys: KeysClient;
     /// Reading the ledger.
     ledger: LedgerClient;
     /// Keys to verify with, and who the caller is.

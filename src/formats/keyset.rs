@@ -76,6 +76,9 @@ struct Jwk<'a> {
     /// Unix milliseconds, as in the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_after: Option<u64>,
+    /// The same, of a key that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signs_from: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +103,7 @@ impl Keys {
                 purpose: Some(key.purpose.to_string()),
                 n: Some(number.get()),
                 not_after: key.not_after.map(Timestamp::millis),
+                signs_from: key.signs_from.map(Timestamp::millis),
                 ..jwk(key)?
             })
         });
@@ -152,6 +156,7 @@ fn jwk(key: &PublicKey) -> Result<Jwk<'static>, KeysError> {
         purpose: None,
         n: None,
         not_after: None,
+        signs_from: None,
     };
     match key.purpose {
         KeyPurpose::Token | KeyPurpose::List => {
@@ -173,6 +178,7 @@ fn jwk(key: &PublicKey) -> Result<Jwk<'static>, KeysError> {
                 purpose: None,
                 n: None,
                 not_after: None,
+                signs_from: None,
             })
             .ok_or_else(|| unusable("it is not an Ed25519 key")),
     }
@@ -197,10 +203,11 @@ fn public_key(purpose: KeyPurpose, found: &Jwk<'_>) -> Result<(Position, PublicK
         kid: found.kid.clone(),
         material: material.ok_or_else(|| unusable("its members are not valid"))?,
         not_after: found.not_after.map(Timestamp::from_millis),
+        signs_from: found.signs_from.map(Timestamp::from_millis),
     };
     let number = found.n.map(Position::new).and_then(Position::non_zero).ok_or_else(|| unusable("it has no number `n`"))?;
     // The members say twice what the key is: they have to agree.
-    let again = Jwk { purpose: None, n: None, not_after: None, ..jwk(&key)? };
+    let again = Jwk { purpose: None, n: None, not_after: None, signs_from: None, ..jwk(&key)? };
     let same = (again.kty, again.crv, again.alg, again.usage, &again.x, &again.y, &again.x5c)
         == (found.kty, found.crv, found.alg, found.usage, &found.x, &found.y, &found.x5c);
     if same { Ok((number, key)) } else { Err(unusable("its members contradict each other")) }
@@ -212,7 +219,7 @@ mod tests {
 
     fn keys() -> Keys {
         let point = |byte| P256::from_coordinates(&[byte; 32], &[byte; 32]).expect("32 bytes");
-        let key = |purpose, kid: &str, material| PublicKey { purpose, kid: kid.to_owned(), material, not_after: None };
+        let key = |purpose, kid: &str, material| PublicKey { purpose, kid: kid.to_owned(), material, not_after: None, signs_from: None };
         Keys {
             trust_domain: "example.org".parse().expect("a trust domain"),
             issuer: "https://broker.example".to_owned(),
@@ -220,7 +227,11 @@ mod tests {
                 (Position::new(2), key(KeyPurpose::Token, "t", point(1).to_spki())),
                 (
                     Position::new(4),
-                    PublicKey { not_after: Some(Timestamp::from_millis(5)), ..key(KeyPurpose::List, "l", point(2).to_spki()) },
+                    PublicKey {
+                        not_after: Some(Timestamp::from_millis(5)),
+                        signs_from: Some(Timestamp::from_millis(4)),
+                        ..key(KeyPurpose::List, "l", point(2).to_spki())
+                    },
                 ),
                 (Position::new(5), key(KeyPurpose::Checkpoint, "c", Ed25519([3; 32]).to_spki())),
             ],

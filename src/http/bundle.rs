@@ -1,21 +1,20 @@
 //! The SPIFFE bundle of the broker's trust domain (SPIFFE Trust Domain and Bundle, section 4): what
 //! its issuer and its token key sign, and nothing of other authorities of the domain.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::formats::keyset::{Keys, KeysError, certificate_key};
-use crate::model::{KeyPurpose, Position};
+use crate::model::KeyPurpose;
 
-/// How often to look for a new bundle, in seconds.
-const REFRESH_HINT: u64 = 60;
-
-/// The bundle, JSON. `sequence` never goes back.
+/// The bundle, JSON. `sequence` grows with each change of it; look for another after `refresh`.
 ///
 /// # Errors
 /// If a key's material is not what its purpose needs.
-pub(super) fn encode(keys: &Keys, sequence: Position) -> Result<String, KeysError> {
+pub(super) fn encode(keys: &Keys, sequence: u64, refresh: Duration) -> Result<String, KeysError> {
     let json = |error: serde_json::Error| KeysError::Json(error.to_string());
     let mut bundle: Value = serde_json::from_str(&keys.to_jwks()?).map_err(json)?;
     let mut entries = Vec::new();
@@ -34,7 +33,7 @@ pub(super) fn encode(keys: &Keys, sequence: Position) -> Result<String, KeysErro
         }
         entries.push(token.take());
     }
-    bundle = json!({ "spiffe_sequence": sequence.get(), "spiffe_refresh_hint": REFRESH_HINT, "keys": entries });
+    bundle = json!({ "spiffe_sequence": sequence, "spiffe_refresh_hint": refresh.as_secs(), "keys": entries });
     Ok(bundle.to_string())
 }
 
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
     use crate::ambient::Entropy;
     use crate::keys::Material;
-    use crate::model::Timestamp;
+    use crate::model::{Position, Timestamp};
 
     #[test]
     fn it_holds_the_issuer_and_the_token_key_and_no_other() {
@@ -51,7 +50,7 @@ mod tests {
         let material = Material::generate(&trust_domain, &Entropy::system(), Timestamp::from_seconds(1_780_272_000)).expect("keys");
         let keys = material.public_keys().into_iter().zip(2..).map(|(key, number)| (Position::new(number), key)).collect();
         let keys = Keys { trust_domain, issuer: "https://curfew.a.example".to_owned(), keys };
-        let bundle: Value = serde_json::from_str(&encode(&keys, Position::new(5)).expect("encoded")).expect("JSON");
+        let bundle: Value = serde_json::from_str(&encode(&keys, 5, Duration::from_secs(60)).expect("encoded")).expect("JSON");
         assert_eq!((&bundle["spiffe_sequence"], &bundle["spiffe_refresh_hint"]), (&json!(5), &json!(60)));
         let members =
             |of: &str| bundle["keys"].as_array().expect("a list").iter().filter(|key| key["use"] == of).cloned().collect::<Vec<_>>();

@@ -33,13 +33,17 @@ pub(super) struct Document {
     pub(super) body: Bytes,
     pub(super) media_type: &'static str,
     /// How it may be cached.
-    pub(super) caching: &'static str,
+    pub(super) caching: String,
 }
 
-/// Keys change seldom, and are published well before they are used.
-pub(super) const FOR_A_MINUTE: &str = "public, max-age=60";
 /// Ask every time: a copy may be used only if it is still the same.
 const ASK: &str = "no-cache";
+
+/// Keys change seldom, and are published well before they are used.
+fn for_a_while(publisher: &Publisher) -> String {
+    format!("public, max-age={}", publisher.keys_refresh().as_secs())
+}
+
 pub(super) const JSON: &str = "application/json";
 
 impl Document {
@@ -62,10 +66,10 @@ impl Document {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
             response
         };
-        let fixed: [(HeaderName, &'static str); 2] = [(header::CACHE_CONTROL, self.caching), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
         let headers = response.headers_mut();
         headers.insert(header::ETAG, tag);
-        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::try_from(self.caching).unwrap_or(HeaderValue::from_static(ASK)));
         response
     }
 }
@@ -83,7 +87,7 @@ type Source = State<Arc<Publisher>>;
 async fn jwks(State(publisher): Source, asked: HeaderMap) -> Answer {
     let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
     let body = keys.to_jwks().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: JSON, caching: for_a_while(&publisher) }.answer(&asked))
 }
 
 /// What stock libraries look for to find the keys (OpenID Connect Discovery 1.0, section 3).
@@ -98,26 +102,25 @@ async fn openid_configuration(State(publisher): Source, asked: HeaderMap) -> Ans
         "id_token_signing_alg_values_supported": ["ES256"],
         "status_list_aggregation_endpoint": format!("{}{STATUS_PATH}", issuer.trim_end_matches('/')),
     });
-    Ok(Document { body: body.to_string().into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.to_string().into(), media_type: JSON, caching: for_a_while(&publisher) }.answer(&asked))
 }
 
 async fn keys(State(publisher): Source, asked: HeaderMap) -> Answer {
     let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
     let body = keys.to_json().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: JSON, caching: for_a_while(&publisher) }.answer(&asked))
 }
 
 async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
-    let sequence = publisher.keys_changed();
-    let keys = publisher.keys().map_err(|error| Problem::fault(&error))?;
-    let body = bundle::encode(&keys, sequence).map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body: body.into(), media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked))
+    let (sequence, keys) = publisher.numbered_keys().map_err(|error| Problem::fault(&error))?;
+    let body = bundle::encode(&keys, sequence, publisher.keys_refresh()).map_err(|error| Problem::fault(&error))?;
+    Ok(Document { body: body.into(), media_type: JSON, caching: for_a_while(&publisher) }.answer(&asked))
 }
 
 async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
     let published = publisher.since(since(uri.query())?).await.map_err(|error| Problem::fault(&error))?;
     let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
-    Ok(Document { body: published.jws.clone().into(), media_type: "application/jwt", caching: ASK }.answer(&asked))
+    Ok(Document { body: published.jws.clone().into(), media_type: "application/jwt", caching: ASK.to_owned() }.answer(&asked))
 }
 
 /// The position in `?since=`; a whole list is wanted without one.
@@ -132,7 +135,7 @@ fn since(query: Option<&str>) -> Result<Option<Position>, Problem> {
 
 async fn checkpoint(State(publisher): Source, asked: HeaderMap) -> Answer {
     let body = publisher.checkpoint().map_err(|error| Problem::fault(&error))?;
-    Ok(Document { body: body.into(), media_type: "text/plain; charset=utf-8", caching: ASK }.answer(&asked))
+    Ok(Document { body: body.into(), media_type: "text/plain; charset=utf-8", caching: ASK.to_owned() }.answer(&asked))
 }
 
 #[cfg(test)]
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        Document { body: "signed".into(), media_type: "application/jwt", caching: ASK }
+        Document { body: "signed".into(), media_type: "application/jwt", caching: ASK.to_owned() }
     }
 
     fn holding(value: &str) -> HeaderMap {

@@ -9,12 +9,15 @@ use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 
-use super::documents::{Answer, Document, FOR_A_MINUTE, JSON};
+use super::documents::{Answer, Document, JSON};
 use super::finished;
 use super::problem::Problem;
 use crate::formats::urls::{CRL_PATH, STATUS_PATH};
 use crate::lists::{Lists, Served};
 use crate::model::Position;
+
+/// What is built every few minutes.
+const FOR_A_MINUTE: &str = "public, max-age=60";
 
 /// RFC 2585, section 4.2.
 const CRL: &str = "application/pkix-crl";
@@ -49,7 +52,7 @@ async fn crl(State(lists): Source, Path(name): Path<String>, asked: HeaderMap) -
         Some(_) | None => Problem::new(StatusCode::NOT_FOUND, "no issuing key with this number has certificates that are not expired"),
     };
     let body = &key.and_then(|key| served.crl(key)).ok_or_else(unknown)?.body;
-    Ok(Document { body: body.bytes.clone(), media_type: CRL, caching: FOR_A_MINUTE }.tagged(&body.tag, &asked))
+    Ok(Document { body: body.bytes.clone(), media_type: CRL, caching: FOR_A_MINUTE.to_owned() }.tagged(&body.tag, &asked))
 }
 
 async fn status(State(lists): Source, Path(number): Path<String>, uri: Uri, asked: HeaderMap) -> Answer {
@@ -61,7 +64,7 @@ async fn status(State(lists): Source, Path(number): Path<String>, uri: Uri, aske
     let list = number.and_then(|list| served.status(list)).ok_or_else(unknown)?;
     let gzip = accepts_gzip(&asked);
     let body = if gzip { &list.gzip } else { &list.body };
-    let document = Document { body: body.bytes.clone(), media_type: STATUS_LIST, caching: FOR_A_MINUTE };
+    let document = Document { body: body.bytes.clone(), media_type: STATUS_LIST, caching: FOR_A_MINUTE.to_owned() };
     let mut response = open(document.tagged(&body.tag, &asked));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if gzip && response.status() == StatusCode::OK {
@@ -76,7 +79,7 @@ async fn aggregation(State(lists): Source, uri: Uri, asked: HeaderMap) -> Answer
     let served = served(&lists)?;
     let all: Vec<String> = served.status_lists().map(|list| lists.urls().status_list(list)).collect();
     let body = json!({ "status_lists": all }).to_string().into();
-    Ok(open(Document { body, media_type: JSON, caching: FOR_A_MINUTE }.answer(&asked)))
+    Ok(open(Document { body, media_type: JSON, caching: FOR_A_MINUTE.to_owned() }.answer(&asked)))
 }
 
 /// What was so at another time is not told (section 8.4 of the draft).

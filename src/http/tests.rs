@@ -42,6 +42,7 @@ impl World {
             origin: "example.org/curfew".to_owned(),
             max_staleness: Duration::from_secs(30),
             heartbeat: Duration::from_secs(2),
+            keys_refresh: Duration::from_secs(60),
         };
         let followers = Arc::new(Followers::new(Windows::of_lists(settings.max_staleness), clock.now()));
         let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, followers, clock.clone());
@@ -185,7 +186,7 @@ fn asking(path: &str, headers: &[(HeaderName, &str)]) -> Request<Body> {
 async fn a_crl_is_found_under_the_number_of_its_key_on_both_listeners() {
     let world = World::new().await;
     let served = world.lists.served().expect("built");
-    let issuer = world.ledger.facts().keys().find(|(_, key)| key.purpose == KeyPurpose::Issuer).map(|(number, _)| number).expect("one");
+    let issuer = world.ledger.facts().signing_keys().signing(KeyPurpose::Issuer).expect("one").number;
     let path = format!("/v1/crl/{issuer}.crl");
     for router in [world.public(), lists(Arc::clone(&world.lists))] {
         let (status, headers, body) = bytes(router.clone(), asking(&path, &[])).await;

@@ -10,6 +10,8 @@ pub(crate) mod identity;
 mod keyring;
 mod material;
 mod pem;
+mod private;
+pub(crate) mod rotation;
 pub(crate) mod seal;
 mod signer;
 
@@ -17,10 +19,11 @@ mod signer;
 pub(crate) use aside::{Aside, Remote};
 pub(crate) use certificate::{BACKDATED, set_validity, uri};
 pub(crate) use keyring::{Issuer, Keyring, SigningKey};
-pub(crate) use material::{Material, PemFiles, Private, Sources, issuer_certificate};
+pub(crate) use material::Material;
+pub(crate) use private::{KeyText, Private, PrivateKey, Source, issuer_certificate};
 pub(crate) use signer::{SignError, fresh_key};
 
-use crate::model::{KeyPurpose, Position};
+use crate::model::{KeyPurpose, Position, PublicKey, Timestamp};
 
 /// Why keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +47,7 @@ pub(crate) enum KeyError {
         /// Its name.
         kid: String,
     },
-    /// The key was cut: nothing that it signs is accepted.
+    /// The key was retired or cut: nothing that it signs is accepted.
     #[error(
         "the {purpose} key `{kid}` was retired at entry {position}, and nothing that it signs is accepted: \
          put its successors into keys_dir; `curfew ledger recover` makes new ones"
@@ -54,9 +57,47 @@ pub(crate) enum KeyError {
         purpose: KeyPurpose,
         /// Its name.
         kid: String,
-        /// Where it was cut.
+        /// Where.
         position: Position,
     },
+    /// No key signs this.
+    #[error("there is no {purpose} key that signs")]
+    Missing {
+        /// What it would sign.
+        purpose: KeyPurpose,
+    },
+    /// The broker makes no such keys.
+    #[error(
+        "a PKCS#11 module holds the {purpose} key, and the broker makes none in it: make the next one there, name its label as \
+         next_{purpose}_key in [pkcs11], and restart"
+    )]
+    Elsewhere {
+        /// What it signs.
+        purpose: KeyPurpose,
+    },
+    /// Its private half could not be put where it is kept, or taken away from there.
+    #[error("the {purpose} key cannot be kept: {problem}")]
+    Kept {
+        /// What it signs.
+        purpose: KeyPurpose,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Where the private halves of keys are kept for the next start.
+pub(crate) trait Keeper: Send + Sync + std::fmt::Debug {
+    /// Makes a key. It is lasting when this returns, so that no key is recorded that could be lost.
+    ///
+    /// # Errors
+    /// If it cannot be made or kept.
+    fn make(&self, purpose: KeyPurpose, now: Timestamp) -> Result<PrivateKey, KeyError>;
+
+    /// Wipes a key that is not needed any more. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// If it cannot be wiped.
+    fn discard(&self, key: &PublicKey) -> Result<(), KeyError>;
 }
 
 impl KeyError {
@@ -67,3 +108,5 @@ impl KeyError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod unkept;

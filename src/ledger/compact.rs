@@ -41,10 +41,12 @@ pub(super) enum Aspect {
     Removed = 13,
     /// The last beginning of an epoch.
     Epoch = 14,
+    /// That a signing key signs no more.
+    KeyRetired = 16,
 }
 
 impl Aspect {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -60,6 +62,7 @@ impl Aspect {
         Self::Downstream,
         Self::Removed,
         Self::Epoch,
+        Self::KeyRetired,
     ];
 
     /// Its number in the store.
@@ -95,6 +98,7 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
         Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
+        Event::KeyRetired { number, .. } => vec![slot(*number, Aspect::KeyRetired)],
         Event::TaskOpened(_) => vec![slot(at, Aspect::Task)],
         Event::OwnerRecorded(Recording { number, .. })
         | Event::EnvironmentRecorded(Recording { number, .. })
@@ -146,7 +150,8 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Task
         | Aspect::Downstream
         | Aspect::Removed
-        | Aspect::Epoch => return None,
+        | Aspect::Epoch
+        | Aspect::KeyRetired => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
     let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None };

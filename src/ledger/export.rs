@@ -91,6 +91,7 @@ fn fields(at: Position, event: &Event) -> Value {
     match event {
         Event::LedgerOpened { epoch, trust_domain } => json!({ "epoch": epoch.to_string(), "trust_domain": trust_domain.to_string() }),
         Event::KeyActivated(key) => key_activated(key),
+        Event::KeyRetired { number, ends } => json!({ "number": number.get(), "ends": time(*ends) }),
         Event::PolicyChanged(text) => {
             let file = |(name, text): &(PolicyName, String)| json!({ "name": name.to_string(), "text": text });
             json!({ "hash": to_hex(&text.hash), "files": text.files.iter().map(file).collect::<Vec<_>>() })
@@ -197,6 +198,7 @@ fn key_activated(key: &PublicKey) -> Value {
         "kid": key.kid,
         "material": BASE64.encode(&key.material),
         "not_after": time(key.not_after),
+        "signs_from": time(key.signs_from),
     })
 }
 

@@ -71,6 +71,7 @@ pub(super) fn key(kid: &str) -> PublicKey {
         kid: kid.to_owned(),
         material: vec![0x30, 0x59],
         not_after: Some(NOW.plus(Duration::from_secs(999_999))),
+        signs_from: None,
     }
 }
 
@@ -155,6 +156,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
         Event::EpochBegun(begun([8; 16])),
         Event::DownstreamConfirmed(DownstreamConfirmed { number: at(6), position: at(299), confirmed: 3, lapsed: 1 }),
+        Event::KeyRetired { number: at(7), ends: Some(NOW.plus(Duration::from_secs(420))) },
         refused(),
     ]
 }

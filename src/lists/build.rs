@@ -16,7 +16,7 @@ use crate::formats::crl::{Crl, Revoked};
 use crate::formats::status_index::Indices;
 use crate::formats::status_list::{StatusList, StatusListToken};
 use crate::formats::urls::Urls;
-use crate::keys::{BACKDATED, Issuer, Keyring};
+use crate::keys::{BACKDATED, Issuer, KeyError, Keyring, SigningKey};
 use crate::model::{Position, Timestamp};
 
 /// Bytes that are served, and the entity tag that names them.
@@ -53,10 +53,13 @@ pub(crate) struct Served {
     pub(super) withheld: Vec<(Position, Position)>,
 }
 
+/// Gives the key that signs tokens now.
+type TokenKey = Box<dyn Fn() -> Result<Arc<SigningKey>, KeyError> + Send + Sync>;
+
 /// What lists are made with.
-#[derive(Debug)]
 pub(super) struct Recipe {
     pub(super) keyring: Arc<Keyring>,
+    pub(super) token_key: TokenKey,
     pub(super) urls: Urls,
     pub(super) indices: Indices,
     pub(super) lifetimes: Lifetimes,
@@ -84,11 +87,6 @@ impl Served {
     }
 }
 
-/// The keys that sign certificates.
-fn issuers(keyring: &Keyring) -> impl Iterator<Item = &Issuer> {
-    std::iter::once(&keyring.issuer)
-}
-
 impl Recipe {
     /// Builds everything that `pass` says, after `last`.
     ///
@@ -96,7 +94,7 @@ impl Recipe {
     /// If a key does not sign.
     pub(super) fn build(&self, pass: &Pass, last: Option<&Served>) -> Result<Served, ListsError> {
         let mut served = Served { made: pass.made, ..Served::default() };
-        for issuer in issuers(&self.keyring) {
+        for issuer in &self.keyring.issuers() {
             let key = issuer.key.number;
             let before = last.and_then(|last| last.crls.get(&key));
             let crl = match pass.unnameable(key) {
@@ -145,7 +143,7 @@ impl Recipe {
             aggregation_uri: Some(self.urls.status_lists()),
             list: list.clone(),
         };
-        let key = &self.keyring.token;
+        let key = (self.token_key)().map_err(|error| ListsError::Sign(error.to_string()))?;
         let text = token.encode(&key.kid, |input| key.sign(input)).map_err(|error| ListsError::Sign(error.to_string()))?;
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).map_err(|error| ListsError::Sign(error.to_string()))?;

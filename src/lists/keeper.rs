@@ -17,7 +17,7 @@ use crate::formats::status_index::Indices;
 use crate::formats::urls::Urls;
 use crate::keys::Keyring;
 use crate::ledger::Ledger;
-use crate::model::{Position, Timestamp};
+use crate::model::{KeyPurpose, Position, Timestamp};
 
 /// Between two builds at least: cuts that come meanwhile are taken together.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ pub(crate) struct Parts {
 
 impl fmt::Debug for Lists {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lists").field("recipe", &self.recipe).finish_non_exhaustive()
+        f.debug_struct("Lists").field("keyring", &self.recipe.keyring).finish_non_exhaustive()
     }
 }
 
@@ -106,8 +106,10 @@ impl Lists {
     /// Nothing is built yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let indices = Indices::new(&parts.ledger.status_secret());
+        let (keyring, ledger) = (Arc::clone(&parts.keyring), Arc::clone(&parts.ledger));
+        let token_key = Box::new(move || keyring.signing(KeyPurpose::Token, &ledger.facts()));
         Self {
-            recipe: Recipe { keyring: parts.keyring, urls: parts.urls, indices, lifetimes: parts.lifetimes },
+            recipe: Recipe { token_key, keyring: parts.keyring, urls: parts.urls, indices, lifetimes: parts.lifetimes },
             ledger: parts.ledger,
             native: parts.native,
             out: parts.out,
@@ -270,7 +272,7 @@ impl Lists {
             let covered = self.served().map_or(Position::ZERO, |served| served.made.position);
             let is_outdated = {
                 let facts = self.ledger.facts();
-                facts.cuts().iter().any(|cut| cut.position > covered) || facts.keys().any(|(number, _)| number > covered)
+                facts.cuts().iter().any(|cut| cut.position > covered) || facts.signing_keys().changed() > covered
             };
             if is_outdated {
                 return true;

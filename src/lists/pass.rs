@@ -127,6 +127,7 @@ impl Pass {
             }
             Event::LedgerOpened { .. }
             | Event::KeyActivated(_)
+            | Event::KeyRetired { .. }
             | Event::PolicyChanged(_)
             | Event::OwnerRecorded(_)
             | Event::EnvironmentRecorded(_)

@@ -13,7 +13,7 @@ use crate::formats::status_index::Indices;
 use crate::formats::status_list::StatusList;
 use crate::formats::urls::Urls;
 use crate::keys::Material;
-use crate::model::{CredentialId, Cut, Cuts, Entry, Epoch, Event, Facts, Reason, Timestamp, TrustDomain};
+use crate::model::{CredentialId, Cut, Cuts, Entry, Epoch, Event, Facts, KeyPurpose, Reason, Timestamp, TrustDomain};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
 
@@ -26,12 +26,19 @@ fn recipe() -> Recipe {
         facts.apply(&Entry { position: Position::new(position), time: NOW, actor: None, request_id: None, event });
     }
     let seconds = Duration::from_secs;
+    let keyring = Arc::new(material.into_keyring(&facts).expect("all activated"));
+    let token = keyring.signing(KeyPurpose::Token, &facts);
     Recipe {
-        keyring: Arc::new(material.into_keyring(&facts).expect("all activated")),
+        keyring,
+        token_key: Box::new(move || token.clone()),
         urls: Urls { issuer: "https://broker.example".to_owned(), crl: "http://crl.example".to_owned() },
         indices: Indices::new(&[3; 32]),
         lifetimes: Lifetimes { interval: seconds(120), crl: seconds(600), status: seconds(600), ttl: seconds(60) },
     }
+}
+
+fn issuer(recipe: &Recipe) -> Position {
+    recipe.keyring.issuers().first().expect("one").key.number
 }
 
 fn cut(number: u64, position: u64) -> Cut {
@@ -49,7 +56,7 @@ fn pass(recipe: &Recipe, certificates: &[u64], tokens: &[u64], unreadable: &[u64
     cuts.add(cut(10, 90));
     let dead = certificates.iter().map(|position| Dead {
         id: CredentialId::new(Position::new(*position), [5; 8]),
-        key: recipe.keyring.issuer.key.number,
+        key: issuer(recipe),
         expires_at: NOW.plus(Duration::from_secs(300)),
         cut: Position::new(90),
         reason: Reason::Superseded,
@@ -74,7 +81,7 @@ fn index(recipe: &Recipe, position: u64) -> u32 {
 #[test]
 fn what_cannot_be_read_is_dead_in_the_status_list_and_holds_back_the_crl_that_cannot_name_it() {
     let recipe = recipe();
-    let issuer = recipe.keyring.issuer.key.number;
+    let issuer = issuer(&recipe);
     let before_the_cut = Made { taken_at: NOW, position: Position::new(80) };
     let sound = recipe.build(&Pass { made: before_the_cut, ..pass(&recipe, &[], &[], &[]) }, None).expect("signed");
     let torn = pass(&recipe, &[40], &[], &[50]);
@@ -97,7 +104,7 @@ fn what_cannot_be_read_is_dead_in_the_status_list_and_holds_back_the_crl_that_ca
 #[test]
 fn each_way_to_contradict_the_ledger_is_told_apart() {
     let recipe = recipe();
-    let issuer = recipe.keyring.issuer.key.number;
+    let issuer = issuer(&recipe);
     let (nobody, everybody) = (pass(&recipe, &[], &[], &[]), pass(&recipe, &[40], &[41], &[]));
     let (clean, full) = (recipe.build(&nobody, None).expect("signed"), recipe.build(&everybody, None).expect("signed"));
     assert_eq!((compare::served(&clean, &nobody), compare::served(&full, &everybody)), (vec![], vec![]));

@@ -9,7 +9,7 @@ use rcgen::{
 
 use super::{MintError, Minter, SigningRequest, binding, same_key};
 use crate::formats::binding::EXTENSION_OID;
-use crate::keys::{SignError, set_validity, uri};
+use crate::keys::{Issuer, SignError, set_validity, uri};
 use crate::ledger::Recorded;
 use crate::model::CredentialKind;
 
@@ -24,13 +24,13 @@ pub(crate) struct ServerNames {
 }
 
 impl Minter {
-    /// Signs a certificate for the public key of `request`; answers it and the issuer's, DER.
+    /// Has `issuer` sign a certificate for the public key of `request`; answers it and the issuer's, DER.
     ///
     /// # Errors
     /// If it was recorded as something else, for another public key, or for another signing key, or
     /// the key does not sign.
-    pub(crate) fn certificate(&self, recorded: &Recorded, request: &SigningRequest) -> Result<Vec<Vec<u8>>, MintError> {
-        self.server_certificate(recorded, request, &ServerNames::default())
+    pub(crate) fn certificate(&self, recorded: &Recorded, request: &SigningRequest, issuer: &Issuer) -> Result<Vec<Vec<u8>>, MintError> {
+        self.server_certificate(recorded, request, &ServerNames::default(), issuer)
     }
 
     /// The same with names of a server beside the SPIFFE ID, for the broker itself.
@@ -42,9 +42,9 @@ impl Minter {
         recorded: &Recorded,
         request: &SigningRequest,
         names: &ServerNames,
+        issuer: &Issuer,
     ) -> Result<Vec<Vec<u8>>, MintError> {
         let issued = recorded.issued();
-        let issuer = &self.keyring.issuer;
         if issued.kind != CredentialKind::Certificate {
             return Err(MintError::Kind);
         }

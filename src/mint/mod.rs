@@ -3,8 +3,6 @@
 mod certificate;
 mod request;
 
-use std::sync::Arc;
-
 pub(crate) use certificate::ServerNames;
 pub(crate) use request::SigningRequest;
 
@@ -14,14 +12,13 @@ use crate::formats::jws::EncodeError;
 use crate::formats::status_index::Indices;
 use crate::formats::status_list::StatusReference;
 use crate::formats::urls::Urls;
-use crate::keys::{Keyring, SignError};
+use crate::keys::{SignError, SigningKey};
 use crate::ledger::Recorded;
 use crate::model::Position;
 
 /// Signs recorded issuances.
 #[derive(Clone, Debug)]
 pub(crate) struct Minter {
-    keyring: Arc<Keyring>,
     urls: Urls,
     indices: Indices,
 }
@@ -32,12 +29,12 @@ pub(crate) enum MintError {
     /// It was recorded as another kind of credential.
     #[error("recorded as another kind of credential")]
     Kind,
-    /// It was recorded for another key than the one in use.
-    #[error("recorded for the key {recorded}, and {in_use} is in use")]
+    /// It was recorded for another key than the one that was to sign.
+    #[error("recorded for the key {recorded}, and {in_use} was to sign")]
     Key {
         /// The key in the record.
         recorded: Position,
-        /// The key in the keyring.
+        /// The key that was to sign.
         in_use: Position,
     },
     /// The signing request holds another public key than the record.
@@ -52,9 +49,9 @@ pub(crate) enum MintError {
 }
 
 impl Minter {
-    /// Signs with `keyring`; the place of a token in its status list is that of `indices`.
-    pub(crate) const fn new(keyring: Arc<Keyring>, urls: Urls, indices: Indices) -> Self {
-        Self { keyring, urls, indices }
+    /// The place of a token in its status list is that of `indices`.
+    pub(crate) const fn new(urls: Urls, indices: Indices) -> Self {
+        Self { urls, indices }
     }
 
     /// `iss` of what this broker signs.
@@ -62,14 +59,13 @@ impl Minter {
         &self.urls.issuer
     }
 
-    /// Signs a token.
+    /// Signs a token with `key`.
     ///
     /// # Errors
     /// If it was recorded as something else, or for another key, or the key does not sign.
-    pub(crate) fn token(&self, recorded: &Recorded) -> Result<String, MintError> {
+    pub(crate) fn token(&self, recorded: &Recorded, key: &SigningKey) -> Result<String, MintError> {
         let issued = recorded.issued();
         let kind = TokenKind::of(issued.kind).ok_or(MintError::Kind)?;
-        let key = &self.keyring.token;
         same_key(issued.key, key.number)?;
         let place = self.indices.place(recorded.position());
         let claims = TokenClaims {

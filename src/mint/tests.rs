@@ -1,5 +1,6 @@
 //! What is signed is what is recorded, and of a signing request only the key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use x509_parser::certificate::X509Certificate;
@@ -11,8 +12,8 @@ use crate::formats::binding::EXTENSION_OID_DER;
 use crate::formats::jwk::P256;
 use crate::formats::jws::{self, MAX_TOKEN};
 use crate::formats::svid::{OwnPart, Svid};
-use crate::keys::Material;
-use crate::model::{Bound, CredentialKind, Entry, Epoch, Event, Facts, Issued, Subjects, Timestamp};
+use crate::keys::{Issuer, Material};
+use crate::model::{Bound, CredentialKind, Entry, Epoch, Event, Facts, Issued, KeyPurpose, Subjects, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
 
@@ -23,7 +24,8 @@ macro_rules! request {
     };
 }
 
-fn minter() -> Minter {
+/// A minter, with what it signs with.
+fn minter() -> (Minter, Arc<SigningKey>, Arc<Issuer>) {
     let domain = "example.org".parse().expect("a trust domain");
     let material = Material::generate(&domain, &Entropy::system(), NOW).expect("random bytes");
     let mut facts = Facts::default();
@@ -31,9 +33,11 @@ fn minter() -> Minter {
     for (event, position) in std::iter::once(opened).chain(material.public_keys().into_iter().map(Event::KeyActivated)).zip(1..) {
         facts.apply(&Entry { position: Position::new(position), time: NOW, actor: None, request_id: None, event });
     }
-    let keyring = Arc::new(material.into_keyring(&facts).expect("all activated"));
+    let keyring = material.into_keyring(&facts).expect("all activated");
+    let token = keyring.signing(KeyPurpose::Token, &facts).expect("one signs");
+    let issuer = keyring.issuers().remove(0);
     let urls = Urls { issuer: "https://broker.example".to_owned(), crl: "http://crl.example".to_owned() };
-    Minter::new(keyring, urls, Indices::new(&[1; 32]))
+    (Minter::new(urls, Indices::new(&[1; 32])), token, issuer)
 }
 
 fn recorded(issued: Issued) -> Recorded {
@@ -69,15 +73,14 @@ fn issued(kind: CredentialKind, key: Position) -> Issued {
 }
 
 /// The record of a certificate for the key of this request.
-fn for_request(minter: &Minter, request: &SigningRequest) -> Recorded {
-    let key = minter.keyring.issuer.key.number;
+fn for_request(issuer: &Issuer, request: &SigningRequest) -> Recorded {
+    let key = issuer.key.number;
     recorded(Issued { confirmation: Some(request.public_key_hash()), audience: None, ..issued(CredentialKind::Certificate, key) })
 }
 
 #[test]
 fn a_token_says_what_is_recorded_and_verifies() {
-    let minter = minter();
-    let key = &minter.keyring.token;
+    let (minter, key, _) = minter();
     for (kind, token, scopes) in
         [(CredentialKind::AccessToken, TokenKind::AccessToken, 2), (CredentialKind::JwtSvid, TokenKind::JwtSvid, 0)]
     {
@@ -85,7 +88,7 @@ fn a_token_says_what_is_recorded_and_verifies() {
             let mut issued = Issued { confirmation, ..issued(kind, key.number) };
             issued.scopes.truncate(scopes);
             let recorded = recorded(issued.clone());
-            let text = minter.token(&recorded).expect("recorded");
+            let text = minter.token(&recorded, &key).expect("recorded");
             let jws = jws::parse(&text, MAX_TOKEN).expect("a JWS");
             assert_eq!((jws.typ.as_str(), &jws.kid), (token.typ(), &key.kid));
             assert!(P256::from_spki(key.public_key()).expect("P-256").verifies(jws.signing_input, &jws.signature));
@@ -113,17 +116,17 @@ fn a_token_says_what_is_recorded_and_verifies() {
 
 #[test]
 fn what_was_recorded_as_something_else_or_for_another_key_is_not_signed() {
-    let minter = minter();
+    let (minter, signing, authority) = minter();
     let request = SigningRequest::from_der(request!("p256")).expect("a request");
     let other = SigningRequest::from_der(request!("p384")).expect("a request");
-    let (token, issuer) = (minter.keyring.token.number, minter.keyring.issuer.key.number);
-    let certificate = |issued| minter.certificate(&recorded(issued), &request).expect_err("not recorded");
-    assert!(matches!(minter.token(&recorded(issued(CredentialKind::Certificate, token))), Err(MintError::Kind)));
-    assert!(matches!(minter.token(&recorded(issued(CredentialKind::AccessToken, issuer))), Err(MintError::Key { .. })));
+    let (token, issuer) = (signing.number, authority.key.number);
+    let certificate = |issued| minter.certificate(&recorded(issued), &request, &authority).expect_err("not recorded");
+    assert!(matches!(minter.token(&recorded(issued(CredentialKind::Certificate, token)), &signing), Err(MintError::Kind)));
+    assert!(matches!(minter.token(&recorded(issued(CredentialKind::AccessToken, issuer)), &signing), Err(MintError::Key { .. })));
     assert!(matches!(certificate(issued(CredentialKind::AccessToken, issuer)), MintError::Kind));
     assert!(matches!(certificate(issued(CredentialKind::Certificate, token)), MintError::Key { .. }));
     assert!(matches!(certificate(issued(CredentialKind::Certificate, issuer)), MintError::PublicKey));
-    assert!(matches!(minter.certificate(&for_request(&minter, &request), &other), Err(MintError::PublicKey)));
+    assert!(matches!(minter.certificate(&for_request(&authority, &request), &other, &authority), Err(MintError::PublicKey)));
 }
 
 fn uris_and_others(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
@@ -135,15 +138,15 @@ fn uris_and_others(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
 
 #[test]
 fn a_certificate_takes_the_public_key_of_the_request_and_nothing_else() {
-    let minter = minter();
-    let (_, issuer) = x509_parser::parse_x509_certificate(&minter.keyring.issuer.certificate).expect("a certificate");
+    let (minter, _, authority) = minter();
+    let (_, issuer) = x509_parser::parse_x509_certificate(&authority.certificate).expect("a certificate");
     for der in
         [request!("p256"), request!("p384"), request!("p384-sha384"), request!("ed"), request!("rsa2048"), request!("rsa2048-sha512")]
     {
         let request = SigningRequest::from_der(der).expect("a good request");
-        let recorded = for_request(&minter, &request);
-        let chain = minter.certificate(&recorded, &request).expect("recorded");
-        assert_eq!(chain[1], minter.keyring.issuer.certificate);
+        let recorded = for_request(&authority, &request);
+        let chain = minter.certificate(&recorded, &request, &authority).expect("recorded");
+        assert_eq!(chain[1], authority.certificate);
 
         let (rest, leaf) = x509_parser::parse_x509_certificate(&chain[0]).expect("a certificate");
         assert!(rest.is_empty());
@@ -167,7 +170,7 @@ fn a_certificate_takes_the_public_key_of_the_request_and_nothing_else() {
         });
         let [point] = points.expect("it says where its CRL is").points.as_slice() else { panic!("one point") };
         let Some(DistributionPointName::FullName(uris)) = &point.distribution_point else { panic!("a name") };
-        let uri = format!("http://crl.example/v1/crl/{}.crl", minter.keyring.issuer.key.number);
+        let uri = format!("http://crl.example/v1/crl/{}.crl", authority.key.number);
         assert_eq!((uris.as_slice(), &point.crl_issuer, point.reasons.is_none()), ([GeneralName::URI(&uri)].as_slice(), &None, true));
         let own = leaf.extensions().iter().find(|extension| extension.oid.as_bytes() == EXTENSION_OID_DER).expect("there");
         assert!(!own.critical, "a stock library passes over it");
@@ -181,10 +184,10 @@ fn a_certificate_takes_the_public_key_of_the_request_and_nothing_else() {
 
 #[test]
 fn the_brokers_own_certificate_has_names_of_a_server_beside_its_id() {
-    let minter = minter();
+    let (minter, _, issuer) = minter();
     let request = SigningRequest::from_der(request!("p256")).expect("a request");
     let names = ServerNames { dns: vec!["broker.example".to_owned()], addresses: vec!["127.0.0.1".parse().expect("an address")] };
-    let chain = minter.server_certificate(&for_request(&minter, &request), &request, &names).expect("recorded");
+    let chain = minter.server_certificate(&for_request(&issuer, &request), &request, &names, &issuer).expect("recorded");
     let (_, leaf) = x509_parser::parse_x509_certificate(&chain[0]).expect("a certificate");
     assert_eq!(uris_and_others(&leaf), (vec!["spiffe://example.org/payments/worker".to_owned()], 3));
 }

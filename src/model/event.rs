@@ -31,8 +31,15 @@ pub enum Event {
         /// The domain whose identities it issues.
         trust_domain: TrustDomain,
     },
-    /// A signing key came into use.
+    /// A signing key is known, and in use unless one from before it still is.
     KeyActivated(PublicKey),
+    /// A signing key signs no more.
+    KeyRetired {
+        /// Its number.
+        number: Position,
+        /// The last instant at which something that it signed may be good; absent for no end.
+        ends: Option<Timestamp>,
+    },
     /// The policy text is now this.
     PolicyChanged(PolicyText),
     /// An owner is known, or known anew with `number` from before.
@@ -224,6 +231,7 @@ impl Event {
             Self::WorkloadRecorded(Recording { number, .. }) => *number,
             Self::DownstreamRecorded(Recording { number, .. }) => *number,
             Self::Cut(CutMade { number, .. })
+            | Self::KeyRetired { number, .. }
             | Self::DownstreamRemoved { number }
             | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
             | Self::Reinstated { number, .. } => Some(*number),
@@ -251,6 +259,7 @@ impl Event {
         match self {
             Self::LedgerOpened { .. } => "ledger_opened",
             Self::KeyActivated(_) => "key_activated",
+            Self::KeyRetired { .. } => "key_retired",
             Self::PolicyChanged(_) => "policy_changed",
             Self::OwnerRecorded(_) => "owner_recorded",
             Self::EnvironmentRecorded(_) => "environment_recorded",

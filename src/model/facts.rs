@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::ends::Ends;
 use super::{
     Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event,
-    Issued, KeyPurpose, Owner, OwnerId, PolicyText, Position, PublicKey, Recording, SpiffeId, Standing, Task, Timestamp, TrustDomain,
+    Issued, Owner, OwnerId, PolicyText, Position, Recording, Retirement, SigningKeys, SpiffeId, Standing, Task, Timestamp, TrustDomain,
     Workload,
 };
 
@@ -108,7 +108,7 @@ pub struct Facts {
     changed: Position,
     opened: Option<(Epoch, TrustDomain)>,
     policy: Option<(Position, Arc<PolicyText>)>,
-    keys: BTreeMap<Position, Arc<PublicKey>>,
+    keys: SigningKeys,
     owners: Register<OwnerId, Owner>,
     environments: Register<EnvironmentName, Environment>,
     workloads: Register<SpiffeId, Workload>,
@@ -135,8 +135,9 @@ impl Facts {
                     *epoch = begun.epoch;
                 }
             }
-            Event::KeyActivated(key) => {
-                self.keys.insert(at, Arc::new(key.clone()));
+            Event::KeyActivated(key) => self.keys.add(at, key, entry.time),
+            Event::KeyRetired { number, ends } => {
+                self.keys.retire(*number, Retirement { at, since: entry.time, ends: *ends });
             }
             Event::PolicyChanged(text) => self.policy = Some((at, Arc::new(text.clone()))),
             Event::OwnerRecorded(recording) => self.owners.record(recording.record.id.clone(), recording, at),
@@ -181,6 +182,7 @@ impl Facts {
         if let Some(line) = cut.listed(at) {
             self.cuts.add(line);
         }
+        self.keys.cut(cut, at, time);
         let closed = Closed { by: cut.closing, at, settled: cut.ends.unwrap_or(time) };
         match cut.closing {
             Closing::Nothing => {}
@@ -240,14 +242,9 @@ impl Facts {
         self.policy.as_ref().map(|(position, text)| (*position, text))
     }
 
-    /// Every signing key, by number.
-    pub fn keys(&self) -> impl Iterator<Item = (Position, &Arc<PublicKey>)> {
-        self.keys.iter().map(|(number, key)| (*number, key))
-    }
-
-    /// The number of the key with this purpose and name.
-    pub fn key_number(&self, purpose: KeyPurpose, kid: &str) -> Option<Position> {
-        self.keys.iter().rev().find(|(_, key)| key.purpose == purpose && key.kid == kid).map(|(number, _)| *number)
+    /// The signing keys.
+    pub const fn signing_keys(&self) -> &SigningKeys {
+        &self.keys
     }
 
     /// An owner by its id.
@@ -371,7 +368,7 @@ impl Facts {
         let cut = |number: Option<Position>| later(number.and_then(|number| self.cuts.get(number)).map(|cut| cut.position));
         later(self.policy.as_ref().map(|(position, _)| *position))
             || self.downstreams_changed > fence
-            || later(self.keys.last_key_value().map(|(number, _)| *number))
+            || self.keys.changed() > fence
             || later(self.owners.by_number.get(&subjects.owner).map(|known| known.changed))
             || later(self.workloads.by_number.get(&subjects.workload).map(|known| known.changed))
             || later(self.environments.by_number.get(&subjects.environment).map(|known| known.changed))
@@ -385,7 +382,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bound, CUT_GRACE, CredentialKind, Reason, Subjects, VerifierKind};
+    use crate::model::{Bound, CUT_GRACE, CredentialKind, KeyPurpose, PublicKey, Reason, Subjects, VerifierKind};
 
     const OWNER: Position = Position::new(2);
 
@@ -484,7 +481,7 @@ mod tests {
             parent: Some(CredentialId::new(at(7), [0; 8])),
             ..issued.clone()
         };
-        let key = PublicKey { purpose: KeyPurpose::Token, kid: "k".to_owned(), material: Vec::new(), not_after: None };
+        let key = PublicKey { purpose: KeyPurpose::Token, kid: "k".to_owned(), material: Vec::new(), not_after: None, signs_from: None };
         let policy = PolicyText { hash: [1; 32], files: Vec::new() };
         for change in [
             downstream(),

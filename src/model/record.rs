@@ -90,6 +90,8 @@ pub struct PublicKey {
     pub material: Vec<u8>,
     /// The last instant at which something signed by it may be good.
     pub not_after: Option<Timestamp>,
+    /// From when it is meant to sign, where it was published ahead of that.
+    pub signs_from: Option<Timestamp>,
 }
 
 /// How a subject was closed to issuing, and where.

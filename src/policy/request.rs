@@ -73,6 +73,12 @@ actions! {
     ApplyPolicy,
     /// Ask whether a request of somebody would pass, and why.
     ExplainPolicy,
+    /// Look at the signing keys.
+    ReadKeys,
+    /// Change a signing key.
+    RotateKey,
+    /// End everything that a signing key ever signed.
+    RevokeKey,
 }
 
 impl Action {
@@ -86,7 +92,15 @@ impl Action {
 impl Action {
     /// Whether it ends something for a reason: no limit may stand in its way.
     pub(crate) const fn revokes(self) -> bool {
-        matches!(self, Self::RevokeOwner | Self::RevokeWorkload | Self::RevokeEnvironment | Self::RevokeTask | Self::RevokeCredential)
+        matches!(
+            self,
+            Self::RevokeOwner
+                | Self::RevokeWorkload
+                | Self::RevokeEnvironment
+                | Self::RevokeTask
+                | Self::RevokeCredential
+                | Self::RevokeKey
+        )
     }
 
     /// Whether the schema lets it be done to this.
@@ -108,7 +122,10 @@ impl Action {
             | Self::ApplyRegistry
             | Self::ReadLedger
             | Self::CheckPolicy
-            | Self::ApplyPolicy => matches!(resource, Resource::System),
+            | Self::ApplyPolicy
+            | Self::ReadKeys
+            | Self::RotateKey
+            | Self::RevokeKey => matches!(resource, Resource::System),
         }
     }
 
@@ -130,6 +147,7 @@ impl Action {
                 | Self::ReadLedger
                 | Self::CheckPolicy
                 | Self::ExplainPolicy
+                | Self::ReadKeys
         )
     }
 }

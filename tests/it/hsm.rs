@@ -110,7 +110,7 @@ impl World {
 #[test]
 fn tokens_and_certificates_are_signed_by_a_module() {
     let mut world = serving();
-    let listed = world.curfew(&["keys", "list"]).json();
+    let listed = world.curfew(&["keys", "files"]).json();
     let labels: Vec<_> = listed["keys"].as_array().unwrap().iter().map(|key| key["label"].as_str()).collect();
     assert_eq!(labels, [Some("curfew-token"), Some("curfew-issuer"), Some("curfew-list"), None]);
     judge_broker(&world.broker, &["tokens.py", "certificates.py"]);

@@ -51,7 +51,7 @@ fn keys_are_sealed_from_the_first_moment_and_the_broker_opens_them() {
         let text = fs::read_to_string(broker.dir().join(key)).unwrap();
         assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----") && !text.contains("BEGIN PRIVATE KEY"), "{key}");
     }
-    let listed = keys(&broker, &["list"]).json();
+    let listed = keys(&broker, &["files"]).json();
     let purposes: Vec<&Value> = listed["keys"].as_array().unwrap().iter().map(|key| &key["purpose"]).collect();
     assert_eq!(purposes, ["token", "issuer", "list", "checkpoint"]);
     assert!(listed["keys"].as_array().unwrap().iter().all(|key| key["sealed"] == true), "{listed}");
@@ -90,7 +90,7 @@ fn openssl_opens_what_was_sealed_and_seals_what_is_opened() {
 fn keys_are_sealed_resealed_and_unsealed_without_becoming_others() {
     let broker = Broker::prepare();
     let names = || {
-        let listed = keys(&broker, &["list"]).json();
+        let listed = keys(&broker, &["files"]).json();
         listed["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
     };
     let before = names();

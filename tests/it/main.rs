@@ -37,6 +37,7 @@ mod outside;
 mod process;
 mod race;
 mod recovery;
+mod rotation;
 mod service;
 mod stock;
 mod tidy;

@@ -59,7 +59,7 @@ class Broker:
         chain, key = identity or tuple(path.read_bytes() for path in self.callers[caller])
         credentials = grpc.ssl_channel_credentials(self.ca.read_bytes(), key, chain)
         channel = grpc.secure_channel(self.address, credentials)
-        module = {"Credentials": "credentials", "Owners": "owners", "Revocations": "revocations", "Trust": "trust", "Tasks": "tasks"}
+        module = {"Credentials": "credentials", "Owners": "owners", "Revocations": "revocations", "Trust": "trust", "Tasks": "tasks", "Keys": "keys"}
         return getattr(getattr(self.v1, f"{module[service]}_pb2_grpc"), f"{service}Stub")(channel)
 
     def token(self, caller, kind="CREDENTIAL_KIND_ACCESS_TOKEN", identity=None, **fields):

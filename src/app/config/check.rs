@@ -14,8 +14,9 @@ use super::raw::{Raw, RawLimits, RawListen, RawLists, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server};
 use crate::broker::Quotas;
 use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
+use crate::keys::rotation::{Rotation, Schedule};
 use crate::lists::Lifetimes;
-use crate::model::{CLOCK_STEP, Invalid, SpiffeId, TrustDomain};
+use crate::model::{CLOCK_STEP, Invalid, KeyPurpose, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
 const BEATS: u32 = 3;
@@ -78,6 +79,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
     keeping(&raw, &mut problems);
+    let rotation = rotation(&raw, &mut problems);
     listen(&raw.listen, &mut problems);
     limits(&raw.limits, &mut problems);
     if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
@@ -96,6 +98,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             clock_skew: raw.clock_skew.duration(),
             min_free_disk: raw.min_free_disk.bytes(),
             worker_threads: raw.worker_threads,
+            rotation,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin, lists: raw.listen.lists },
             lists: Lifetimes {
                 interval: raw.lists.interval.duration(),
@@ -158,25 +161,59 @@ fn keeping(raw: &Raw, problems: &mut Problems) {
         "high_water_file",
         "name a file outside of data_dir: the mark tells that an older data_dir was put back, so it must not be put back with it",
     );
-    let labels = raw.pkcs11.as_ref().map(|hsm| [&hsm.token_key, &hsm.issuer_key, &hsm.list_key]);
+    let Some(hsm) = &raw.pkcs11 else { return };
+    let labels = [(&hsm.token_key, &hsm.next_token_key), (&hsm.issuer_key, &hsm.next_issuer_key), (&hsm.list_key, &hsm.next_list_key)];
     problems.unless(
-        labels.is_none_or(|labels| labels.iter().any(|label| label.is_some())),
+        labels.iter().any(|(label, _)| label.is_some()),
         "pkcs11",
         "name the label of at least one of token_key, issuer_key and list_key, or leave the table out",
     );
-    if let Some(hsm) = &raw.pkcs11 {
-        let time = hsm.sign_time.duration();
+    problems.unless(
+        labels.iter().all(|(label, next)| next.is_none() || (label.is_some() && label != next)),
+        "pkcs11",
+        "a next key follows one of the module that signs now, and is another: name both",
+    );
+    let time = hsm.sign_time.duration();
+    problems.unless(
+        (SOONEST..=LATEST).contains(&time),
+        "pkcs11.sign_time",
+        "write between 100ms and 30s; calls wait that long when the module hangs",
+    );
+    problems.unless(
+        (1..=64).contains(&hsm.sessions),
+        "pkcs11.sessions",
+        "write between 1 and 64; each key takes so many sessions and threads",
+    );
+}
+
+/// How each key changes: those that a module holds when it is given their successors, the others by themselves.
+fn rotation(raw: &Raw, problems: &mut Problems) -> Rotation {
+    let Raw { keys, pkcs11, max_staleness, lists, .. } = raw;
+    let in_module = pkcs11.as_ref().map(Pkcs11::new).map(|hsm| hsm.labels).unwrap_or_default();
+    let (every, announce) = (&keys.rotate_every, keys.announce.duration());
+    let schedules = [
+        (KeyPurpose::Token, "keys.rotate_every.token", every.token, announce),
+        (KeyPurpose::Issuer, "keys.rotate_every.issuer", every.issuer, keys.announce_issuer.duration()),
+        (KeyPurpose::List, "keys.rotate_every.list", every.list, announce),
+        (KeyPurpose::Checkpoint, "keys.rotate_every.checkpoint", every.checkpoint, announce),
+    ];
+    for (field, span) in [("keys.announce", keys.announce), ("keys.announce_issuer", keys.announce_issuer)] {
         problems.unless(
-            (SOONEST..=LATEST).contains(&time),
-            "pkcs11.sign_time",
-            "write between 100ms and 30s; calls wait that long when the module hangs",
-        );
-        problems.unless(
-            (1..=64).contains(&hsm.sessions),
-            "pkcs11.sessions",
-            "write between 1 and 64; each key takes so many sessions and threads",
+            span.duration() >= Duration::from_secs(1),
+            field,
+            "write at least 1s; verifiers have to find a key before it signs",
         );
     }
+    let schedule = |(purpose, field, every, announce): (_, _, super::Span, Duration)| {
+        let every = Some(every.duration()).filter(|every| !every.is_zero());
+        problems.unless(
+            every.is_none_or(|every| every >= announce.saturating_mul(2)),
+            field,
+            "write at least twice the time that the next key is announced ahead, or 0s for a key that is changed by hand alone",
+        );
+        (purpose, Schedule { every: every.filter(|_| !in_module.contains_key(&purpose)), announce })
+    };
+    Rotation::new(schedules.map(schedule).into(), max_staleness.duration().max(lists.status_lifetime.duration()))
 }
 
 fn trust(raw: &Raw, problems: &mut Problems) -> BTreeMap<TrustDomain, PathBuf> {

@@ -114,11 +114,11 @@ const fn lies_open(mode: u32, owner: u32, group: u32) -> bool {
     mode & if owner == 0 && group == 0 { 0o037 } else { 0o077 } != 0
 }
 
-/// Path and text of each file in `folder` whose name ends in one of `extensions`, by name.
+/// Path of each file in `folder` whose name ends in one of `extensions`, by name.
 ///
 /// # Errors
-/// If the folder or one of the files cannot be read.
-pub fn read_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, String)>, FileError> {
+/// If the folder cannot be read.
+pub fn list_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, FileError> {
     let wanted = |path: &Path| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
@@ -126,7 +126,15 @@ pub fn read_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, S
     }
     paths.retain(|path| wanted(path));
     paths.sort();
-    paths.into_iter().map(|path| read_text(&path).map(|text| (path, text))).collect()
+    Ok(paths)
+}
+
+/// Path and text of each file in `folder` whose name ends in one of `extensions`, by name.
+///
+/// # Errors
+/// If the folder or one of the files cannot be read.
+pub fn read_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, String)>, FileError> {
+    list_folder(folder, extensions)?.into_iter().map(|path| read_text(&path).map(|text| (path, text))).collect()
 }
 
 /// The policy text in a folder: name and text of each `.cedar` file, by name.
@@ -202,6 +210,26 @@ pub fn replace(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError>
         fs::rename(&next, path)
     };
     write().map_err(FileError::io("write", path))?;
+    sync_folder_of(path)
+}
+
+/// Overwrites a file that is there with zeros, and removes it. Where the file system or the disk keep older
+/// blocks, that is beyond this.
+///
+/// # Errors
+/// If it cannot be overwritten or removed.
+pub(super) fn wipe(path: &Path) -> Result<(), FileError> {
+    if !exists(path) {
+        return Ok(());
+    }
+    let wipe = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        let length = usize::try_from(file.metadata()?.len().min(LONGEST)).unwrap_or_default();
+        file.write_all(&vec![0; length])?;
+        file.sync_all()?;
+        fs::remove_file(path)
+    };
+    wipe().map_err(FileError::io("wipe", path))?;
     sync_folder_of(path)
 }
 

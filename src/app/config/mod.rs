@@ -9,6 +9,7 @@ mod hsm;
 pub mod keys_dir;
 mod raw;
 pub mod sealing;
+mod signing;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,19 +21,17 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::ambient::Entropy;
 use crate::broker::Quotas;
 use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
-use crate::keys::hsm::Hsm;
-use crate::keys::seal::SealingSecret;
-use crate::keys::{PemFiles, Private, Sources};
+use crate::keys::rotation::Rotation;
 use crate::lists::Lifetimes;
-use crate::model::{Invalid, KeyPurpose, PolicyName, SpiffeId, TrustDomain};
+use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
 use files::FileError;
 use hsm::Pkcs11;
 pub use raw::LogFormat;
 use raw::Raw;
+pub use signing::Place;
 pub use units::{Size, Span, UnitError};
 
 /// A configuration without contradictions. Paths are resolved against the folder of its file.
@@ -56,6 +55,7 @@ pub struct Config {
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) rotation: Rotation,
     policies_dir: PathBuf,
     keys_dir: PathBuf,
     unseal_with: Option<PathBuf>,
@@ -249,83 +249,6 @@ impl Config {
         self.trust.iter().map(|(domain, path)| read(path).map(|pem| (domain.clone(), pem))).collect()
     }
 
-    /// The signing keys that are files, and what each signs.
-    pub fn key_files(&self) -> Vec<(KeyPurpose, PathBuf)> {
-        let in_file = |purpose: &KeyPurpose| self.key_label(*purpose).is_none();
-        KeyPurpose::ALL.iter().copied().filter(in_file).map(|purpose| (purpose, keys_dir::key_file(&self.keys_dir, purpose))).collect()
-    }
-
-    /// The label of a signing key that a PKCS#11 module holds.
-    pub fn key_label(&self, purpose: KeyPurpose) -> Option<&str> {
-        self.pkcs11.as_ref()?.labels.get(&purpose).map(String::as_str)
-    }
-
-    /// The file of the issuer's certificate.
-    pub fn issuer_certificate(&self) -> PathBuf {
-        self.keys_dir.join(keys_dir::ISSUER_CERTIFICATE)
-    }
-
-    /// The file of the secret that the signing keys are sealed under, if they are.
-    pub fn unseal_with(&self) -> Option<&Path> {
-        self.unseal_with.as_deref()
-    }
-
-    /// The private halves of the signing keys, opened if they are sealed.
-    ///
-    /// # Errors
-    /// If one cannot be read or opened, or others may read it.
-    pub(super) fn keys(&self, entropy: &Entropy) -> Result<Sources, ConfigError> {
-        let ring = self.open_keys(entropy)?;
-        let missing = ConfigError::of("keys_dir", "put the issuer's certificate there, or make it again with `curfew keys certify`");
-        Ok(Sources {
-            token: ring.private(KeyPurpose::Token)?,
-            issuer: ring.private(KeyPurpose::Issuer)?,
-            issuer_certificate: files::read_text(&self.issuer_certificate()).map_err(|error| missing(error.into()))?,
-            list: ring.private(KeyPurpose::List)?,
-            checkpoint: ring.pem(KeyPurpose::Checkpoint)?,
-        })
-    }
-
-    /// The private half of the issuer's key.
-    ///
-    /// # Errors
-    /// As [`Config::keys`].
-    pub(crate) fn issuer_key(&self, entropy: &Entropy) -> Result<Private, ConfigError> {
-        self.open_keys(entropy)?.private(KeyPurpose::Issuer)
-    }
-
-    fn open_keys<'a>(&'a self, entropy: &'a Entropy) -> Result<OpenKeys<'a>, ConfigError> {
-        let missing = ConfigError::of("unseal_with", "put the secret there that the keys are sealed under, or name its file");
-        let secret = self.unseal_with.as_deref().map(sealing::read).transpose().map_err(missing)?;
-        Ok(OpenKeys { config: self, secret, hsm: self.pkcs11.as_ref().map(Pkcs11::open).transpose()?, entropy })
-    }
-
-    /// New keys as this configuration has them kept: sealed, if `unseal_with` says so.
-    ///
-    /// # Errors
-    /// If the secret cannot be read, or a PKCS#11 module holds keys, which are not made here.
-    pub(super) fn as_kept(&self, keys: PemFiles, entropy: &Entropy) -> Result<PemFiles, ConfigError> {
-        let refused = |path: &Path, problem: String| ConfigError::Key { path: path.to_owned(), problem };
-        if self.pkcs11.is_some() {
-            let problem = "take the table [pkcs11] out of the configuration first: new keys are made as files here, and keys of the module \
-                           can take their place afterwards";
-            return Err(refused(&self.keys_dir, problem.to_owned()));
-        }
-        let Some(path) = &self.unseal_with else { return Ok(keys) };
-        keys.sealed(&sealing::read(path)?, entropy).map_err(|error| refused(path, error.to_string()))
-    }
-
-    /// Puts new keys in the place of those that are there, which stay under other names, `suffix`
-    /// behind each; says which.
-    ///
-    /// # Errors
-    /// If a file cannot be renamed or written.
-    pub(super) fn replace_keys(&self, keys: &PemFiles, suffix: &str) -> Result<Vec<PathBuf>, FileError> {
-        let aside = keys_dir::set_aside(&self.keys_dir, suffix)?;
-        keys_dir::create(&self.keys_dir, keys)?;
-        Ok(aside)
-    }
-
     /// Where the high-water mark stands.
     pub(super) fn high_water_file(&self) -> &Path {
         &self.high_water_file
@@ -350,32 +273,6 @@ impl Config {
         let certificate = files::read_text(certificate).map_err(|error| ConfigError::of("server.certificate", MISSING)(error.into()))?;
         let key = files::read_secret(key).map_err(|error| ConfigError::of("server.key", MISSING)(error.into()))?;
         Ok(Some((certificate, key)))
-    }
-}
-
-/// What it takes to open the signing keys.
-struct OpenKeys<'a> {
-    config: &'a Config,
-    secret: Option<SealingSecret>,
-    hsm: Option<Hsm>,
-    entropy: &'a Entropy,
-}
-
-impl OpenKeys<'_> {
-    fn private(&self, purpose: KeyPurpose) -> Result<Private, ConfigError> {
-        match (&self.hsm, self.config.pkcs11.as_ref(), self.config.key_label(purpose)) {
-            (Some(hsm), Some(Pkcs11 { module, .. }), Some(label)) => hsm
-                .p256(purpose.as_str(), label)
-                .map(Private::Elsewhere)
-                .map_err(|error| ConfigError::Key { path: module.clone(), problem: error.to_string() }),
-            _ => self.pem(purpose).map(Private::Pem),
-        }
-    }
-
-    fn pem(&self, purpose: KeyPurpose) -> Result<Zeroizing<String>, ConfigError> {
-        let missing =
-            ConfigError::of("keys_dir", "put the keys there, from a backup of them (`curfew init` makes new ones), or name their folder");
-        keys_dir::private_key(&keys_dir::key_file(&self.config.keys_dir, purpose), self.secret.as_ref(), self.entropy).map_err(missing)
     }
 }
 

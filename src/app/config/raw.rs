@@ -42,6 +42,8 @@ pub(super) struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pkcs11: Option<RawPkcs11>,
     #[serde(default)]
+    pub(super) keys: RawKeys,
+    #[serde(default)]
     pub(super) listen: RawListen,
     #[serde(default)]
     pub(super) lists: RawLists,
@@ -71,6 +73,31 @@ pub(super) struct RawPkcs11 {
     pub(super) sign_time: Span,
     #[serde(default = "sessions")]
     pub(super) sessions: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_token_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_issuer_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_list_key: Option<String>,
+}
+
+/// How the signing keys change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawKeys {
+    pub(super) announce: Span,
+    pub(super) announce_issuer: Span,
+    pub(super) rotate_every: RawIntervals,
+}
+
+/// For how long a key signs; zero for until somebody changes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawIntervals {
+    pub(super) token: Span,
+    pub(super) issuer: Span,
+    pub(super) list: Span,
+    pub(super) checkpoint: Span,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +239,18 @@ impl Default for RawLists {
             status_lifetime: Span::seconds(600),
             status_ttl: Span::seconds(60),
         }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        Self { announce: Span::days(1), announce_issuer: Span::days(30), rotate_every: RawIntervals::default() }
+    }
+}
+
+impl Default for RawIntervals {
+    fn default() -> Self {
+        Self { token: Span::days(30), issuer: Span::days(270), list: Span::days(90), checkpoint: Span::days(365) }
     }
 }
 

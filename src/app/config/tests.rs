@@ -1,6 +1,8 @@
 //! Each thing that a configuration may not say, and the sample that says everything.
 
 use super::*;
+use crate::ambient::Entropy;
+use crate::model::KeyPurpose;
 
 const SAMPLE: &str = include_str!("../../../docs/samples/curfew.toml");
 
@@ -216,11 +218,28 @@ fn a_module_that_holds_no_key_is_a_mistake() {
     refused(&format!("{LEAST}{hsm}sign_time = \"50ms\"\n"), "pkcs11.sign_time", "between 100ms and 30s");
     refused(&format!("{LEAST}{hsm}sessions = 0\n"), "pkcs11.sessions", "between 1 and 64");
     let config = parse(&format!("{LEAST}{hsm}")).expect("sound");
-    assert_eq!(config.key_label(KeyPurpose::Token), Some("curfew-token"));
-    let files: Vec<KeyPurpose> = config.key_files().into_iter().map(|(purpose, _)| purpose).collect();
+    assert_eq!(config.key_labels(KeyPurpose::Token), ["curfew-token"]);
+    let files: Vec<KeyPurpose> = config.key_files().expect("no folder yet").into_iter().map(|(purpose, _)| purpose).collect();
     assert_eq!(files, [KeyPurpose::Issuer, KeyPurpose::List, KeyPurpose::Checkpoint]);
     let effective = toml::to_string(&config.effective()).expect("writable");
     assert!(effective.contains("/etc/curfew/m.so") && parse(&effective).expect("sound") == config, "{effective}");
+}
+
+#[test]
+fn a_key_is_changed_no_sooner_than_its_successor_can_be_found() {
+    let keys = |fields: &str| format!("{LEAST}[keys]\n{fields}\n");
+    refused(&keys("announce = \"20d\""), "keys.rotate_every.token", "at least twice the time");
+    refused(&keys("announce = \"0s\""), "keys.announce", "at least 1s");
+    parse(&keys("rotate_every = { token = \"0s\" }\nannounce = \"40d\"")).expect("changed by hand alone");
+}
+
+#[test]
+fn a_next_key_of_a_module_follows_another_of_it() {
+    let hsm = |fields: &str| format!("{LEAST}[pkcs11]\nmodule = \"m.so\"\ntoken = \"curfew\"\npin_file = \"pin\"\n{fields}");
+    let config = parse(&hsm("token_key = \"a\"\nnext_token_key = \"b\"\n")).expect("sound");
+    assert_eq!(config.key_labels(KeyPurpose::Token), ["a", "b"]);
+    refused(&hsm("token_key = \"a\"\nnext_token_key = \"a\"\n"), "pkcs11", "name both");
+    refused(&hsm("token_key = \"a\"\nnext_list_key = \"b\"\n"), "pkcs11", "name both");
 }
 
 #[test]

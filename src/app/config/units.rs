@@ -38,6 +38,11 @@ impl Span {
         Self(Duration::from_secs(seconds))
     }
 
+    /// `days` days of 24 hours.
+    pub const fn days(days: u64) -> Self {
+        Self::seconds(days * 86_400)
+    }
+
     /// The same as a duration.
     pub const fn duration(self) -> Duration {
         self.0

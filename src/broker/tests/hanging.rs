@@ -37,7 +37,13 @@ async fn hanging(patience: Duration) -> Hanging {
     let remotes = std::iter::repeat_with(|| Gated { called: called.clone(), gate: Arc::clone(&held) }).take(THREADS).collect();
     let point = P256::from_spki(&some_key()).unwrap();
     let aside = Aside::new("token", point.to_spki(), remotes, patience).unwrap();
-    let world = World::signing(|sources| sources.token = Private::Elsewhere(Arc::new(aside))).await;
+    let aside = Arc::new(aside);
+    let elsewhere = |source: &mut Source| {
+        if source.purpose == KeyPurpose::Token {
+            source.private = Private::Elsewhere(Arc::clone(&aside) as _);
+        }
+    };
+    let world = World::signing(elsewhere).await;
     Hanging { world, called: calls, gate }
 }
 

@@ -52,7 +52,7 @@ impl Published {
     }
 
     fn issuer(&self) -> Position {
-        self.world.broker.keyring.issuer.key.number
+        self.world.broker.signing_key(KeyPurpose::Issuer).expect("one issues")
     }
 
     /// A token, and where it says that its status stands.
@@ -66,7 +66,8 @@ impl Published {
     fn revoked(&self, served: &Served) -> BTreeMap<CredentialId, u8> {
         let der = &served.crl(self.issuer()).expect("served").body.bytes;
         let (_, list) = CertificateRevocationList::from_der(der).expect("a CRL");
-        let (_, issuer) = x509_parser::parse_x509_certificate(&self.world.broker.keyring.issuer.certificate).expect("a certificate");
+        let issuer = self.world.broker.keyring.issuer(self.issuer()).expect("held");
+        let (_, issuer) = x509_parser::parse_x509_certificate(&issuer.certificate).expect("a certificate");
         list.verify_signature(issuer.public_key()).expect("signed by the issuer");
         let entry = |one: &x509_parser::revocation_list::RevokedCertificate<'_>| {
             (CredentialId::from_serial(one.raw_serial()).expect("ours"), one.reason_code().expect("always").1.0)

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Broker, CertificateRequest, Error, Followers, Issuance, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
+use super::{Broker, CertificateRequest, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
 use crate::formats::urls::Urls;
-use crate::keys::{Material, Private, Sources};
+use crate::keys::unkept::{Unkept, hundred_hours};
+use crate::keys::{KeyText, Material, Private, Source};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
-    CredentialKind, DenialCode, EnvironmentName, Epoch, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp, TrustDomain, Windows,
+    CredentialKind, DenialCode, EnvironmentName, Epoch, KeyPurpose, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp,
+    TrustDomain, Windows,
 };
 use crate::policy::{Caller, Engine, OwnCertificate};
 
@@ -25,6 +27,7 @@ mod explaining;
 mod following;
 mod hanging;
 mod issuing;
+mod keys;
 mod lists;
 mod quotas;
 mod race;
@@ -70,6 +73,7 @@ pub(super) const QUOTAS: Quotas = Quotas {
 pub(super) struct World {
     pub(super) broker: Arc<Broker>,
     pub(super) hand: ManualClock,
+    pub(super) keeper: Arc<Unkept>,
 }
 
 impl World {
@@ -89,7 +93,7 @@ impl World {
     }
 
     /// The same, with keys that are held elsewhere.
-    pub(super) async fn signing(elsewhere: impl FnOnce(&mut Sources)) -> Self {
+    pub(super) async fn signing(elsewhere: impl Fn(&mut Source)) -> Self {
         Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere).await
     }
 
@@ -98,7 +102,7 @@ impl World {
         Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}).await
     }
 
-    async fn made(place: Place, quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl FnOnce(&mut Sources)) -> Self {
+    async fn made(place: Place, quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl Fn(&mut Source)) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
@@ -107,23 +111,23 @@ impl World {
         let ledger: Arc<dyn Ledger> = SqliteLedger::open(&place, options, clock.clone()).unwrap();
         let engine = Engine::compile(default_policies()).expect("the default pack is valid");
         Broker::put_in_force(&*ledger, &engine).await.unwrap();
-        let files = Material::generate(&domain, &entropy, START).unwrap().to_pem();
-        let mut sources = Sources {
-            token: Private::Pem(files.token_key),
-            issuer: Private::Pem(files.issuer_key),
-            issuer_certificate: files.issuer_certificate.to_string(),
-            list: Private::Pem(files.list_key),
-            checkpoint: files.checkpoint_key,
+        let texts = Material::generate(&domain, &entropy, START).unwrap().to_texts();
+        let held = |text: KeyText| {
+            let mut source = Source { purpose: text.purpose, private: Private::Pem(text.private), certificate: text.certificate };
+            elsewhere(&mut source);
+            source
         };
-        elsewhere(&mut sources);
+        let sources = texts.into_iter().map(held).collect();
         let material = Material::open(&domain, sources, &entropy).unwrap();
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let url = "https://broker.example.org".to_owned();
         let urls = Urls { issuer: url.clone(), crl: url };
         let followers = Arc::new(Followers::new(Windows::of_lists(Duration::from_secs(30)), START));
-        let broker = Broker::new(Parts { ledger, engine, keyring, urls, administrators, quotas, followers, clock, entropy });
-        let world = Self { broker: Arc::new(broker), hand };
+        let keeper = Unkept::new(&domain);
+        let keeping = Keeping { keeper: Arc::clone(&keeper) as _, rotation: hundred_hours() };
+        let broker = Broker::new(Parts { ledger, engine, keyring, keeping, urls, administrators, quotas, followers, clock, entropy });
+        let world = Self { broker: Arc::new(broker), hand, keeper };
         world.apply(REGISTRY, 0).await.unwrap();
         world
     }
@@ -178,7 +182,8 @@ impl World {
             request_id: None,
         };
         let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
-        let own = OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.keyring.issuer.key.number };
+        let own =
+            OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.signing_key(KeyPurpose::Issuer).unwrap() };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
 

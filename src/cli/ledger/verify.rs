@@ -98,8 +98,8 @@ fn agrees(ledger: &Offline, report: &Report, path: &Path) -> anyhow::Result<(u64
 /// A checkpoint that one of the ledger's own checkpoint keys has signed.
 fn signed(text: &str, facts: &Facts) -> anyhow::Result<Checkpoint> {
     let origin = checkpoint::origin(facts.trust_domain().context("the ledger was never opened")?);
-    let keys = facts.keys().filter(|(_, key)| key.purpose == KeyPurpose::Checkpoint);
-    let mut tried = keys.filter_map(|(_, key)| Some(Checkpoint::decode(text, &origin, &Ed25519::from_spki(&key.material)?)));
+    let keys = facts.signing_keys().iter().map(|key| &key.record).filter(|key| key.purpose == KeyPurpose::Checkpoint);
+    let mut tried = keys.filter_map(|key| Some(Checkpoint::decode(text, &origin, &Ed25519::from_spki(&key.material)?)));
     let first = tried.next().context("the ledger names no checkpoint key")?;
     match (first, tried.find_map(Result::ok)) {
         (Ok(checkpoint), _) | (Err(_), Some(checkpoint)) => Ok(checkpoint),

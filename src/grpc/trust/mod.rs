@@ -2,8 +2,8 @@
 //! believed on the word of that domain's authorities only.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -149,11 +149,19 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Trust {
     domain: TrustDomain,
-    issuers: Vec<OwnIssuer>,
-    bundles: ArcSwap<TrustBundles>,
-    /// How often bundles were put in force.
+    in_force: ArcSwap<InForce>,
+    /// Held while something else is put in force.
+    changing: Mutex<()>,
+    /// How often that was done.
     generation: AtomicU64,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Who is believed now.
+#[derive(Debug, Default)]
+struct InForce {
+    issuers: Arc<[OwnIssuer]>,
+    bundles: Arc<TrustBundles>,
 }
 
 #[derive(Debug)]
@@ -172,17 +180,27 @@ impl OwnIssuer {
     }
 }
 
+fn own_issuers(issuers: &[Issuer]) -> Result<Arc<[OwnIssuer]>, TrustError> {
+    issuers.iter().map(OwnIssuer::read).collect::<Result<_, _>>().map_err(|problem| TrustError::Issuer { problem })
+}
+
+impl InForce {
+    /// The issuer of ours that a certificate names as its own.
+    fn issuer(&self, svid: &Svid) -> Option<&OwnIssuer> {
+        self.issuers.iter().find(|issuer| issuer.name == svid.issuer)
+    }
+}
+
 impl Trust {
     /// Trust in `bundles`, and in what the broker of `domain` issued itself.
     ///
     /// # Errors
     /// If an issuer's certificate cannot be used, or a bundle contradicts it.
     pub(crate) fn new(domain: TrustDomain, issuers: &[Issuer], bundles: TrustBundles) -> Result<Self, TrustError> {
-        let issuers = issuers.iter().map(OwnIssuer::read).collect::<Result<_, _>>();
-        let issuers = issuers.map_err(|problem| TrustError::Issuer { problem })?;
         let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        let trust = Self { domain, issuers, bundles: ArcSwap::default(), generation: AtomicU64::new(0), algorithms };
-        trust.replace(bundles)?;
+        let in_force = ArcSwap::default();
+        let trust = Self { domain, in_force, changing: Mutex::default(), generation: AtomicU64::new(0), algorithms };
+        trust.put_in_force(InForce { issuers: own_issuers(issuers)?, bundles: Arc::new(bundles) })?;
         Ok(trust)
     }
 
@@ -192,16 +210,37 @@ impl Trust {
     /// # Errors
     /// If a bundle contradicts this broker's issuers; those in force stay then.
     pub(crate) fn replace(&self, bundles: TrustBundles) -> Result<(), TrustError> {
-        for (domain, authorities) in &bundles.0 {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let issuers = Arc::clone(&self.in_force.load().issuers);
+        self.put_in_force(InForce { issuers, bundles: Arc::new(bundles) })
+    }
+
+    /// Follows the broker's issuers: whether they are others now.
+    ///
+    /// # Errors
+    /// As [`Trust::new`]; those in force stay then.
+    pub(crate) fn follow(&self, issuers: &[Issuer]) -> Result<bool, TrustError> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.in_force.load();
+        if known.issuers.iter().map(|issuer| issuer.number).eq(issuers.iter().map(|issuer| issuer.number)) {
+            return Ok(false);
+        }
+        let bundles = Arc::clone(&known.bundles);
+        self.put_in_force(InForce { issuers: own_issuers(issuers)?, bundles })?;
+        Ok(true)
+    }
+
+    fn put_in_force(&self, next: InForce) -> Result<(), TrustError> {
+        for (domain, authorities) in &next.bundles.0 {
             for (authority, number) in authorities.iter().zip(1..) {
                 let claims = |issuer: &TrustAnchor<'_>| issuer.subject == authority.subject || same_key(issuer, authority);
-                if self.issuers.iter().any(|issuer| claims(&issuer.anchor)) {
+                if next.issuers.iter().any(|issuer| claims(&issuer.anchor)) {
                     let problem = "it has the name or the key of this broker's issuer, which is trusted without it";
                     return Err(TrustError::Certificate { domain: domain.clone(), number, problem });
                 }
             }
         }
-        self.bundles.store(Arc::new(bundles));
+        self.in_force.store(Arc::new(next));
         // After the bundles: who sees the new number verifies under the new bundles.
         self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
@@ -216,14 +255,14 @@ impl Trust {
     pub(super) fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Refused> {
         let svid = Svid::from_der(leaf)?;
         let domain = svid.spiffe_id.trust_domain();
-        let bundles = self.bundles.load();
+        let in_force = self.in_force.load();
         // Who has our issuer's name answers to our issuer's key, and to no other authority: what
         // the certificate says of its subjects is then what the ledger says.
-        let (anchors, intermediates) = match self.issuer(&svid) {
+        let (anchors, intermediates) = match in_force.issuer(&svid) {
             Some(issuer) if domain == self.domain => (std::slice::from_ref(&issuer.anchor), [].as_slice()),
             Some(_) => return Err(Refused::TrustDomain(domain)),
             None => {
-                let authorities = bundles.0.get(&domain).ok_or_else(|| Refused::TrustDomain(domain.clone()))?;
+                let authorities = in_force.bundles.0.get(&domain).ok_or_else(|| Refused::TrustDomain(domain.clone()))?;
                 (authorities.as_slice(), intermediates)
             }
         };
@@ -242,18 +281,14 @@ impl Trust {
     }
 
     fn caller(&self, svid: Svid) -> Result<Caller, Refused> {
-        let issued_here = match (self.issuer(&svid), svid.own) {
+        let in_force = self.in_force.load();
+        let issued_here = match (in_force.issuer(&svid), svid.own) {
             (Some(issuer), Some(OwnPart { id, binding })) => Some(OwnCertificate { id, subjects: binding.subjects, key: issuer.number }),
             (Some(_), None) => return Err(Refused::NotOurs),
             // Anybody can write our extension into a certificate that is not ours.
             (None, _) => None,
         };
         Ok(Caller { spiffe_id: svid.spiffe_id, fingerprint: svid.fingerprint, expires_at: svid.expires_at, issued_here })
-    }
-
-    /// The issuer of ours that a certificate names as its own.
-    fn issuer(&self, svid: &Svid) -> Option<&OwnIssuer> {
-        self.issuers.iter().find(|issuer| issuer.name == svid.issuer)
     }
 
     /// The signature algorithms of certificates and handshakes.

@@ -26,8 +26,10 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
         // An entry later than the one before is of the clock's time; any other may be of a clock that was set back.
         Event::TaskOpened(task) => opened(task, Some(entry.time).filter(|time| *time > before.tip.time), facts),
         Event::KeyActivated(key) => {
-            facts.key_number(key.purpose, &key.kid).map(|number| format!("activated a key that was activated as {number} before"))
+            let known = facts.signing_keys().named(key.purpose, &key.kid);
+            known.map(|known| format!("activated a key that was activated as {} before", known.number))
         }
+        Event::KeyRetired { number, ends } => retired_wrongly(*number, *ends, before),
         Event::PolicyChanged(text) => {
             (text.hash != text_hash(&text.files)).then(|| "names a policy by another hash than that of its text".to_owned())
         }
@@ -84,6 +86,15 @@ fn moved(recording: &Recording<Workload>, before: &Audit, now: Timestamp) -> Opt
         .then(|| format!("took workload {workload} from owner {owner} with {living} credentials alive"))
 }
 
+/// A key signs until it is retired, once, and is believed until the last of what it signed has ended.
+fn retired_wrongly(number: Position, ends: Option<Timestamp>, before: &Audit) -> Option<String> {
+    let Some(key) = before.facts.signing_keys().get(number).filter(|key| key.lives()) else {
+        return Some(format!("retired {number}, which was no key in use"));
+    };
+    let last = before.last_signed.get(&key.number).copied();
+    (ends.is_some() && ends < last).then(|| format!("retired key {number} before all that it signed has ended"))
+}
+
 fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> {
     let owner = facts.owner_numbered(task.owner).is_some_and(Known::is_open);
     let environment = facts.environment_numbered(task.environment).is_some_and(Known::is_open);
@@ -130,7 +141,7 @@ impl Subject {
             Some(Self::Workload)
         } else if facts.environment_numbered(number).is_some() {
             Some(Self::Environment)
-        } else if facts.keys().any(|(key, _)| key == number) {
+        } else if facts.signing_keys().get(number).is_some() {
             Some(Self::Key)
         } else {
             let event = find(number)?.event;

@@ -1,6 +1,6 @@
 //! What an issuance must stand on, and how long it may live.
 
-use crate::model::{CredentialId, CredentialKind, Entry, Event, Facts, Issued, KeyPurpose, Known, KnownTask, Position, Subjects};
+use crate::model::{CredentialId, CredentialKind, Entry, Event, Facts, Issued, KeyPurpose, Known, KnownKey, KnownTask, Position, Subjects};
 
 /// What is wrong with an issuance, on the facts right before it.
 pub(super) fn wrong(issued: &Issued, facts: &Facts, find: &impl Fn(Position) -> Option<Entry>) -> Vec<String> {
@@ -39,8 +39,8 @@ fn closed_to(issued: &Issued, facts: &Facts) -> Vec<String> {
     for through in [lineage, parent].into_iter().flatten() {
         stand("certificate", through, Some(facts.cuts().get(through).is_none()));
     }
-    let known = facts.keys().any(|(number, _)| number == issued.key);
-    stand("key", issued.key, known.then(|| facts.cuts().get(issued.key).is_none()));
+    let key = facts.signing_keys().get(issued.key);
+    stand("key", issued.key, key.map(|key| key.lives() && facts.cuts().get(issued.key).is_none()));
     if facts.workload_numbered(workload).is_some_and(|known| known.record.owner != owner) {
         wrong.push(format!("was issued under owner {owner}, which did not own workload {workload}"));
     }
@@ -53,13 +53,13 @@ fn closed_to(issued: &Issued, facts: &Facts) -> Vec<String> {
 /// What it outlives that must bound it.
 fn outlived(issued: &Issued, facts: &Facts) -> Option<String> {
     let subjects = &issued.subjects;
-    let key = facts.keys().find(|(number, _)| *number == issued.key);
+    let key = facts.signing_keys().get(issued.key);
     let bounds = [
         ("the longest life of its kind", Some(issued.issued_at.plus(issued.kind.longest_life()))),
         ("its task", subjects.task.and_then(|task| facts.task(task)).map(|task| task.record.deadline)),
         ("its workload", facts.workload_numbered(subjects.workload).and_then(|known| known.record.valid_until)),
         ("the contract of its owner", facts.owner_numbered(subjects.owner).and_then(|known| known.record.contract_end)),
-        ("its signing key", key.and_then(|(_, key)| key.not_after)),
+        ("its signing key", key.and_then(KnownKey::ends)),
     ];
     if issued.expires_at <= issued.issued_at {
         return Some("was issued without any life".to_owned());
@@ -78,8 +78,8 @@ fn misfits(issued: &Issued, facts: &Facts) -> Vec<&'static str> {
     };
     let certificate = issued.kind == CredentialKind::Certificate;
     let purpose = if certificate { KeyPurpose::Issuer } else { KeyPurpose::Token };
-    let key = facts.keys().find(|(number, _)| *number == issued.key);
-    unless(key.is_none_or(|(_, key)| key.purpose == purpose), "was signed by a key that signs something else");
+    let key = facts.signing_keys().get(issued.key);
+    unless(key.is_none_or(|key| key.record.purpose == purpose), "was signed by a key that signs something else");
     unless(certificate == issued.audience.is_none(), "must have an audience if it is a token, and none if it is a certificate");
     unless(issued.scopes.is_empty() || issued.kind == CredentialKind::AccessToken, "has scopes and is no access token");
     if is_own(issued) {

@@ -58,6 +58,8 @@ pub(super) struct Audit {
     last: Position,
     /// When the counters were last rid of what expired.
     forgot: Timestamp,
+    /// The latest expiry of what each key signed.
+    last_signed: BTreeMap<Position, Timestamp>,
     /// The keys that an epoch has to cut before anything else.
     to_retire: BTreeSet<Position>,
     /// Entries that could not be read: what they said is missing above.
@@ -106,6 +108,8 @@ impl Audit {
             self.wrong(entry.position, issuance::wrong(issued, &self.facts, find));
             self.retired_by(entry);
             self.living.add(issued);
+            let last = self.last_signed.entry(issued.key).or_default();
+            *last = issued.expires_at.max(*last);
         } else {
             // As the broker does before a change.
             self.facts.expire(entry.time);
@@ -129,7 +133,8 @@ impl Audit {
         }
         if let Event::EpochBegun(begun) = &entry.event {
             self.epochs.push((entry.position, begun.epoch));
-            self.to_retire = self.facts.keys().map(|(number, _)| number).filter(|key| self.facts.cuts().get(*key).is_none()).collect();
+            let keys = self.facts.signing_keys().iter().map(|key| key.number);
+            self.to_retire = keys.filter(|key| self.facts.cuts().get(*key).is_none()).collect();
         }
     }
 

@@ -387,8 +387,51 @@ fn a_number_that_is_used_twice_or_for_nothing_is_found() {
     records(|_| Event::DownstreamRecorded(first(downstream("new", &[at(5)]))), "names environment 5, which was unknown");
     records(|_| Event::DownstreamRemoved { number: at(2) }, "removed downstream 2, which was unknown");
     records(|_| Event::KeyActivated(key("token-1")), "activated a key that was activated as 7 before");
+    records(|_| Event::KeyRetired { number: at(9), ends: None }, "retired 9, which was no key in use");
     records(|_| Event::Reinstated { number: at(9), note: None }, "reinstated 9, which is no owner, workload or environment");
     records(|_| Event::PolicyChanged(policy(3)), "names a policy by another hash than that of its text");
+}
+
+#[test]
+fn a_key_that_is_retired_too_early_or_twice_or_signs_after_that_is_found() {
+    let retire = |written: &mut Written, ends: Option<Timestamp>| {
+        let number = written.world.key;
+        written.push(Event::KeyRetired { number, ends });
+    };
+    let issue = |written: &mut Written| {
+        let issued = written.world.issued(written.world.subjects());
+        written.push(Event::CredentialIssued(Box::new(issued)));
+    };
+    let (last, early) = (NOW.plus(Duration::from_secs(300)), NOW.plus(Duration::from_secs(299)));
+    check(|written| retire(written, Some(early)), &[]);
+    check(
+        |written| {
+            issue(written);
+            retire(written, Some(last));
+        },
+        &[],
+    );
+    check(
+        |written| {
+            issue(written);
+            retire(written, Some(early));
+        },
+        &["retired key 7 before all that it signed has ended"],
+    );
+    check(
+        |written| {
+            retire(written, None);
+            retire(written, None);
+        },
+        &["retired 7, which was no key in use"],
+    );
+    check(
+        |written| {
+            retire(written, Some(last));
+            issue(written);
+        },
+        &["was issued under key 7, which was closed"],
+    );
 }
 
 #[test]

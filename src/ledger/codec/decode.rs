@@ -41,7 +41,9 @@ fn read_event(event: Wire) -> Read<Event> {
             kid: present("kid", key.kid)?,
             material: key.material,
             not_after: time_or_none(key.not_after_ms),
+            signs_from: time_or_none(key.signs_from_ms),
         }),
+        Wire::KeyRetired(retired) => Event::KeyRetired { number: number("number", retired.number)?, ends: time_or_none(retired.ends_ms) },
         Wire::PolicyChanged(changed) => Event::PolicyChanged(policy(changed)?),
         Wire::OwnerRecorded(recorded) => Event::OwnerRecorded(owner(&recorded)?),
         Wire::EnvironmentRecorded(recorded) => {

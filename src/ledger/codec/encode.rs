@@ -15,6 +15,7 @@ pub(super) fn event(event: &Event) -> Wire {
             Wire::LedgerOpened(wire::LedgerOpened { epoch: epoch.0.to_vec(), trust_domain: trust_domain.to_string() })
         }
         Event::KeyActivated(key) => Wire::KeyActivated(key_activated(key)),
+        Event::KeyRetired { number, ends } => Wire::KeyRetired(wire::KeyRetired { number: number.get(), ends_ms: or_never(*ends) }),
         Event::PolicyChanged(text) => Wire::PolicyChanged(policy_changed(text)),
         Event::OwnerRecorded(recording) => Wire::OwnerRecorded(owner(recording)),
         Event::EnvironmentRecorded(recording) => Wire::EnvironmentRecorded(environment(recording)),
@@ -78,6 +79,7 @@ fn key_activated(key: &PublicKey) -> wire::KeyActivated {
         kid: key.kid.clone(),
         material: key.material.clone(),
         not_after_ms: or_never(key.not_after),
+        signs_from_ms: or_never(key.signs_from),
     }
 }
 

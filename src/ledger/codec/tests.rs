@@ -48,6 +48,14 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
 }
 
 #[test]
+fn a_key_that_is_announced_has_the_bytes_of_its_golden_file() {
+    let signs_from = Some(NOW.plus(std::time::Duration::from_secs(86_400)));
+    let entry = entry(Event::KeyActivated(PublicKey { signs_from, ..samples::key("token-1") }));
+    assert_eq!(hex(&encode(&entry)), include_str!("../../../tests/golden/entries/key_announced.hex"));
+    assert_eq!(decode(entry.position, &encode(&entry)), Ok(entry));
+}
+
+#[test]
 fn an_issuance_has_the_same_bytes_on_its_short_way() {
     let Some(Event::CredentialIssued(issued)) = every_event().into_iter().find(|event| event.name() == "credential_issued") else {
         panic!("there is an issuance among the samples");
@@ -175,8 +183,8 @@ fn records() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let key = (word(KeyPurpose::ALL), "[a-z0-9]{1,9}", vec(any::<u8>(), 0..40), option::of(time()))
-        .prop_map(|(purpose, kid, material, not_after)| PublicKey { purpose, kid, material, not_after });
+    let key = (word(KeyPurpose::ALL), "[a-z0-9]{1,9}", vec(any::<u8>(), 0..40), option::of(time()), option::of(time()))
+        .prop_map(|(purpose, kid, material, not_after, signs_from)| PublicKey { purpose, kid, material, not_after, signs_from });
     let policy = (any::<[u8; 32]>(), vec((parsed("[a-z.]{1,9}"), ".{0,40}"), 0..3)).prop_map(|(hash, files)| PolicyText { hash, files });
     let task = (position(), position(), option::of(position()), time(), note(), id()).prop_map(
         |(owner, environment, workload, deadline, purpose, opened_by)| Task { owner, environment, workload, deadline, purpose, opened_by },
@@ -200,6 +208,7 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<[u8; 16]>(), parsed("[a-z.]{1,20}"))
             .prop_map(|(epoch, trust_domain)| Event::LedgerOpened { epoch: Epoch(epoch), trust_domain }),
         key.prop_map(Event::KeyActivated),
+        (position(), option::of(time())).prop_map(|(number, ends)| Event::KeyRetired { number, ends }),
         policy.prop_map(Event::PolicyChanged),
         records(),
         position().prop_map(|number| Event::DownstreamRemoved { number }),

@@ -38,7 +38,10 @@ fn resource(world: &mut World, action: Action) -> Resource {
         | Action::ApplyRegistry
         | Action::ReadLedger
         | Action::CheckPolicy
-        | Action::ApplyPolicy => Resource::System,
+        | Action::ApplyPolicy
+        | Action::ReadKeys
+        | Action::RotateKey
+        | Action::RevokeKey => Resource::System,
     }
 }
 

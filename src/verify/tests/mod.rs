@@ -65,7 +65,8 @@ impl Broker {
     }
 
     fn keys(&self) -> KeySet {
-        let key = |purpose, kid: &str, material, not_after| PublicKey { purpose, kid: kid.to_owned(), material, not_after };
+        let key =
+            |purpose, kid: &str, material, not_after| PublicKey { purpose, kid: kid.to_owned(), material, not_after, signs_from: None };
         let (token, list) = (public(&self.token.pair).to_spki(), public(&self.list.pair).to_spki());
         let document = Keys {
             trust_domain: "example.org".parse().expect("a trust domain"),

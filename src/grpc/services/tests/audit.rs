@@ -3,6 +3,7 @@
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
+use super::api::keys_server::Keys;
 use super::api::ledger_server::Ledger as _;
 use super::*;
 use crate::ledger::{Change, Present, Urgency};
@@ -61,6 +62,7 @@ impl Api {
             "Credentials" => self.make_of_credentials(call).await,
             "Owners" | "Revocations" => self.make_of_revoking(call).await,
             "Policy" | "Registry" => self.make_of_running(call).await,
+            "Keys" => self.make_of_keys(call).await,
             _ => self.make_of_others(call).await,
         }
     }
@@ -104,7 +106,7 @@ impl Api {
             }
             "Revocations.Revoke" => {
                 let subject = Some(api::revoke_request::Subject::Workload(workload));
-                self.revoke(admin(api::RevokeRequest { subject, reason, ..Default::default() })).await.map(drop)
+                Revocations::revoke(self, admin(api::RevokeRequest { subject, reason, ..Default::default() })).await.map(drop)
             }
             "Revocations.Reinstate" => {
                 let subject = Some(api::revocations_reinstate_request::Subject::Workload(workload));
@@ -124,6 +126,20 @@ impl Api {
                 self.follow_enforcement(admin(api::FollowEnforcementRequest { position, timeout: None })).await.map(drop)
             }
             "Revocations.ListFollowers" => self.list_followers(admin(Default::default())).await.map(drop),
+            unknown => panic!("{unknown}: say here how it is called"),
+        }
+    }
+
+    async fn make_of_keys(&self, call: &str) -> Result<(), Status> {
+        match call {
+            "Keys.List" => Keys::list(self, admin(Default::default())).await.map(drop),
+            "Keys.Rotate" => self.rotate(admin(api::KeysRotateRequest { purpose: "list".to_owned(), now: false })).await.map(drop),
+            "Keys.Revoke" => {
+                let keys = Keys::list(self, admin(Default::default())).await?.into_inner().keys;
+                let number = keys.iter().find(|key| key.purpose == "checkpoint").map_or(0, |key| key.number);
+                let reason = api::RevocationReason::KeyCompromise.into();
+                Keys::revoke(self, admin(api::KeysRevokeRequest { number, reason, note: "stolen".to_owned() })).await.map(drop)
+            }
             unknown => panic!("{unknown}: say here how it is called"),
         }
     }

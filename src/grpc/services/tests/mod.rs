@@ -22,12 +22,14 @@ use crate::formats::urls::Urls;
 use crate::grpc::calls::CallMeters;
 use crate::grpc::peer::Peer;
 use crate::keys::Material;
+use crate::keys::unkept::{Unkept, hundred_hours};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{Epoch, Timestamp, TrustDomain, Windows};
 use crate::policy::{Caller, DEFAULT_PACK, Engine};
 use crate::publish::{Publisher, Settings};
 
 mod audit;
+mod keys;
 mod watch;
 
 const ADMINISTRATOR: &str = "spiffe://example.org/administrator";
@@ -72,15 +74,17 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
         origin: "example.org/curfew".to_owned(),
         max_staleness: Duration::from_secs(30),
         heartbeat: Duration::from_secs(2),
+        keys_refresh: Duration::from_secs(60),
     };
     let followers = Arc::new(broker::Followers::new(Windows::of_lists(settings.max_staleness), START));
     let publisher = Publisher::new(Arc::clone(&ledger), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
     let administrators = [ADMINISTRATOR.parse().expect("an ID")].into();
     let urls = Urls { issuer: issuer.clone(), crl: issuer };
+    let keeping = broker::Keeping { keeper: Unkept::new(&domain), rotation: hundred_hours() };
     let entropy_of = entropy.clone();
-    let broker =
-        Broker::new(broker::Parts { ledger, engine, keyring, urls, administrators, quotas, followers, clock, entropy: entropy_of });
+    let parts = broker::Parts { ledger, engine, keyring, keeping, urls, administrators, quotas, followers, clock, entropy: entropy_of };
+    let broker = Broker::new(parts);
     let parts = Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default(), stopping: CancellationToken::new() };
     (Api(Arc::new(parts)), hand)
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::ledger::codec;
 use crate::ledger::samples::{EPOCH, NOW, again, begun, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
 use crate::ledger::tip::Tip;
-use crate::model::{CLOCK_STEP, Closing, Event, Facts, Recording, Subjects};
+use crate::model::{CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Recording, Subjects};
 
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ enum Step {
     Cut { subject: Index, closing: Closing, ends: Option<u64> },
     Reinstate(Index),
     Key,
+    Retire(Index),
+    CutKey(Index),
     Policy(u8),
     Read,
     Epoch(u8),
@@ -43,7 +45,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
             .prop_map(|(subject, closing, ends)| Step::Cut { subject, closing, ends }),
         2 => any::<Index>().prop_map(Step::Reinstate),
-        1 => Just(Step::Key),
+        2 => Just(Step::Key),
+        2 => any::<Index>().prop_map(Step::Retire),
+        1 => any::<Index>().prop_map(Step::CutKey),
         1 => any::<u8>().prop_map(Step::Policy),
         1 => Just(Step::Read),
         1 => any::<u8>().prop_map(Step::Epoch),
@@ -98,6 +102,8 @@ impl History {
             }
             Step::Reinstate(index) => Event::Reinstated { number: subject(&self.subjects, index), note: None },
             Step::Key => Event::KeyActivated(key("k")),
+            Step::Retire(index) => Event::KeyRetired { number: subject(&self.subjects, index), ends: Some(time) },
+            Step::CutKey(index) => Event::Cut(cut(subject(&self.subjects, index), Closing::Nothing, Some(CUT_OF_KEY_ENDS))),
             Step::Policy(version) => Event::PolicyChanged(policy(*version)),
             Step::Read => Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None },
             Step::Epoch(epoch) => Event::EpochBegun(begun([*epoch; 16])),

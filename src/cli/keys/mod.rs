@@ -1,4 +1,6 @@
-//! `curfew keys`: the signing keys, offline: what there is, and sealing those that are files.
+//! `curfew keys`: the signing keys of a broker that runs, and, offline, the files that hold them.
+
+mod online;
 
 use std::path::PathBuf;
 
@@ -10,14 +12,22 @@ use super::output::Layout;
 use super::session::Session;
 use crate::ambient::Entropy;
 use crate::app::config::sealing::Source;
-use crate::app::config::{Config, files};
+use crate::app::config::{Config, Place, files};
 use crate::keys::seal::{self, SealingSecret};
 use crate::keys::{KeyError, issuer_certificate};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Show what each key signs, its name and end, and whether its file is sealed.
-    List(Where),
+    /// Show the keys of a broker: which signs, which is to come, which is over, and since when.
+    List,
+    /// Let another key sign: when it was published for as long as the configuration says.
+    Rotate(online::Rotate),
+    /// End everything that a key ever signed, and let another sign at once.
+    Revoke(online::Revoke),
+    /// Print the certificates by which to know the broker, and what it issues: PEM, the next one included.
+    Issuers,
+    /// Show the files of a configuration, offline: what each key signs, its name and end, and whether it is sealed.
+    Files(Where),
     /// Seal private keys under a passphrase. Those that are sealed under it already stay as they are.
     Seal(Args),
     /// Open sealed private keys: they are then protected by the permissions of their files alone.
@@ -30,7 +40,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE|ask")]
         to: Source,
     },
-    /// Make the certificate of an issuer key that has none, such as one that a PKCS#11 module made.
+    /// Make the certificate of an issuer key that has none, such as one that a PKCS#11 module made; of the next
+    /// one, if the configuration names one.
     Certify(Where),
 }
 
@@ -89,9 +100,13 @@ struct File {
 }
 
 impl Command {
-    pub(super) fn run(self, session: &Session) -> anyhow::Result<()> {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
-            Self::List(place) => list(&place, session),
+            Self::List => online::list(session).await,
+            Self::Rotate(args) => args.run(session).await,
+            Self::Revoke(args) => args.run(session).await,
+            Self::Issuers => online::issuers(session).await,
+            Self::Files(place) => list(&place, session),
             Self::Certify(place) => certify(&place, session),
             Self::Seal(args) => {
                 let secret = args.with.fresh(&session.entropy)?;
@@ -146,33 +161,35 @@ impl Args {
             return Ok(self.keys.clone());
         }
         let config = Config::load(&self.place.config)?;
-        Ok(config.key_files().into_iter().map(|(_, file)| file).collect())
+        Ok(config.key_files()?.into_iter().map(|(_, file)| file).collect())
     }
 }
 
 fn list(place: &Where, session: &Session) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let files = config.key_files();
-    let mut keys = Vec::new();
-    for key in crate::app::keys(&config, &session.entropy)?.public_keys() {
-        let file = files.iter().find(|(purpose, _)| *purpose == key.purpose).map(|(_, file)| file.clone());
-        keys.push(Key {
+    let (keys, places) = crate::app::placed(&config, &session.entropy)?;
+    let mut listed = Vec::new();
+    for (key, place) in keys.public_keys().into_iter().zip(places) {
+        let (file, label) = match place {
+            Place::File(file) => (Some(file), None),
+            Place::Label(label) => (None, Some(label)),
+        };
+        listed.push(Key {
             purpose: key.purpose.as_str(),
             kid: key.kid,
             not_after: key.not_after.map(|end| end.to_string()),
             sealed: file.as_deref().map_or(Ok(false), |file| files::read_secret(file).map(|text| seal::is_sealed(&text)))?,
             file,
-            label: config.key_label(key.purpose).map(str::to_owned),
+            label,
         });
     }
-    session.print(&Listed { keys }, Layout::rows("keys", &["purpose", "kid", "not_after", "sealed", "file", "label"]))
+    session.print(&Listed { keys: listed }, Layout::rows("keys", &["purpose", "kid", "not_after", "sealed", "file", "label"]))
 }
 
 fn certify(place: &Where, session: &Session) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let issuer = config.issuer_key(&session.entropy)?;
+    let (issuer, certificate_file) = config.issuer_key(&session.entropy)?;
     let certificate = issuer_certificate(config.trust_domain(), issuer, &session.entropy, session.clock.now())?;
-    let certificate_file = config.issuer_certificate();
     files::create_file(&certificate_file, certificate)?;
     session.print(&Certified { certificate_file }, Layout::fields(&["certificate_file"]))
 }

@@ -1,0 +1,165 @@
+//! Signing keys that change while a real broker runs: seen by PyJWT, in the folder of the keys, and at the
+//! next start, whatever was left half done.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{AUDIENCE, Broker, Identity, eventually, program, run};
+use crate::outside::judge_broker;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const BY_HAND: &str = "token = \"0s\", issuer = \"0s\", list = \"0s\", checkpoint = \"0s\"";
+
+/// A broker that changes no key by itself, and lets one sign two seconds after it is announced.
+fn start() -> Broker {
+    let mut broker = Broker::prepare();
+    let config = fs::read_to_string(broker.config()).unwrap();
+    let fields = [
+        ("announce = \"1d\"", "announce = \"2s\""),
+        ("announce_issuer = \"30d\"", "announce_issuer = \"2s\""),
+        ("token = \"30d\", issuer = \"270d\", list = \"90d\", checkpoint = \"365d\"", BY_HAND),
+    ];
+    let config = fields.iter().fold(config, |config, (from, to)| {
+        assert!(config.contains(from), "no {from} in the configuration");
+        config.replace(from, to)
+    });
+    fs::write(broker.config(), config).unwrap();
+    broker.serve();
+    broker.apply(crate::harness::REGISTRY);
+    broker
+}
+
+impl Broker {
+    fn keys(&self, words: &[&str]) -> Value {
+        let words = ["keys"].iter().chain(words).chain(&["--format", "json"]);
+        self.curfew(&self.administrator(), words).json()
+    }
+
+    /// Number and state of the keys of a purpose.
+    fn states(&self, purpose: &str) -> Vec<(u64, String)> {
+        let listed = self.keys(&["list"]);
+        let keys = listed["keys"].as_array().unwrap().iter().filter(|key| key["purpose"] == purpose);
+        keys.map(|key| (key["number"].as_u64().unwrap(), key["state"].as_str().unwrap().to_owned())).collect()
+    }
+
+    /// The files of the private keys of a purpose.
+    fn private_keys(&self, purpose: &str) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.dir().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        files.filter(|path| name(path).starts_with(purpose) && name(path).ends_with(".key")).collect()
+    }
+
+    fn issue(&self, workload: &Identity) -> String {
+        self.curfew(workload, ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"]).done()
+    }
+
+    fn verify_ledger(&self) {
+        let ledger = self.dir().join("data/ledger.db");
+        self.curfew(&self.administrator(), ["ledger".as_ref(), "verify".as_ref(), ledger.as_os_str()]).done();
+    }
+}
+
+#[test]
+fn pyjwt_goes_through_a_rotation_and_the_old_private_key_is_gone() {
+    let mut broker = start();
+    judge_broker(&broker, &["rotation.py"]);
+    let left = eventually(PATIENCE, || <[PathBuf; 1]>::try_from(broker.private_keys("token")).ok());
+    let [token] = &left;
+    assert!(token.file_name().unwrap().to_string_lossy().starts_with("token-"), "{token:?}");
+    assert_eq!(fs::metadata(token).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(broker.private_keys("issuer").len(), 2, "the old issuer signs its revocations until its last certificate has expired");
+    // The same keys at the next start.
+    let before = broker.states("token");
+    broker.restart();
+    assert_eq!(broker.states("token"), before);
+    broker.issue(&broker.identity("payments/api"));
+    assert!(broker.stop().success());
+    broker.verify_ledger();
+}
+
+#[test]
+fn the_file_of_a_change_that_was_cut_short_is_taken_up_or_wiped_at_the_next_start() {
+    let mut broker = start();
+    let first = broker.dir().join("keys/token.key");
+    let old = fs::read(&first).unwrap();
+    // The process ended after the file was made, and before its entry.
+    assert!(broker.stop().success());
+    let other = broker.scratch().join("other");
+    run(program().arg("init").arg(&other)).done();
+    let made = broker.dir().join("keys/token-made.key");
+    fs::copy(other.join("keys/token.key"), &made).unwrap();
+    // And while it was being written.
+    fs::write(broker.dir().join("keys/token-half.key.next"), &old[..10]).unwrap();
+    broker.serve();
+    let [(signing, was), (next, waits)] = &*broker.states("token") else { panic!("the file was taken up") };
+    assert_eq!((was.as_str(), waits.as_str()), ("signing", "announced"));
+    eventually(PATIENCE, || (broker.states("token") == [(*signing, "retired".to_owned()), (*next, "signing".to_owned())]).then_some(()));
+    eventually(PATIENCE, || (!first.exists()).then_some(()));
+    // The process ended after the entry, and before the old key was wiped.
+    assert!(broker.stop().success());
+    fs::write(&first, &old).unwrap();
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
+    broker.serve();
+    assert!(!first.exists(), "a key that is over is wiped before anybody is let in");
+    broker.issue(&broker.identity("payments/api"));
+    // With nothing but keys that are over it does not start.
+    assert!(broker.stop().success());
+    fs::rename(&made, broker.scratch().join("made")).unwrap();
+    fs::write(&first, &old).unwrap();
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(broker.refuses_to_start().contains("was retired at entry"));
+    broker.verify_ledger();
+}
+
+#[test]
+fn a_broker_that_is_killed_while_keys_change_goes_on_with_one_that_signs() {
+    let mut broker = start();
+    let workload = broker.identity("payments/api");
+    for round in 0..crate::harness::rounds(4, 100) {
+        let purpose = ["token", "list", "checkpoint", "token"][round % 4];
+        let mut change = program();
+        let administrator = broker.administrator();
+        change.args(["keys", "rotate", purpose, "--now", "--addr", broker.addresses().grpc.as_str(), "--cacert"]).arg(broker.ca());
+        change.arg("--cert").arg(&administrator.certificate).arg("--key").arg(&administrator.key);
+        let mut change = change.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // As soon as anything of the change is on the disk.
+        let files = broker.private_keys(purpose).len();
+        eventually(PATIENCE, || (broker.private_keys(purpose).len() != files || change.try_wait().unwrap().is_some()).then_some(()));
+        broker.kill();
+        change.wait().unwrap();
+        broker.serve();
+        broker.issue(&workload);
+        let states = broker.states(purpose);
+        assert_eq!(states.iter().filter(|(_, state)| state == "signing").count(), 1, "{states:?}");
+    }
+    assert!(broker.stop().success());
+    broker.verify_ledger();
+}
+
+#[test]
+fn a_revoked_issuer_is_followed_by_another_and_nobody_is_locked_out() {
+    let broker = start();
+    let workload = broker.identity("payments/api");
+    let line = ["cert", "issue", "--environment", "production", "--out"].map(str::to_owned);
+    let own = broker.scratch().join("own");
+    broker.curfew(&workload, line.iter().cloned().chain([own.display().to_string()])).done();
+    let own = Identity::at(&own);
+    broker.curfew(&own, ["whoami"]).done();
+    // The next one is announced, so that this client knows the broker after the change.
+    broker.keys(&["rotate", "issuer"]);
+    let issuers = broker.curfew(&broker.administrator(), ["keys", "issuers"]).done();
+    assert_eq!(issuers.matches("BEGIN CERTIFICATE").count(), 2);
+    fs::write(broker.ca(), issuers).unwrap();
+    let (number, _) = broker.states("issuer").remove(0);
+    let revoked = broker.keys(&["revoke", &number.to_string(), "--note", "it was stolen"]);
+    assert_eq!((&revoked["stage"], &revoked["repeated"]), (&"published".into(), &false.into()));
+    assert_eq!(broker.states("issuer").iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["revoked", "signing"]);
+    assert_ne!(broker.curfew(&own, ["whoami"]).code, 0, "its certificate is dead");
+    broker.issue(&workload);
+    eventually(PATIENCE, || (!broker.dir().join("keys/issuer.key").exists()).then_some(()));
+}
