@@ -156,7 +156,7 @@ fn a_revoked_issuer_is_followed_by_another_and_nobody_is_locked_out() {
     assert_eq!(issuers.matches("BEGIN CERTIFICATE").count(), 2);
     fs::write(broker.ca(), issuers).unwrap();
     let (number, _) = broker.states("issuer").remove(0);
-    let revoked = broker.keys(&["revoke", &number.to_string(), "--note", "it was stolen"]);
+    let revoked = broker.keys(&["revoke", &number.to_string(), "--note", "it was stolen", "--wait", "published"]);
     assert_eq!((&revoked["stage"], &revoked["repeated"]), (&"published".into(), &false.into()));
     assert_eq!(broker.states("issuer").iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["revoked", "signing"]);
     assert_ne!(broker.curfew(&own, ["whoami"]).code, 0, "its certificate is dead");
