@@ -11,7 +11,7 @@
 pub mod model;
 
 // 2: pure decisions, formats, and the outside world as values.
-#[cfg(feature = "broker")]
+#[cfg(feature = "client")]
 pub mod ambient;
 #[cfg(feature = "verifier")]
 pub mod formats;

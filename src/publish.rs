@@ -99,6 +99,11 @@ impl Publisher {
         Self { ledger, keyring, settings, followers, clock, newest, current, begun: AtomicU64::new(0) }
     }
 
+    /// By which clock lists are made.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// How old a list may be before a verifier rejects everything.
     pub(crate) const fn max_staleness(&self) -> Duration {
         self.settings.max_staleness
@@ -266,6 +271,8 @@ fn sign(key: &SigningKey, list: &List) -> Result<Publication, PublishError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
     use crate::ambient::{Entropy, ManualClock};
     use crate::broker::Broker;
@@ -330,6 +337,53 @@ mod tests {
     fn moment(seconds: u64) -> Moment {
         let passed = Duration::from_secs(seconds);
         Moment { wall: START.plus(passed), steady: passed }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_list_covers_whatever_was_committed_before_its_instant() {
+        let world = Arc::new(World::new().await);
+        let done = Arc::new(AtomicBool::new(false));
+        let publishing = spawn_blocking({
+            let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+            move || {
+                let mut made = Vec::new();
+                while !done.load(Ordering::SeqCst) {
+                    made.push(world.publisher.publish().expect("published"));
+                }
+                made
+            }
+        });
+        let mut committed = Vec::new();
+        for _ in 0..1000 {
+            committed.push((world.cut().await, world.publisher.clock().now()));
+            world.hand.advance(Duration::from_millis(1));
+        }
+        done.store(true, Ordering::SeqCst);
+        let made = publishing.await.expect("done");
+        assert!(made.len() > 100, "{}", made.len());
+        for list in made {
+            let before = committed.iter().take_while(|(_, at)| *at < list.issued_at).last();
+            assert!(before.is_none_or(|(position, _)| list.position >= *position), "{list:?} does not cover {before:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_delta_is_signed_once_for_all_who_start_at_one_place() {
+        let world = Arc::new(World::new().await);
+        let first = world.publisher.publish().expect("published").position;
+        world.cut().await;
+        world.publisher.publish().expect("published");
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let world = Arc::clone(&world);
+                tokio::spawn(async move { world.publisher.since(Some(first)).await.expect("signed").expect("published") })
+            })
+            .collect();
+        let mut deltas = Vec::new();
+        for asked in asking {
+            deltas.push(asked.await.expect("answered"));
+        }
+        assert!(deltas.iter().all(|delta| Arc::ptr_eq(delta, &deltas[0])), "a signature of ECDSA is never the same twice");
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ambient::{Clock, Entropy, ManualClock};
+use crate::ambient::{Ambient, Clock, Entropy, ManualClock};
 use crate::app::server_identity;
 use crate::broker::{self, Keeping, Quotas};
 use crate::client::Config;
@@ -206,8 +206,12 @@ impl Broker {
 
     /// Now, on both clocks, for a verifier.
     pub fn moment(&self) -> Moment {
-        let now = self.clock.now();
-        Moment { wall: now, steady: now.since(self.started) }
+        Moment { wall: self.clock.now(), steady: self.clock.steady() }
+    }
+
+    /// The outside world by this broker's clock: for a follower, or a source of tokens.
+    pub fn ambient(&self) -> Ambient {
+        Ambient { clock: self.clock.clone(), entropy: self.entropy.clone() }
     }
 
     /// Moves both clocks forward.

@@ -1,11 +1,12 @@
 //! The clock: `now`, `sleep_until` and `sleep`, driven by hand in tests.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::Stopwatch;
 use crate::model::Timestamp;
 
 /// What time it is. Clones share one hand.
@@ -15,12 +16,22 @@ pub struct Clock(Hand);
 #[derive(Clone)]
 enum Hand {
     System,
-    Manual(watch::Receiver<Timestamp>),
+    Manual(watch::Receiver<Shown>),
+}
+
+/// What a manual clock shows.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    wall: Timestamp,
+    steady: Duration,
 }
 
 /// The hand of a manual clock.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
+pub struct ManualClock(Arc<watch::Sender<Shown>>);
+
+/// Zero of the steady time of this machine's clock.
+static ORIGIN: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::start);
 
 /// How far the system clock is trusted without looking again: a jump of it is seen this soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -33,7 +44,7 @@ impl Clock {
 
     /// A clock that stands at `start` until its hand is moved.
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
-        let (hand, clock) = watch::channel(start);
+        let (hand, clock) = watch::channel(Shown { wall: start, steady: Duration::ZERO });
         (Self(Hand::Manual(clock)), ManualClock(Arc::new(hand)))
     }
 
@@ -45,7 +56,15 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 Timestamp::EPOCH.plus(since_epoch)
             }
-            Hand::Manual(clock) => *clock.borrow(),
+            Hand::Manual(clock) => clock.borrow().wall,
+        }
+    }
+
+    /// How much time has passed, however the clock is set. Its zero is the same as long as the process lives.
+    pub fn steady(&self) -> Duration {
+        match &self.0 {
+            Hand::System => ORIGIN.elapsed(),
+            Hand::Manual(clock) => clock.borrow().steady,
         }
     }
 
@@ -69,7 +88,7 @@ impl Clock {
                 tokio::time::sleep(until.since(now).min(LOOK_AGAIN)).await;
             },
             Hand::Manual(clock) => {
-                if clock.clone().wait_for(|now| is_over(*now)).await.is_err() {
+                if clock.clone().wait_for(|shown| is_over(shown.wall)).await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
@@ -87,7 +106,7 @@ impl Clock {
                 tokio::time::sleep(left.min(LOOK_AGAIN)).await;
             },
             Hand::Manual(clock) => {
-                if clock.clone().wait_for(|now| *now >= instant).await.is_err() {
+                if clock.clone().wait_for(|shown| shown.wall >= instant).await.is_err() {
                     // The hand is gone, so the clock stands still for ever.
                     std::future::pending::<()>().await;
                 }
@@ -97,14 +116,14 @@ impl Clock {
 }
 
 impl ManualClock {
-    /// Moves the hand to `instant`, in either direction.
+    /// Moves the hand to `instant`, in either direction, as somebody who sets a clock: no time passes.
     pub fn set(&self, instant: Timestamp) {
-        self.0.send_replace(instant);
+        self.0.send_modify(|shown| shown.wall = instant);
     }
 
-    /// Moves the hand forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.send_modify(|now| *now = now.plus(by));
+        self.0.send_modify(|shown| *shown = Shown { wall: shown.wall.plus(by), steady: shown.steady.saturating_add(by) });
     }
 }
 

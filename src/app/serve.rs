@@ -147,7 +147,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
     listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));
 
-    let public = http::public(Arc::clone(&opened.publisher), Arc::clone(&opened.lists));
+    let public = http::public(Arc::clone(&opened.publisher), Arc::clone(&opened.lists), stop.clone());
     let public = server_of(Https(identity.plain.clone()), public, &config, &clock);
     listeners.spawn(listen::serve(doors.public, measured(public, "public", &mut registry), stop.clone()));
     if let Some(door) = doors.lists {

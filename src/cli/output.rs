@@ -57,6 +57,22 @@ impl Output {
         write(&self.render(result, layout)?)
     }
 
+    /// Writes one of a series of results: an object of JSON a line, a document of YAML, or as by [`Output::print`] with a
+    /// line between.
+    pub(super) fn print_next(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<()> {
+        write(&self.render_next(result, layout)?)
+    }
+
+    fn render_next(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<String> {
+        let rendered = self.render(result, layout)?;
+        Ok(match (self.format, &self.field) {
+            (_, Some(_)) => rendered,
+            (Format::Table, None) => format!("{rendered}\n"),
+            (Format::Json, None) => serde_json::to_string(result)? + "\n",
+            (Format::Yaml, None) => format!("---\n{rendered}"),
+        })
+    }
+
     /// The text of a result, with a line break at its end.
     pub(super) fn render(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<String> {
         if let Some(field) = &self.field {
@@ -216,6 +232,19 @@ mod tests {
         assert!(json.find("position") < json.find("living") && json.find("living") < json.find("owners"));
         let yaml = render(Format::Yaml, None).expect("yaml");
         assert_eq!(serde_saphyr::from_str::<Value>(&yaml).expect("yaml"), value);
+    }
+
+    #[test]
+    fn each_of_a_series_can_be_told_from_the_next() {
+        let series = |format| {
+            let output = Output { format, field: None };
+            let one = || output.render_next(&answer(), LAYOUT).expect("rendered");
+            one() + &one()
+        };
+        let json = series(Format::Json);
+        assert_eq!(json.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count(), 2, "{json}");
+        assert_eq!(series(Format::Yaml).matches("---\n").count(), 2);
+        assert_eq!(series(Format::Table).matches("\n\n").count(), 4);
     }
 
     #[test]

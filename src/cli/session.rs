@@ -70,6 +70,11 @@ impl Session {
     pub(super) fn print(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<()> {
         Output { format: self.global.format, field: self.global.field.clone() }.print(result, layout)
     }
+
+    /// Writes one of a series of results to standard output, so that programs can tell it from the next one.
+    pub(super) fn print_next(&self, result: &impl Serialize, layout: Layout) -> anyhow::Result<()> {
+        Output { format: self.global.format, field: self.global.field.clone() }.print_next(result, layout)
+    }
 }
 
 fn given<'a>(path: Option<&'a Path>, option: &str, variable: &str) -> anyhow::Result<&'a Path> {

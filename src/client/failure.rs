@@ -39,8 +39,17 @@ pub struct Failure {
 
 impl Failure {
     /// The configuration cannot be used.
-    pub(super) fn unusable(message: String) -> Self {
+    pub fn unusable(message: String) -> Self {
         Self::not_sent(Code::InvalidArgument, message)
+    }
+
+    /// Whether repeating the call cannot help: it was refused for what it asks or for who asks, or was never a call.
+    pub fn is_final(&self) -> bool {
+        match self.outcome {
+            Outcome::Refused => self.retry_after.is_none(),
+            Outcome::NotSent => self.code == Code::InvalidArgument,
+            Outcome::Unknown => false,
+        }
     }
 
     fn not_sent(code: Code, message: String) -> Self {

@@ -1,5 +1,5 @@
-//! The typed gRPC client: one connection over mutual TLS, one typed client per service, and
-//! failures that say what is known of the outcome.
+//! The client: typed calls over mutual TLS, and failures that say what is known of the outcome; a follower that
+//! keeps a verifier fresh; a layer that lets nobody through without a good credential; tokens that are renewed.
 //!
 //! ```no_run
 //! # async fn example(ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Result<(), curfew::client::Failure> {
@@ -18,13 +18,24 @@
 //! ```
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Response, Status};
 
+mod backoff;
 mod failure;
+mod follower;
+mod guard;
+mod route;
+mod source;
 
 pub use self::failure::{Failure, Outcome};
+pub use self::follower::{Connect, Follower, Following, Health};
+pub use self::guard::{Guard, Guarded, GuardedBody, PeerCertificate, Verified};
+pub use self::route::Route;
+pub use self::source::{CredentialSource, HeldToken};
 pub use crate::proto::api;
 
 use self::api::credentials_client::CredentialsClient;
@@ -36,15 +47,21 @@ use self::api::registry_client::RegistryClient;
 use self::api::revocations_client::RevocationsClient;
 use self::api::tasks_client::TasksClient;
 use self::api::trust_client::TrustClient;
+use self::backoff::backoff;
+use crate::ambient::Ambient;
 
 /// The longest answer that is read, in bytes: an export of a large registry.
 const LONGEST_ANSWER: usize = 64 << 20;
 
+/// How often a call is made in all, where repeating it can help.
+const ATTEMPTS: u32 = 5;
+
 /// Where the broker is, and who calls it. PEM throughout.
 #[derive(Clone)]
 pub struct Config {
-    /// `host:port`, or the same as an `https` URL.
-    pub address: String,
+    /// `host:port` each, or the same as an `https` URL: one broker, or several that share a ledger. Calls go to the
+    /// first that can be reached, and to the next one when it no longer can.
+    pub addresses: Vec<String>,
     /// The authorities that may vouch for the broker's server certificate.
     pub ca: Vec<u8>,
     /// The client certificate, with its intermediates.
@@ -63,7 +80,7 @@ impl Config {
     /// The broker at `address`, with everything else by default.
     pub fn new(address: impl Into<String>, ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Self {
         Self {
-            address: address.into(),
+            addresses: vec![address.into()],
             ca,
             certificate,
             key,
@@ -73,15 +90,26 @@ impl Config {
         }
     }
 
-    fn endpoint(self) -> Result<Endpoint, Failure> {
-        let url = match self.address.split_once("://") {
-            None => format!("https://{}", self.address),
-            Some(("https", _)) => self.address,
+    /// The same, and this address after the others.
+    #[must_use]
+    pub fn also(mut self, address: impl Into<String>) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    fn endpoints(self) -> Result<Vec<Endpoint>, Failure> {
+        self.addresses.iter().map(|address| self.endpoint(address)).collect()
+    }
+
+    fn endpoint(&self, address: &str) -> Result<Endpoint, Failure> {
+        let url = match address.split_once("://") {
+            None => format!("https://{address}"),
+            Some(("https", _)) => address.to_owned(),
             Some((scheme, _)) => return Err(Failure::unusable(format!("the broker speaks TLS only: write https instead of {scheme}"))),
         };
-        let identity = Identity::from_pem(self.certificate, self.key);
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.ca)).identity(identity);
-        let tls = match self.server_name {
+        let identity = Identity::from_pem(&self.certificate, &self.key);
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca)).identity(identity);
+        let tls = match &self.server_name {
             Some(name) => tls.domain_name(name),
             None => tls,
         };
@@ -93,14 +121,14 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("address", &self.address).field("server_name", &self.server_name).finish_non_exhaustive()
+        f.debug_struct("Config").field("addresses", &self.addresses).field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 
 /// A connection to a broker. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    channel: Channel,
+    route: Route,
 }
 
 impl Client {
@@ -110,15 +138,41 @@ impl Client {
     /// If the configuration cannot be used or no connection comes about. A broker that does not
     /// accept the client certificate is found out with the first call, as TLS 1.3 has it.
     pub async fn connect(config: Config) -> Result<Self, Failure> {
-        Ok(Self { channel: config.endpoint()?.connect().await? })
+        Ok(Self { route: Route::to(config.endpoints()?).await? })
+    }
+
+    /// Makes a call, and makes it again, at most five times in all, where that can help: nothing was sent, or the broker
+    /// says when to come again, or the outcome is unknown.
+    ///
+    /// Every call of the API may be repeated: what changes something is idempotent, and what issues leaves a harmless record.
+    /// `Tasks.Open` alone may leave a second task, which closes at its deadline.
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub async fn retrying<T, F>(&self, ambient: &Ambient, mut call: impl FnMut(Self) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut attempt = 1;
+        loop {
+            let failure = match call(self.clone()).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => Failure::from(status),
+            };
+            if attempt == ATTEMPTS || failure.is_final() {
+                return Err(failure);
+            }
+            ambient.clock.sleep(backoff(attempt, ambient.chance()).max(failure.retry_after.unwrap_or_default())).await;
+            attempt += 1;
+        }
     }
 }
 
 macro_rules! services {
     ($($(#[$doc:meta])* $name:ident: $client:ident;)+) => {
         impl Client {
-            $($(#[$doc])* pub fn $name(&self) -> $client<Channel> {
-                $client::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
+            $($(#[$doc])* pub fn $name(&self) -> $client<Route> {
+                $client::new(self.route.clone()).max_decoding_message_size(LONGEST_ANSWER)
             })+
         }
     };

@@ -10,8 +10,8 @@ use http::{HeaderValue, header};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use super::finished;
 use super::problem::Problem;
+use super::{finished, timely};
 use crate::ledger::Ledger;
 use crate::lists::Lists;
 use crate::publish::Publisher;
@@ -34,7 +34,7 @@ pub(crate) struct Admin {
 /// Everything that the admin listener serves.
 pub(crate) fn admin(admin: Admin) -> Router {
     let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready)).route("/metrics", get(metrics));
-    finished(router.with_state(Arc::new(admin)))
+    finished(timely(router.with_state(Arc::new(admin))))
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<String, Problem> {

@@ -1,4 +1,4 @@
-//! What anybody may fetch: keys, the signed list, the signed checkpoint.
+//! What anybody may fetch: keys, the signed checkpoint, and beside them the signed list.
 
 use std::sync::Arc;
 
@@ -7,25 +7,26 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
-use super::{bundle, finished};
+use super::revocations::{self, Revocations};
+use super::{bundle, finished, timely};
 use crate::formats::urls::STATUS_PATH;
 use crate::lists::{Lists, entity_tag};
-use crate::model::Position;
 use crate::publish::Publisher;
 
-/// Everything that the public listener serves.
-pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>) -> Router {
+/// Everything that the public listener serves; once the broker stops, nobody waits any more.
+pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>, stopping: CancellationToken) -> Router {
     let router = Router::new()
         .route("/.well-known/jwks.json", get(jwks))
         .route("/.well-known/openid-configuration", get(openid_configuration))
         .route("/v1/keys", get(keys))
         .route("/v1/bundle", get(spiffe_bundle))
-        .route("/v1/revocations", get(revocations))
         .route("/v1/checkpoint", get(checkpoint));
-    finished(router.with_state(publisher).merge(super::lists::routes(lists)))
+    let waiting = revocations::router(Revocations::new(Arc::clone(&publisher), stopping));
+    finished(timely(router.with_state(publisher).merge(super::lists::routes(lists))).merge(waiting))
 }
 
 /// Something that is fetched, and need not be fetched again while it is the same.
@@ -37,7 +38,7 @@ pub(super) struct Document {
 }
 
 /// Ask every time: a copy may be used only if it is still the same.
-const ASK: &str = "no-cache";
+pub(super) const ASK: &str = "no-cache";
 
 /// Keys change seldom, and are published well before they are used.
 fn for_a_while(publisher: &Publisher) -> String {
@@ -75,7 +76,7 @@ impl Document {
 }
 
 /// Whether the client holds what the tag names (RFC 9110, section 13.1.2).
-fn is_known(asked: &HeaderMap, tag: &HeaderValue) -> bool {
+pub(super) fn is_known(asked: &HeaderMap, tag: &HeaderValue) -> bool {
     let held = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = held.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held).as_bytes() == tag.as_bytes())
@@ -117,22 +118,6 @@ async fn spiffe_bundle(State(publisher): Source, asked: HeaderMap) -> Answer {
     Ok(Document { body: body.into(), media_type: JSON, caching: for_a_while(&publisher) }.answer(&asked))
 }
 
-async fn revocations(State(publisher): Source, uri: Uri, asked: HeaderMap) -> Answer {
-    let published = publisher.since(since(uri.query())?).await.map_err(|error| Problem::fault(&error))?;
-    let published = published.ok_or_else(|| Problem::unavailable("no list is published yet"))?;
-    Ok(Document { body: published.jws.clone().into(), media_type: "application/jwt", caching: ASK.to_owned() }.answer(&asked))
-}
-
-/// The position in `?since=`; a whole list is wanted without one.
-fn since(query: Option<&str>) -> Result<Option<Position>, Problem> {
-    let mut given = query.unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("since="));
-    match (given.next(), given.next()) {
-        (None, _) => Ok(None),
-        (Some(text), None) => text.parse().map(Some).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("since: {error}"))),
-        (Some(_), Some(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "since: give it once")),
-    }
-}
-
 async fn checkpoint(State(publisher): Source, asked: HeaderMap) -> Answer {
     let body = publisher.checkpoint().map_err(|error| Problem::fault(&error))?;
     Ok(Document { body: body.into(), media_type: "text/plain; charset=utf-8", caching: ASK.to_owned() }.answer(&asked))
@@ -169,15 +154,5 @@ mod tests {
         }
         let changed = Document { body: "signed anew".into(), ..document() };
         assert_eq!(changed.answer(&holding(&tag)).status(), StatusCode::OK);
-    }
-
-    #[test]
-    fn since_is_a_position_given_once() {
-        assert_eq!(since(None).ok(), Some(None));
-        assert_eq!(since(Some("")).ok(), Some(None));
-        assert_eq!(since(Some("a=b&since=17")).ok(), Some(Some(Position::new(17))));
-        for wrong in ["since=", "since=0", "since=017", "since=-1", "since=x", "since=1&since=2"] {
-            assert!(since(Some(wrong)).is_err(), "{wrong}");
-        }
     }
 }

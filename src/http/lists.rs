@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 
 use super::documents::{Answer, Document, JSON};
-use super::finished;
 use super::problem::Problem;
+use super::{finished, timely};
 use crate::formats::urls::{CRL_PATH, STATUS_PATH};
 use crate::lists::{Lists, Served};
 use crate::model::Position;
@@ -28,7 +28,7 @@ type Source = State<Arc<Lists>>;
 
 /// A listener of its own for them.
 pub(crate) fn lists(lists: Arc<Lists>) -> Router {
-    finished(routes(lists))
+    finished(timely(routes(lists)))
 }
 
 /// Where they are found.

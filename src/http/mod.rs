@@ -19,6 +19,7 @@ mod bundle;
 mod documents;
 mod lists;
 mod problem;
+mod revocations;
 
 pub(crate) use admin::{Admin, admin};
 pub(crate) use documents::public;
@@ -60,11 +61,16 @@ impl Admit for Plain {
     }
 }
 
-/// What every router does: errors are problems, and no request takes for ever.
+/// No request takes for ever.
+fn timely(router: Router) -> Router {
+    router.layer(from_fn(in_time))
+}
+
+/// What every router does: errors are problems.
 fn finished(router: Router) -> Router {
     let unknown = || async { Problem::new(StatusCode::NOT_FOUND, "nothing is served at this path") };
     let wrong = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD") };
-    router.fallback(unknown).method_not_allowed_fallback(wrong).layer(from_fn(in_time))
+    router.fallback(unknown).method_not_allowed_fallback(wrong)
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

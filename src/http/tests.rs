@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{Admin, admin, lists, public};
@@ -26,6 +27,7 @@ struct World {
     publisher: Arc<Publisher>,
     lists: Arc<Lists>,
     hand: ManualClock,
+    stopping: CancellationToken,
 }
 
 impl World {
@@ -61,11 +63,11 @@ impl World {
             clock,
         }));
         lists.build().await.expect("built");
-        Self { ledger, publisher, lists, hand }
+        Self { ledger, publisher, lists, hand, stopping: CancellationToken::new() }
     }
 
     fn public(&self) -> Router {
-        public(Arc::clone(&self.publisher), Arc::clone(&self.lists))
+        public(Arc::clone(&self.publisher), Arc::clone(&self.lists), self.stopping.clone())
     }
 
     fn admin(&self) -> Router {
@@ -133,6 +135,74 @@ async fn a_delta_is_asked_for_by_position() {
     assert_eq!((status, body), (StatusCode::OK, first.jws.clone()), "from a point that was never published: the whole list");
 }
 
+/// A request that waits, once it does. What it is answered with at once was asked for before: a delta is signed
+/// on another thread, and once.
+async fn waiting(router: &Router, request: Request<Body>) -> tokio::task::JoinHandle<(StatusCode, HeaderMap, String)> {
+    let mut answer = Box::pin(send(router.clone(), request));
+    let waits = std::future::poll_fn(|context| std::task::Poll::Ready(answer.as_mut().poll(context).is_pending())).await;
+    assert!(waits);
+    tokio::spawn(answer)
+}
+
+fn wanting(query: &str, tag: Option<&HeaderValue>) -> Request<Body> {
+    let request = Request::get(format!("/v1/revocations?{query}"));
+    let request = tag.into_iter().fold(request, |request, tag| request.header(header::IF_NONE_MATCH, tag));
+    request.body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn who_waits_is_answered_as_soon_as_there_is_something_newer_and_else_in_the_end() {
+    let world = World::new().await;
+    let first = world.publisher.publish().expect("published");
+    let router = world.public();
+    let (_, headers, _) = send(router.clone(), wanting("wait=30", None)).await;
+    let tag = &headers[header::ETAG];
+    send(router.clone(), wanting(&format!("since={}", first.position), None)).await;
+
+    let held = waiting(&router, wanting("wait=30", Some(tag))).await;
+    let since = waiting(&router, wanting(&format!("wait=30&since={}", first.position), None)).await;
+    world.hand.advance(Duration::from_secs(2));
+    let second = world.publisher.publish().expect("published");
+    assert_eq!(
+        (held.await.expect("answered").0, second.position),
+        (StatusCode::OK, first.position),
+        "a fresh list is news to who asks for that"
+    );
+    assert!(!since.is_finished(), "and none to who asks for what came after a position");
+    world.hand.advance(Duration::from_secs(28));
+    world.publisher.publish().expect("published");
+    assert_eq!(since.await.expect("answered").0, StatusCode::OK, "a fresh delta in the end, since it waited for so long");
+
+    world.hand.advance(Duration::from_secs(1));
+    let (_, headers, _) = send(router.clone(), wanting("", None)).await;
+    let nothing = waiting(&router, wanting("wait=5", Some(&headers[header::ETAG]))).await;
+    world.hand.advance(Duration::from_secs(5));
+    assert_eq!(nothing.await.expect("answered").0, StatusCode::NOT_MODIFIED);
+    let stopped = waiting(&router, wanting("wait=30", Some(&headers[header::ETAG]))).await;
+    world.stopping.cancel();
+    assert_eq!(stopped.await.expect("answered").0, StatusCode::NOT_MODIFIED, "a broker that stops waits for nobody");
+}
+
+#[tokio::test]
+async fn no_more_wait_than_may_and_the_list_is_there_all_the_same() {
+    let world = World::new().await;
+    let first = world.publisher.publish().expect("published");
+    let router = world.public();
+    let ask = || wanting(&format!("wait=30&since={}", first.position), None);
+    send(router.clone(), wanting(&format!("since={}", first.position), None)).await;
+    let mut held = Vec::new();
+    for _ in 0..1024 {
+        held.push(waiting(&router, ask()).await);
+    }
+    let (status, headers, body) = send(router.clone(), ask()).await;
+    assert_eq!((status, headers[header::RETRY_AFTER].to_str().ok()), (StatusCode::SERVICE_UNAVAILABLE, Some("1")), "{body}");
+    assert_eq!(send(router.clone(), wanting("", None)).await.0, StatusCode::OK);
+    world.stopping.cancel();
+    for answered in held {
+        assert_eq!(answered.await.expect("answered").0, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn errors_are_problems() {
     let world = World::new().await;
@@ -142,6 +212,7 @@ async fn errors_are_problems() {
         (StatusCode::NOT_FOUND, get(world.public(), "/metrics").await),
         (StatusCode::NOT_FOUND, get(world.admin(), "/v1/keys").await),
         (StatusCode::BAD_REQUEST, get(world.public(), "/v1/revocations?since=x").await),
+        (StatusCode::BAD_REQUEST, get(world.public(), "/v1/revocations?wait=31").await),
         (StatusCode::METHOD_NOT_ALLOWED, send(world.public(), posted).await),
     ] {
         assert_eq!((found, headers[header::CONTENT_TYPE].to_str().ok()), (status, Some("application/problem+json")));

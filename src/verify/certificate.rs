@@ -9,13 +9,15 @@ use super::keys::Anchor;
 use super::{Moment, Rejected, Verifier};
 use crate::formats::binding::Binding;
 use crate::formats::svid::{OwnPart, Svid, SvidError};
-use crate::model::{CredentialId, SpiffeId, Timestamp};
+use crate::model::{CredentialId, Position, SpiffeId, Timestamp};
 
 /// A certificate that was good when it was checked. Only [`Verifier::certificate`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedCertificate {
     svid: Svid,
     own: OwnPart,
+    /// The number of the key that signed it.
+    key: Position,
 }
 
 impl AcceptedCertificate {
@@ -71,7 +73,15 @@ impl Verifier {
             return Err(Rejected::NotYet { from: svid.not_before });
         }
         known.alive(key.number, &own.binding)?;
-        Ok(AcceptedCertificate { svid, own })
+        Ok(AcceptedCertificate { svid, own, key: key.number })
+    }
+
+    /// Whether a certificate that was accepted still is.
+    ///
+    /// # Errors
+    /// Says why it is not.
+    pub fn certificate_again(&self, accepted: &AcceptedCertificate, moment: Moment) -> Result<(), Rejected> {
+        self.again(accepted.key, accepted.svid.expires_at, &accepted.own.binding, moment)
     }
 }
 

@@ -52,6 +52,13 @@ pub(super) struct Anchor {
 }
 
 impl KeySet {
+    /// Whether credentials that this key signed may be good.
+    pub(super) fn has(&self, number: Position, now: Timestamp) -> bool {
+        let tokens = self.tokens.iter().map(|key| (key.number, key.has_ended(now)));
+        let issuers = self.issuers.iter().map(|key| (key.number, key.has_ended(now)));
+        tokens.chain(issuers).any(|(known, ended)| known == number && !ended)
+    }
+
     /// Reads the document at `/v1/keys`.
     ///
     /// # Errors

@@ -19,11 +19,11 @@ use std::time::Duration;
 pub use certificate::AcceptedCertificate;
 pub use keys::{KeySet, KeySetError};
 pub use rejected::Rejected;
-pub use revocations::{Applied, ListRejected, RevocationState};
+pub use revocations::{Applied, ListRejected, Point, RevocationState};
 pub use token::{AcceptedToken, Presented};
 
 use crate::formats::binding::Binding;
-use crate::model::{Audience, EnvironmentName, Position, SpiffeId, Timestamp};
+use crate::model::{Audience, Cut, EnvironmentName, Position, SpiffeId, Timestamp};
 
 /// How far ahead the broker's clock may be.
 pub const SKEW: Duration = Duration::from_secs(5);
@@ -133,9 +133,45 @@ impl Verifier {
         self.known().revocations.position()
     }
 
+    /// What was applied last, for confirming it; nothing once a list contradicted it.
+    pub fn point(&self) -> Option<Point> {
+        self.known().revocations.point()
+    }
+
+    /// Whether a list contradicted what was known.
+    pub fn is_forked(&self) -> bool {
+        self.known().revocations.is_forked()
+    }
+
+    /// Whether anything can be accepted at `moment`.
+    ///
+    /// # Errors
+    /// If no list was applied, or it is too old.
+    pub fn freshness(&self, moment: Moment) -> Result<(), Rejected> {
+        self.known().fresh(&self.settings, moment)
+    }
+
+    /// The cut that ended a credential, if one is known.
+    pub fn cut_of(&self, binding: &Binding) -> Option<Cut> {
+        self.known().revocations.cuts().killer(binding.position, binding.numbers()).copied()
+    }
+
     /// How old the list is; `None` if there is none.
     pub fn age(&self, moment: Moment) -> Option<Duration> {
         self.known().revocations.age(moment)
+    }
+
+    /// What can change of a credential that was accepted: the list, its age, the time, and whether its key is trusted.
+    fn again(&self, key: Position, expires_at: Timestamp, binding: &Binding, moment: Moment) -> Result<(), Rejected> {
+        let known = self.known();
+        known.fresh(&self.settings, moment)?;
+        if !known.keys.has(key, moment.wall) {
+            return Err(Rejected::KeyUnknown);
+        }
+        if moment.wall >= expires_at {
+            return Err(Rejected::Expired { at: expires_at });
+        }
+        known.alive(key, binding)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {

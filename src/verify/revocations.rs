@@ -103,7 +103,24 @@ struct Head {
     life: Duration,
 }
 
+/// What a list that was applied says of itself: what a follower confirms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Which history.
+    pub epoch: Epoch,
+    /// The position that it covers.
+    pub position: Position,
+    /// The root of the tree up to there.
+    pub root: [u8; 32],
+}
+
 impl RevocationState {
+    /// What was applied last; nothing once something contradicted it.
+    pub fn point(&self) -> Option<Point> {
+        let head = self.head.filter(|_| !self.forked)?;
+        Some(Point { epoch: head.epoch, position: head.position, root: head.root })
+    }
+
     /// The position that is covered.
     pub fn position(&self) -> Option<Position> {
         self.head.map(|head| head.position)

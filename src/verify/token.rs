@@ -3,6 +3,7 @@
 use super::{Moment, Rejected, SKEW, Verifier};
 use crate::formats::claims::{TokenClaims, TokenKind};
 use crate::formats::jws::{self, MAX_TOKEN};
+use crate::model::Position;
 
 /// What the caller presented beside its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +16,16 @@ pub enum Presented {
 
 /// A token that was good when it was checked. Only [`Verifier::token`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcceptedToken(TokenClaims);
+pub struct AcceptedToken {
+    claims: TokenClaims,
+    /// The number of the key that signed it.
+    key: Position,
+}
 
 impl AcceptedToken {
     /// What it says.
     pub const fn claims(&self) -> &TokenClaims {
-        &self.0
+        &self.claims
     }
 }
 
@@ -58,7 +63,16 @@ impl Verifier {
         }
         self.bound(claims.confirmation, presented)?;
         known.alive(key.number, &claims.binding)?;
-        Ok(AcceptedToken(claims))
+        Ok(AcceptedToken { claims, key: key.number })
+    }
+
+    /// Whether a token that was accepted still is: what it says does not change, what is known of it does.
+    ///
+    /// # Errors
+    /// Says why it is not.
+    pub fn token_again(&self, accepted: &AcceptedToken, moment: Moment) -> Result<(), Rejected> {
+        let AcceptedToken { claims, key } = accepted;
+        self.again(*key, claims.expires_at, &claims.binding, moment)
     }
 
     /// Whether the one who presents a token is the one to whom it is bound (RFC 8705, section 3).

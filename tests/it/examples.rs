@@ -1,10 +1,13 @@
 //! The examples, run as their headers say.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use crate::harness::{AUDIENCE, Broker, Identity, Ran, run};
+use crate::harness::{AUDIENCE, Broker, Identity, Ran, eventually, run};
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -65,6 +68,54 @@ fn a_service_takes_the_token_of_a_workload_until_its_owner_is_revoked() {
     assert!(rejected.starts_with("no: REVOKED"), "{rejected}");
     let refused = as_written("workload", &broker, &workload, &[]).exits(1);
     assert!(refused.stderr.contains("refused (OWNER_NOT_ACTIVE)") && refused.stdout.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_guarded_service_lets_a_caller_through_until_its_owner_is_revoked() {
+    let broker = Broker::start();
+    let (caller, verifier) = (broker.identity("payments/api"), broker.identity("ledger/verifier"));
+    let token = as_written("workload", &broker, &caller, &[]).done();
+    let scratch = broker.scratch();
+    let certificate = scratch.join("server.pem");
+    let key = scratch.join("server.key");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+
+    let written = header("guarded.rs", "```sh\n", "```\n");
+    let cargo = "cargo run --example guarded --features client --";
+    assert!(written.contains(cargo), "{written}");
+    let script = written.replace(cargo, &format!("exec {}", built("guarded").display())).replace("8443", &port);
+    let mut command = Command::new("sh");
+    command.args(["-euc", &script]).env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
+    command.env("CURFEW_CLIENT_CERT", &verifier.certificate).env("CURFEW_CLIENT_KEY", &verifier.key);
+    command.env("SERVER_CERT", &certificate).env("SERVER_KEY", &key).env("CLIENT_CA", broker.dir().join("trust/example.org.pem"));
+    let mut service = Ended(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("serving on"), "{line}");
+
+    let call = header("guarded.rs", "And as a caller:\n\n```sh\n", "```\n");
+    let ask = || {
+        let mut command = Command::new("sh");
+        command.args(["-euc", &call.replace("8443", &port).replace("curl ", "curl --silent --show-error --retry 5 --retry-connrefused ")]);
+        command.env("SERVER_CERT", &certificate).env("CALLER_CERT", &caller.certificate).env("CALLER_KEY", &caller.key);
+        run(command.env("TOKEN", token.trim())).done()
+    };
+    assert_eq!(ask(), "hello, spiffe://example.org/payments/api\n");
+    revoke(&broker);
+    let refused = eventually(Duration::from_secs(10), || Some(ask()).filter(|answer| !answer.starts_with("hello")));
+    assert!(refused.starts_with("REVOKED"), "{refused}");
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ended = (self.0.kill(), self.0.wait());
+    }
 }
 
 #[test]

@@ -31,6 +31,11 @@ impl Holder {
         Config::new(&broker.addresses().grpc, fs::read(broker.ca()).unwrap(), self.chain.clone(), self.key.clone())
     }
 
+    /// As `config`, with this certificate in place of its own.
+    pub(crate) fn over(&self, config: &Config) -> Config {
+        Config { certificate: self.chain.clone(), key: self.key.clone(), ..config.clone() }
+    }
+
     pub(crate) async fn connect(&self, broker: &Broker) -> Client {
         Client::connect(self.config(broker)).await.unwrap()
     }

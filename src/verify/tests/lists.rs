@@ -56,6 +56,18 @@ fn every_list_that_cannot_be_used_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_list_that_is_cut_short_anywhere_is_refused_and_changes_nothing() {
+    let broker = Broker::new();
+    let text = broker.signed(&List { cuts: vec![cut(10, 500), cut(11, 501)], ..list(1000) });
+    let mut state = RevocationState::default();
+    for length in 0..text.len() {
+        assert!(state.apply(text.get(..length).expect("ASCII"), &broker.keys(), now()).is_err(), "{length} of {} bytes", text.len());
+    }
+    assert_eq!(state, RevocationState::default());
+    assert_eq!(state.apply(&text, &broker.keys(), now()), Ok(Applied::Advanced(Position::new(1000))));
+}
+
+#[test]
 fn a_list_of_a_lower_position_is_ignored_even_if_it_was_made_later() {
     let broker = Broker::new();
     let mut state = state(&broker, &list(1000));

@@ -134,7 +134,7 @@ fn text(block: &mut Vec<u8>, text: &str) {
 pub(super) async fn channel(config: Config) -> Channel {
     let identity = tonic::transport::Identity::from_pem(&config.certificate, &config.key);
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&config.ca)).identity(identity);
-    Endpoint::from_shared(format!("https://{}", config.address)).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
+    Endpoint::from_shared(format!("https://{}", config.addresses[0])).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
 }
 
 /// Sends `message` to any method.
