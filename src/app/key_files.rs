@@ -24,6 +24,7 @@ pub(super) struct KeyFiles {
 /// # Errors
 /// If one cannot be read, opened, or used.
 pub(super) fn open(config: &Config, entropy: &Entropy) -> Result<(Material, KeyFiles), ServeError> {
+    config.finish_wiping().map_err(ServeError::start)?;
     let (material, places) = placed(config, entropy)?;
     let names = material.public_keys().into_iter().map(|key| (key.purpose, key.kid));
     let in_files = names.zip(places).filter_map(|(name, place)| match place {

@@ -123,6 +123,10 @@ impl World {
     /// is replaced by itself.
     fn settles(&self) {
         self.is_well();
+        self.is_served();
+    }
+
+    fn is_served(&self) {
         let administrator = self.broker.administrator();
         eventually(PATIENCE, || (self.curfew(&administrator, ["whoami"]).code == 0).then_some(()));
     }
@@ -222,4 +226,15 @@ fn a_broker_that_starts_an_hour_behind_its_ledger_serves_and_revokes() {
     // Where the clock shows the time of its issuance, it is dead all the same.
     world.rejects("ahead", "REVOKED");
     world.nothing_is_lost(&[cut]);
+}
+
+#[test]
+fn a_server_certificate_that_begins_in_the_future_is_replaced_when_the_clock_is_set_back() {
+    let mut world = World::new();
+    world.set(HOUR);
+    world.broker.restart();
+    world.set(0);
+    world.is_served();
+    world.settles();
+    world.nothing_is_lost(&[]);
 }

@@ -213,23 +213,43 @@ pub fn replace(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), FileError>
     sync_folder_of(path)
 }
 
+/// What a file is called while it is wiped.
+const WIPING: &str = "wiping";
+
 /// Overwrites a file that is there with zeros, and removes it. Where the file system or the disk keep older
 /// blocks, that is beyond this.
 ///
+/// It has another name by then, so that a run that is stopped half way leaves nothing that is read as a key;
+/// [`finish_wiping`] goes on.
+///
 /// # Errors
-/// If it cannot be overwritten or removed.
+/// If it cannot be renamed, overwritten or removed. Repeating it goes on.
 pub(super) fn wipe(path: &Path) -> Result<(), FileError> {
-    if !exists(path) {
-        return Ok(());
+    let aside = beside(path, &format!(".{WIPING}"));
+    if exists(path) {
+        fs::rename(path, &aside).map_err(FileError::io("rename", path))?;
+        sync_folder_of(path)?;
     }
-    let wipe = || {
+    if exists(&aside) { erase(&aside) } else { Ok(()) }
+}
+
+/// Wipes what runs that were stopped left half wiped in a folder.
+///
+/// # Errors
+/// If the folder cannot be read, or a file not be overwritten or removed.
+pub(super) fn finish_wiping(folder: &Path) -> Result<(), FileError> {
+    list_folder(folder, &[WIPING])?.iter().try_for_each(|path| erase(path))
+}
+
+fn erase(path: &Path) -> Result<(), FileError> {
+    let erase = || {
         let mut file = OpenOptions::new().write(true).open(path)?;
         let length = usize::try_from(file.metadata()?.len().min(LONGEST)).unwrap_or_default();
         file.write_all(&vec![0; length])?;
         file.sync_all()?;
         fs::remove_file(path)
     };
-    wipe().map_err(FileError::io("wipe", path))?;
+    erase().map_err(FileError::io("wipe", path))?;
     sync_folder_of(path)
 }
 

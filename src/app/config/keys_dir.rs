@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_being_wiped_when_the_run_ended_is_no_key_and_is_wiped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        create(folder, &[key(KeyPurpose::Token, "a")]).expect("new");
+        let added = add(folder, &key(KeyPurpose::Token, "b")).expect("added");
+        let half = files::set_aside(&added, ".wiping").expect("free").expect("there");
+        assert_eq!(files_of(folder, KeyPurpose::Token).expect("there"), [folder.join("token.key")]);
+        files::finish_wiping(folder).expect("wiped");
+        assert!(!files::exists(&half));
+        assert_eq!(files_of(folder, KeyPurpose::Token).expect("there"), [folder.join("token.key")], "and no other");
+    }
+
+    #[test]
     fn keys_of_a_purpose_are_found_beside_each_other_and_wiped_one_by_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();

@@ -134,6 +134,14 @@ impl Config {
         Ok(keys_dir::add(&self.keys_dir, &self.sealed(key, entropy)?)?)
     }
 
+    /// Wipes the keys that were being wiped when the last run ended.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or written.
+    pub(in crate::app) fn finish_wiping(&self) -> Result<(), FileError> {
+        if files::is_folder(&self.keys_dir) { files::finish_wiping(&self.keys_dir) } else { Ok(()) }
+    }
+
     /// Puts new keys in the place of those that are there, which stay under other names, `suffix`
     /// behind each; says which.
     ///
