@@ -159,6 +159,6 @@ fn claims(subjects: Subjects, position: Position) -> TokenClaims {
         scopes: vec!["entries:read".parse().expect("a scope")],
         confirmation: Some(CLIENT),
         status: None,
-        binding: Binding { environment: "production".parse().expect("a name"), position, subjects },
+        binding: Binding { environment: "production".parse().expect("a name"), position, subjects, further: Vec::new() },
     }
 }

@@ -62,7 +62,7 @@ pub struct Death {
 
 impl Death {
     fn of(issued: &Issued, position: Position, facts: &Facts) -> Option<Self> {
-        let cut = facts.cuts().death(issued.key, position, issued.subjects.numbers(position))?;
+        let cut = facts.cuts().death(issued.key, position, issued.numbers(position))?;
         Some(Self { subject: subject(issued, cut.number), position: cut.position, reason: cut.reason })
     }
 }
@@ -78,7 +78,8 @@ pub(super) fn subject(issued: &Issued, number: Position) -> &'static str {
         (subjects.lineage, "lineage"),
         (Some(issued.key), "key"),
     ];
-    named.iter().find(|(known, _)| *known == Some(number)).map_or("credential", |(_, name)| name)
+    let named = named.iter().find(|(known, _)| *known == Some(number)).map(|(_, name)| *name);
+    named.or_else(|| issued.further().contains(&number).then_some("downstream")).unwrap_or("credential")
 }
 
 impl Broker {

@@ -60,7 +60,7 @@ impl Numbers {
         let (subjects, wanted) = (&issued.subjects, &self.wanted);
         let through = |id: CredentialId| issued.parent == Some(id) || subjects.lineage == Some(id.position());
         let alive = |cuts: &Cuts| {
-            issued.expires_at > now && cuts.get(issued.key).is_none() && cuts.killer(position, subjects.numbers(position)).is_none()
+            issued.expires_at > now && cuts.get(issued.key).is_none() && cuts.killer(position, issued.numbers(position)).is_none()
         };
         self.owner.is_none_or(|owner| owner == subjects.owner)
             && self.workload.is_none_or(|workload| workload == subjects.workload)

@@ -92,7 +92,7 @@ impl Broker {
     async fn end(&self, position: Position, issued: &Issued, in_full: bool) -> Result<End, Error> {
         let by_itself = || if issued.expires_at <= self.clock.now() { End::Expired } else { End::Alive };
         // A cut of a key reaches whatever it signed, wherever the cut stands.
-        let numbers = issued.subjects.numbers(position).map(|number| (number, position)).chain([(issued.key, Position::ZERO)]);
+        let numbers = issued.numbers(position).map(|number| (number, position)).chain([(issued.key, Position::ZERO)]);
         let Some(at) = self.ledger.first_cut(numbers.collect()).await? else { return Ok(by_itself()) };
         let Some(stored) = self.ledger.find(at).await? else { return Ok(by_itself()) };
         let entry = stored.entry.map_err(|unreadable| Error::Internal(unreadable.into()))?;

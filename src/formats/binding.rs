@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::der::{self, INTEGER, SEQUENCE, UTF8_STRING, integer, write};
-use crate::model::{EnvironmentName, Position, Subjects};
+use crate::model::{EnvironmentName, MOST_FURTHER, Position, Subjects};
 
 /// The extension's OID, 2.25.199204945: provisional, until there is an enterprise number.
 ///
@@ -24,6 +24,8 @@ pub struct Binding {
     pub position: Position,
     /// What it dies with.
     pub subjects: Subjects,
+    /// What else it dies with, ascending, at most [`MOST_FURTHER`]: of a token, the downstreams that it was issued for.
+    pub further: Vec<Position>,
 }
 
 /// Why bytes are not a binding.
@@ -36,7 +38,7 @@ pub enum BindingError {
     #[error("the environment's name is not valid")]
     Environment,
     /// A number is zero, is missing, is too many, or contradicts another.
-    #[error("the numbers are not owner, workload, environment, lineage and, of a task, its number")]
+    #[error("the numbers are not owner, workload, environment, lineage, of a task its number, and then further ones, ascending")]
     Numbers,
 }
 
@@ -72,24 +74,27 @@ impl TryFrom<Claim> for Binding {
 
 impl Binding {
     /// Everything that the credential dies with, itself included.
-    pub fn numbers(&self) -> impl Iterator<Item = Position> + use<> {
-        self.subjects.numbers(self.position)
+    pub fn numbers(&self) -> impl Iterator<Item = Position> {
+        self.subjects.numbers(self.position).chain(self.further.iter().copied())
     }
 
-    /// Owner, workload, environment, lineage (itself if it is the first), and the task if any.
-    fn listed(&self) -> impl Iterator<Item = u64> + use<> {
+    /// Owner, workload, environment, lineage (itself if it is the first), the task if any, and the further ones.
+    fn listed(&self) -> impl Iterator<Item = u64> {
         let Subjects { owner, workload, environment, task, lineage } = self.subjects;
         let always = [owner, workload, environment, lineage.unwrap_or(self.position)];
-        always.into_iter().chain(task).map(Position::get)
+        always.into_iter().chain(task).chain(self.further.iter().copied()).map(Position::get)
     }
 
     fn of(environment: &str, task: Option<u64>, position: u64, numbers: &[u64]) -> Result<Self, BindingError> {
-        let (owner, workload, place, lineage) = match (numbers, task) {
-            ([owner, workload, place, lineage], None) => (*owner, *workload, *place, *lineage),
-            ([owner, workload, place, lineage, last], Some(task)) if *last == task => (*owner, *workload, *place, *lineage),
-            _ => return Err(BindingError::Numbers),
+        let [owner, workload, place, lineage, further @ ..] = numbers else { return Err(BindingError::Numbers) };
+        let (owner, workload, place, lineage) = (*owner, *workload, *place, *lineage);
+        let further = match (task, further) {
+            (None, further) => further,
+            (Some(task), [again, further @ ..]) if *again == task => further,
+            (Some(_), _) => return Err(BindingError::Numbers),
         };
-        if position == 0 || numbers.contains(&0) || lineage > position {
+        let in_order = further.len() <= MOST_FURTHER && further.is_sorted_by(|one, next| one < next);
+        if position == 0 || numbers.contains(&0) || lineage > position || !in_order {
             return Err(BindingError::Numbers);
         }
         let subjects = Subjects {
@@ -100,7 +105,8 @@ impl Binding {
             lineage: (lineage != position).then_some(Position::new(lineage)),
         };
         let environment = environment.parse().map_err(|_not_a_name| BindingError::Environment)?;
-        Ok(Self { environment, position: Position::new(position), subjects })
+        let further = further.iter().copied().map(Position::new).collect();
+        Ok(Self { environment, position: Position::new(position), subjects, further })
     }
 
     /// The DER of `CurfewBinding`, the value of the extension.
@@ -131,7 +137,7 @@ impl Binding {
         let task = fields.starts_with(&[TASK]).then(|| number(&mut fields, TASK)).transpose()?;
         let position = number(&mut fields, INTEGER)?;
         let mut listed = read(&mut fields, SEQUENCE)?;
-        let mut numbers = Vec::with_capacity(5);
+        let mut numbers = Vec::with_capacity(6);
         while !listed.is_empty() {
             numbers.push(number(&mut listed, INTEGER)?);
         }
@@ -166,8 +172,9 @@ pub(super) mod tests {
     pub(in crate::formats) fn bindings() -> impl Strategy<Value = Binding> {
         let number = || prop_oneof![1..300u64, 1..u64::MAX >> 1].prop_map(Position::new);
         let subjects = (number(), number(), number(), proptest::option::of(number()));
-        ("[a-z0-9][a-z0-9._-]{0,61}[a-z0-9]", number(), subjects, proptest::option::of(1..u64::MAX)).prop_map(
-            |(environment, position, (owner, workload, place, task), lineage)| Binding {
+        let further = proptest::collection::btree_set(number(), 0..=MOST_FURTHER);
+        ("[a-z0-9][a-z0-9._-]{0,61}[a-z0-9]", number(), subjects, proptest::option::of(1..u64::MAX), further).prop_map(
+            |(environment, position, (owner, workload, place, task), lineage, further)| Binding {
                 environment: environment.parse().expect("a name"),
                 position,
                 subjects: Subjects {
@@ -177,11 +184,12 @@ pub(super) mod tests {
                     task,
                     lineage: lineage.map(|number| Position::new(number % position.get())).and_then(Position::non_zero),
                 },
+                further: further.into_iter().collect(),
             },
         )
     }
 
-    fn sample(task: Option<u64>) -> Binding {
+    fn sample(task: Option<u64>, further: &[u64]) -> Binding {
         let subjects = Subjects {
             owner: Position::new(7),
             workload: Position::new(200),
@@ -189,7 +197,8 @@ pub(super) mod tests {
             task: task.map(Position::new),
             lineage: None,
         };
-        Binding { environment: "production".parse().expect("a name"), position: Position::new(65_536), subjects }
+        let further = further.iter().copied().map(Position::new).collect();
+        Binding { environment: "production".parse().expect("a name"), position: Position::new(65_536), subjects, further }
     }
 
     proptest! {
@@ -220,9 +229,11 @@ pub(super) mod tests {
     fn the_der_is_what_the_document_says() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let plain = "3022 0c0a70726f64756374696f6e 0203010000 300f 020107 020200c8 020109 0203010000";
-        assert_eq!(hex(&sample(None).to_der()), plain.replace(' ', ""));
+        assert_eq!(hex(&sample(None, &[]).to_der()), plain.replace(' ', ""));
         let task = "3028 0c0a70726f64756374696f6e 80010b 0203010000 3012 020107 020200c8 020109 0203010000 02010b";
-        assert_eq!(hex(&sample(Some(11)).to_der()), task.replace(' ', ""));
+        assert_eq!(hex(&sample(Some(11), &[]).to_der()), task.replace(' ', ""));
+        let further = "302e 0c0a70726f64756374696f6e 80010b 0203010000 3018 020107 020200c8 020109 0203010000 02010b 02010c 02010d";
+        assert_eq!(hex(&sample(Some(11), &[12, 13]).to_der()), further.replace(' ', ""));
     }
 
     #[test]
@@ -238,6 +249,7 @@ pub(super) mod tests {
                 task: Some(large(4)),
                 lineage: Some(large(5)),
             },
+            further: Vec::new(),
         };
         for (length, start) in [(46, [0x30, 127, 0x0c, 46]), (47, [0x30, 0x81, 128, 0x0c]), (63, [0x30, 0x81, 144, 0x0c])] {
             let der = named(length).to_der();
@@ -262,16 +274,21 @@ pub(super) mod tests {
     fn numbers_that_contradict_each_other_are_refused() {
         for (task, position, numbers) in [
             (None, 9, vec![1, 2, 3]),
-            (None, 9, vec![1, 2, 3, 4, 5]),
+            (None, 9, vec![1, 2, 3, 4, 6, 5]),
+            (None, 9, vec![1, 2, 3, 4, 5, 5]),
+            (None, 99, (1..=21).collect()),
             (Some(5), 9, vec![1, 2, 3, 4]),
             (Some(5), 9, vec![1, 2, 3, 4, 6]),
-            (Some(5), 9, vec![1, 2, 3, 4, 5, 5]),
+            (Some(5), 9, vec![1, 2, 3, 4, 6, 5]),
+            (Some(5), 9, vec![1, 2, 3, 4, 5, 7, 6]),
             (None, 9, vec![0, 2, 3, 4]),
             (None, 0, vec![1, 2, 3, 4]),
             (None, 9, vec![1, 2, 3, 10]),
         ] {
             assert_eq!(Binding::of("production", task, position, &numbers), Err(BindingError::Numbers), "{numbers:?}");
         }
+        let most = Binding::of("production", None, 99, &(1..=20).collect::<Vec<_>>()).expect("as many as there may be");
+        assert_eq!(most.further.len(), MOST_FURTHER);
         assert_eq!(Binding::of("Production", None, 9, &[1, 2, 3, 4]), Err(BindingError::Environment));
         assert!(serde_json::from_str::<Claim>(r#"{"env":"a","pos":9,"sub":[1,2,3,4],"more":1}"#).is_err());
     }

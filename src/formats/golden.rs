@@ -48,7 +48,7 @@ fn subjects(task: Option<u64>, lineage: Option<u64>) -> Subjects {
 }
 
 fn binding(subjects: Subjects) -> Binding {
-    Binding { environment: "production".parse().expect("a name"), position: Position::new(100), subjects }
+    Binding { environment: "production".parse().expect("a name"), position: Position::new(100), subjects, further: Vec::new() }
 }
 
 fn access_token() -> TokenClaims {
@@ -100,6 +100,22 @@ fn tokens_with_a_status() {
     assert_eq!(TokenClaims::decode(claims.kind, json.as_bytes()), Ok(claims.clone()));
     let written = claims.encode("kid", |_| Ok::<_, ()>(Vec::new())).expect("signs");
     assert_eq!(String::from_utf8_lossy(&jws::parse(&written, MAX_TOKEN).expect("was encoded").payload), json);
+}
+
+/// A token that carries the numbers of the downstreams that it was issued for; those above are of before that was so.
+#[test]
+fn tokens_with_further_numbers() {
+    let with = |claims: TokenClaims| TokenClaims {
+        binding: Binding { further: [14, 15].map(Position::new).to_vec(), ..claims.binding.clone() },
+        ..claims
+    };
+    for (json, claims) in
+        [(golden!("access-token-further.json"), with(access_token())), (golden!("jwt-svid-further.json"), with(jwt_svid()))]
+    {
+        assert_eq!(TokenClaims::decode(claims.kind, json.as_bytes()), Ok(claims.clone()));
+        let written = claims.encode("kid", |_| Ok::<_, ()>(Vec::new())).expect("signs");
+        assert_eq!(String::from_utf8_lossy(&jws::parse(&written, MAX_TOKEN).expect("was encoded").payload), json);
+    }
 }
 
 #[test]

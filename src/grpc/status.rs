@@ -98,6 +98,7 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::TaskClosed
         | DenialCode::NoLifeLeft
         | DenialCode::MaxAffectedExceeded
+        | DenialCode::AudienceTooWide
         | DenialCode::EndNotAllowed
         | DenialCode::HistoryDiffers
         | DenialCode::PositionUnknown => Code::FailedPrecondition,

@@ -257,6 +257,7 @@ pub(super) async fn the_living_are_counted_until_they_are_cut(rig: &Rig) {
         (Whose::Workload { owner: world.owner, workload: world.workload }, world.workload, world.subjects()),
         (Whose::Environment(world.environment), world.environment, world.subjects()),
         (Whose::Task { owner: world.owner, task: world.task }, world.task, in_task),
+        (Whose::Bearing(world.downstream), world.downstream, world.subjects()),
     ];
     let now = || ledger.head().time;
     for (whose, number, subjects) in whose {
@@ -273,7 +274,7 @@ pub(super) async fn the_living_are_counted_until_they_are_cut(rig: &Rig) {
         });
         ledger.change(seen).await.expect("cut");
         assert_eq!(ledger.census(whose, now()).total, 0, "{whose:?}");
-        let spared = if number == world.environment { 0 } else { kept };
+        let spared = if [world.environment, world.downstream].contains(&number) { 0 } else { kept };
         assert_eq!(ledger.census(others, now()).total, spared, "{whose:?}");
     }
 }

@@ -57,6 +57,9 @@ fn by_cut(number: Position, cut: &Entry, facts: &Facts, find: impl FnOnce(Positi
     if let Some(Event::TaskOpened(task)) = event {
         return vec![Ended::All(Whose::Task { owner: task.owner, task: number })];
     }
+    if let Some(Event::DownstreamRecorded(_)) = event {
+        return vec![Ended::All(Whose::Bearing(number))];
+    }
     let Some(Event::CredentialIssued(issued)) = event else {
         return Vec::new();
     };
@@ -67,7 +70,7 @@ fn by_cut(number: Position, cut: &Entry, facts: &Facts, find: impl FnOnce(Positi
 
 /// Whether another cut than the one at `position` takes the credential `number` from the counters.
 fn is_dead(number: Position, issued: &Issued, position: Position, facts: &Facts) -> bool {
-    let others = issued.subjects.numbers(number).filter(|subject| *subject != number);
+    let others = issued.numbers(number).filter(|subject| *subject != number);
     let earlier = facts.cuts().get(number).is_some_and(|cut| cut.position < position);
     earlier || facts.cuts().killer(number, others).is_some()
 }
@@ -77,7 +80,13 @@ fn is_dead(number: Position, issued: &Issued, position: Position, facts: &Facts)
 struct Snapshot {
     #[prost(message, repeated, tag = "1")]
     groups: Vec<KeptGroup>,
+    /// What they are counted by.
+    #[prost(uint32, tag = "2")]
+    version: u32,
 }
+
+/// Counted by further numbers too.
+const VERSION: u32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 struct KeptGroup {
@@ -97,6 +106,8 @@ struct KeptGroup {
     audience: String,
     #[prost(message, repeated, tag = "8")]
     buckets: Vec<KeptBucket>,
+    #[prost(uint64, repeated, tag = "9")]
+    further: Vec<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -122,13 +133,18 @@ pub(super) fn encode(living: &Living) -> Vec<u8> {
         kind: group.kind.to_string(),
         audience: group.audience.as_ref().map(ToString::to_string).unwrap_or_default(),
         buckets: buckets.iter().map(bucket).collect(),
+        further: group.further.iter().map(|number| number.get()).collect(),
     };
-    Snapshot { groups: living.groups().map(group).collect() }.encode_to_vec()
+    Snapshot { groups: living.groups().map(group).collect(), version: VERSION }.encode_to_vec()
 }
 
-/// The counters that were made into these bytes, or what is wrong with them.
-pub(super) fn decode(bytes: &[u8]) -> Result<Living, String> {
+/// The counters that were made into these bytes, or what is wrong with them; `None` if they were counted by less
+/// than is counted by now, so that they are to be made anew.
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<Living>, String> {
     let snapshot = Snapshot::decode(bytes).map_err(|error| error.to_string())?;
+    if snapshot.version < VERSION {
+        return Ok(None);
+    }
     let audience = |text: String| Some(text).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
     let mut living = Living::default();
     for kept in snapshot.groups {
@@ -139,12 +155,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Living, String> {
             lineage: Position::new(kept.lineage).non_zero(),
             kind: kept.kind.parse::<CredentialKind>().map_err(|error| error.to_string())?,
             audience: audience(kept.audience).map_err(|error: NameError| error.to_string())?,
+            further: kept.further.into_iter().map(Position::new).collect(),
         };
         let bucket =
             |kept: KeptBucket| (kept.minute, Bucket { count: kept.count, last: Timestamp::from_millis(kept.last_ms), lapsed: false });
         living.restore(Position::new(kept.owner), group, kept.buckets.into_iter().map(bucket).collect());
     }
-    Ok(living)
+    Ok(Some(living))
 }
 
 #[cfg(test)]

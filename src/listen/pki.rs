@@ -57,7 +57,7 @@ pub(crate) fn of_ours(uri: &str, position: u64) -> CertificateParams {
     let position = Position::new(position);
     let subjects =
         Subjects { owner: Position::new(7), workload: Position::new(8), environment: Position::new(9), task: None, lineage: None };
-    let binding = Binding { environment: "production".parse().expect("a name"), position, subjects };
+    let binding = Binding { environment: "production".parse().expect("a name"), position, subjects, further: Vec::new() };
     let mut params = svid(uri);
     params.serial_number = Some(SerialNumber::from_slice(CredentialId::new(position, [1; 8]).as_bytes()));
     params.custom_extensions = vec![CustomExtension::from_oid_content(EXTENSION_OID, binding.to_der())];

@@ -148,7 +148,7 @@ impl Pass {
         if issued.expires_at.plus(terms.grace) <= taken_at {
             return;
         }
-        let Some(cut) = self.cuts.death(issued.key, position, issued.subjects.numbers(position)) else { return };
+        let Some(cut) = self.cuts.death(issued.key, position, issued.numbers(position)) else { return };
         if issued.kind == CredentialKind::Certificate {
             let (id, cut, reason) = (CredentialId::new(position, issued.nonce), cut.position, cut.reason);
             return self.certificates.push(Dead { id, key: issued.key, expires_at: issued.expires_at, cut, reason });

@@ -93,7 +93,13 @@ fn same_key(recorded: Position, in_use: Position) -> Result<(), MintError> {
 }
 
 fn binding(recorded: &Recorded) -> Binding {
-    Binding { environment: recorded.environment().clone(), position: recorded.position(), subjects: recorded.issued().subjects }
+    let issued = recorded.issued();
+    Binding {
+        environment: recorded.environment().clone(),
+        position: recorded.position(),
+        subjects: issued.subjects,
+        further: issued.further().to_vec(),
+    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn issued(kind: CredentialKind, key: Position) -> Issued {
         scopes: vec!["read".parse().expect("a scope"), "write".parse().expect("a scope")],
         confirmation: Some([7; 32]),
         key,
-        downstreams: Vec::new(),
+        downstreams: vec![number(14)],
         policies: Vec::new(),
         policy_hash: [0; 32],
         purpose: None,
@@ -107,7 +107,12 @@ fn a_token_says_what_is_recorded_and_verifies() {
                     index: minter.indices.place(Position::new(100)).index,
                     uri: "https://broker.example/v1/status/0".to_owned(),
                 }),
-                binding: Binding { environment: recorded.environment().clone(), position: Position::new(100), subjects: issued.subjects },
+                binding: Binding {
+                    environment: recorded.environment().clone(),
+                    position: Position::new(100),
+                    subjects: issued.subjects,
+                    further: vec![Position::new(14)],
+                },
             };
             assert_eq!(claims, expected);
         }

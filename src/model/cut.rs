@@ -24,6 +24,12 @@ pub fn cut_ends(last_expiry: Timestamp, now: Timestamp) -> Option<Timestamp> {
     Some(ends).filter(|ends| ends.plus(CLOCK_STEP) > now)
 }
 
+/// How many numbers a credential carries at most beside its subjects.
+pub const MOST_FURTHER: usize = 16;
+
+/// At how many downstreams of an environment one audience may be declared: a token carries the number of each.
+pub const MOST_DOWNSTREAMS: usize = MOST_FURTHER - 1;
+
 /// What a credential stands on. Its own position is `credential`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subjects {
@@ -41,7 +47,7 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    /// Everything that the credential at `position` dies with, itself included.
+    /// All of them for the credential at `position`, itself included. It may carry [further](super::Issued::further) ones.
     pub fn numbers(&self, position: Position) -> impl Iterator<Item = Position> + use<> {
         [Some(self.owner), Some(self.workload), Some(self.environment), Some(self.lineage.unwrap_or(position)), self.task, Some(position)]
             .into_iter()

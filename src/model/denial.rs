@@ -49,6 +49,8 @@ denials! {
     OutsideLineage = "OUTSIDE_LINEAGE", "ask for the environment and task of the certificate in use, or use an identity from outside";
     /// No downstream of the environment declares the audience.
     AudienceUnknown = "AUDIENCE_UNKNOWN", "declare the audience at a downstream of this environment in the registry";
+    /// So many downstreams declare the audience that a token could not carry the number of each.
+    AudienceTooWide = "AUDIENCE_TOO_WIDE", "let at most 15 downstreams of an environment declare one audience, or give them one each";
     /// No such task.
     TaskUnknown = "TASK_UNKNOWN", "open a task first, and use its number";
     /// The task has ended.

@@ -210,6 +210,19 @@ pub struct DownstreamConfirmed {
     pub lapsed: u64,
 }
 
+impl Issued {
+    /// The numbers that it carries beside its subjects, ascending: of a token, the downstreams that it was issued
+    /// for. A certificate is for every downstream of its environment, and carries none of them.
+    pub fn further(&self) -> &[Position] {
+        if self.kind == CredentialKind::Certificate { &[] } else { &self.downstreams }
+    }
+
+    /// Everything that it dies with when it stands at `position`, itself included.
+    pub fn numbers(&self, position: Position) -> impl Iterator<Item = Position> {
+        self.subjects.numbers(position).chain(self.further().iter().copied())
+    }
+}
+
 impl CutMade {
     /// The line of the list that this makes when it stands at `position`.
     pub fn listed(&self, position: Position) -> Option<Cut> {

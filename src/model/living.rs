@@ -20,6 +20,8 @@ pub struct Group {
     pub kind: CredentialKind,
     /// The audience of a token.
     pub audience: Option<Audience>,
+    /// The numbers that it carries beside its subjects.
+    pub further: Vec<Position>,
 }
 
 /// How many expire when: minute of expiry to count and last expiry within that minute.
@@ -123,6 +125,8 @@ pub enum Whose {
         /// The certificate.
         lineage: Position,
     },
+    /// Carrying this number beside its subjects: issued for a downstream.
+    Bearing(Position),
 }
 
 impl Whose {
@@ -130,7 +134,7 @@ impl Whose {
     const fn owner(self) -> Option<Position> {
         match self {
             Self::Owner(owner) | Self::Workload { owner, .. } | Self::Task { owner, .. } | Self::Lineage { owner, .. } => Some(owner),
-            Self::Environment(_) => None,
+            Self::Environment(_) | Self::Bearing(_) => None,
         }
     }
 
@@ -142,6 +146,7 @@ impl Whose {
             Self::Environment(environment) => group.environment == environment,
             Self::Task { task, .. } => group.task == Some(task),
             Self::Lineage { lineage, .. } => group.lineage == Some(lineage),
+            Self::Bearing(number) => group.further.contains(&number),
         }
     }
 }
@@ -156,6 +161,7 @@ impl Group {
             lineage: subjects.lineage,
             kind: issued.kind,
             audience: issued.audience.clone(),
+            further: issued.further().to_vec(),
         }
     }
 }
@@ -425,9 +431,9 @@ mod tests {
             let mut living = Living::default();
             let renewed = issued(1, 4, 7, None, 90);
             let renewed = Issued { subjects: Subjects { lineage: Some(number(20)), ..renewed.subjects }, ..renewed };
-            [issued(1, 4, 7, None, 90), issued(1, 5, 8, Some(9), 70), renewed, issued(2, 6, 7, None, 60)]
-                .iter()
-                .for_each(|one| living.add(one));
+            let renewed = Issued { downstreams: vec![number(30)], ..renewed };
+            let other = Issued { downstreams: vec![number(30), number(31)], ..issued(2, 6, 7, None, 60) };
+            [issued(1, 4, 7, None, 90), issued(1, 5, 8, Some(9), 70), renewed, other].iter().for_each(|one| living.add(one));
             living
         };
         let left = |whose: Whose| {
@@ -442,6 +448,8 @@ mod tests {
         assert_eq!(left(Whose::Environment(number(7))), [0, 1, 0]);
         assert_eq!(left(Whose::Task { owner, task: number(9) }), [2, 0, 1]);
         assert_eq!(left(Whose::Lineage { owner, lineage: number(20) }), [1, 1, 1]);
+        assert_eq!(left(Whose::Bearing(number(30))), [1, 1, 0]);
+        assert_eq!(left(Whose::Bearing(number(31))), [2, 1, 0]);
         let mut living = full();
         living.cut(Whose::Workload { owner, workload: number(4) });
         assert_eq!(living.census(Whose::Owner(owner), Timestamp::EPOCH).total, 1);

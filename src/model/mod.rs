@@ -18,7 +18,7 @@ mod spiffe;
 mod time;
 mod vocabulary;
 
-pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, Subjects, cut_ends};
+pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, MOST_DOWNSTREAMS, MOST_FURTHER, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
 pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};

@@ -7,8 +7,8 @@ use super::cedar::{Answer, Issuing, Rule};
 use super::engine::refusal;
 use super::{Action, Caller, Engine, Grant, IssueRequest, OwnCertificate, Resource, Role};
 use crate::model::{
-    Bounds, CredentialKind, Denial, DenialCode, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, NoLifeLeft, Owner,
-    PolicyName, Position, Subjects, Timestamp, Workload,
+    Bounds, CredentialKind, Denial, DenialCode, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, MOST_DOWNSTREAMS,
+    NoLifeLeft, Owner, PolicyName, Position, Subjects, Timestamp, Workload,
 };
 
 /// Whether the certificate with which a caller comes is good still, on an open connection too.
@@ -141,6 +141,10 @@ impl Engine {
             if resources.is_empty() {
                 let detail = format!("no downstream in {} accepts tokens for this audience", environment.record.name);
                 return Err(Denial::new(DenialCode::AudienceUnknown, detail));
+            }
+            if resources.len() > MOST_DOWNSTREAMS {
+                let detail = format!("{} downstreams in {} accept tokens for this audience", resources.len(), environment.record.name);
+                return Err(Denial::new(DenialCode::AudienceTooWide, detail));
             }
             (Action::IssueToken, resources, concerned)
         };

@@ -16,6 +16,7 @@ mod cli;
 mod clocks;
 mod corpus;
 mod damage;
+mod decommission;
 mod disk;
 mod embedding;
 mod examples;

@@ -37,7 +37,8 @@ def main():
         assert claims["cnf"] == {"x5t#S256": encoded(broker.thumbprint("payments/api"))}
         assert claims["curfew"]["env"] == "production" and claims["curfew"]["pos"] == issuance.position
         assert claims["jti"].startswith(f"{issuance.position:016x}")
-        assert len(claims["curfew"]["sub"]) == 4 and "task" not in claims["curfew"]
+        # Owner, workload, environment, lineage, and the one downstream.
+        assert len(claims["curfew"]["sub"]) == 5 and "task" not in claims["curfew"]
         assert "nbf" not in claims
 
         raises(jwt.InvalidAudienceError, check, audience="https://elsewhere.example.org")

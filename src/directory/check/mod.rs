@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use super::draft::{CERTIFICATES, TOKENS};
 use super::{Document, DownstreamDraft, DownstreamSpec, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft, WorkloadSpec};
-use crate::model::{DownstreamName, Environment, EnvironmentName, Owner, OwnerId, OwnerKind, SpiffeId, Timestamp, VerifierKind};
+use crate::model::{
+    DownstreamName, Environment, EnvironmentName, MOST_DOWNSTREAMS, Owner, OwnerId, OwnerKind, SpiffeId, Timestamp, VerifierKind,
+};
 
 #[cfg(test)]
 mod tests;
@@ -98,7 +100,29 @@ impl<T: AsRef<str>> Draft<T> {
             workloads: self.workloads.iter().filter_map(|workload| workload.check(&declared, &mut findings)).collect(),
             downstreams: self.downstreams.iter().filter_map(|downstream| downstream.check(&declared, &mut findings)).collect(),
         };
+        self.wide_audiences(&mut findings);
         if findings.is_empty() { Ok(document) } else { Err(findings) }
+    }
+
+    /// Finds audiences that more downstreams of one environment declare than a token can carry the numbers of.
+    fn wide_audiences<'a>(&'a self, findings: &mut Vec<Finding<'a, T>>) {
+        let mut declared: HashMap<(&str, &str), usize> = HashMap::new();
+        for downstream in &self.downstreams {
+            for audience in &downstream.audiences {
+                let mut wide = false;
+                for environment in &downstream.environments {
+                    let count = declared.entry((audience.as_ref(), environment.as_ref())).or_default();
+                    *count += 1;
+                    wide |= *count > MOST_DOWNSTREAMS;
+                }
+                if wide {
+                    let mut record = Record { kind: "downstream", name: &downstream.name, findings };
+                    let problem =
+                        format!("{MOST_DOWNSTREAMS} downstreams of an environment declare `{}` already; write another", audience.as_ref());
+                    record.refuse("audiences", audience, &problem);
+                }
+            }
+        }
     }
 }
 

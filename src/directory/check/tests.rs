@@ -52,6 +52,22 @@ fn check(break_it: impl FnOnce(&mut Draft<String>), at: &str, message: &str) {
     assert_eq!(told(break_it), [(at.to_owned(), message.to_owned())]);
 }
 
+#[test]
+fn an_audience_is_declared_by_as_many_downstreams_of_an_environment_as_a_token_can_name() {
+    let declare = |draft: &mut Draft<String>, count: usize| {
+        for number in 0..count {
+            let mut more = Draft::from(&valid()).downstreams.remove(0);
+            more.name = format!("ledger-{number}");
+            draft.downstreams.push(more);
+        }
+    };
+    let mut most = Draft::from(&valid());
+    declare(&mut most, 14);
+    assert!(most.check().is_ok());
+    let problem = "audiences: 15 downstreams of an environment declare `https://ledger.example.org` already; write another";
+    check(|draft| declare(draft, 15), "https://ledger.example.org", &format!("downstream `ledger-14`: {problem}"));
+}
+
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

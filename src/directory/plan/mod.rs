@@ -11,7 +11,9 @@
 //!   document takes its own with it, and nothing else.
 //! - **An earlier `contract_end` or `valid_until`**: everything issued before, if anything at all
 //!   may outlive the new end. Judged by the latest expiry ever recorded, not by counters.
-//! - **A downstream**: nothing. It stops being a place where credentials are accepted.
+//! - **A downstream that is no longer named**: the tokens that were issued for it, which may be accepted at others
+//!   too. Certificates live on: they are for every downstream of their environment. Any other change of a downstream
+//!   ends nothing.
 //!
 //! Such a cut stands before the new record, so that it falls on the subject as it was.
 
@@ -207,8 +209,9 @@ impl<'a> Planning<'a> {
         }
         let named = document.downstreams.iter().map(|downstream| &downstream.name).collect();
         for known in absent(facts.downstreams(), |record| &record.name, &named) {
+            let living = self.cut(known.number, Whose::Bearing(known.number), Why::Decommissioned);
             self.difference.events.push(Event::DownstreamRemoved { number: known.number });
-            self.end(Subject::Downstream, &known.record.name, 0);
+            self.end(Subject::Downstream, &known.record.name, living);
         }
     }
 
@@ -258,6 +261,7 @@ impl<'a> Planning<'a> {
 #[derive(Clone, Copy)]
 enum Why {
     Absent,
+    Decommissioned,
     Moved,
     EnvironmentTaken,
     ContractEnd,
@@ -268,6 +272,7 @@ impl Why {
     const fn consequence(self) -> (Closing, Reason) {
         match self {
             Self::Absent => (Closing::Unregister, Reason::CessationOfOperation),
+            Self::Decommissioned => (Closing::Nothing, Reason::CessationOfOperation),
             Self::Moved => (Closing::MoveOwner, Reason::AffiliationChanged),
             Self::EnvironmentTaken | Self::ContractEnd | Self::ValidUntil => (Closing::Nothing, Reason::PrivilegeWithdrawn),
         }
@@ -275,7 +280,7 @@ impl Why {
 
     const fn note(self) -> &'static str {
         match self {
-            Self::Absent => "no longer named by the registry",
+            Self::Absent | Self::Decommissioned => "no longer named by the registry",
             Self::Moved => "moved to another owner by the registry",
             Self::EnvironmentTaken => "an environment was taken away by the registry",
             Self::ContractEnd => "contract_end was moved earlier by the registry",

@@ -44,7 +44,8 @@ impl World {
             let workload =
                 self.facts.workload_numbered(cut.number).map(|known| Whose::Workload { owner: known.record.owner, workload: cut.number });
             let environment = self.facts.environment_numbered(cut.number).map(|_| Whose::Environment(cut.number));
-            self.living.cut(workload.or(environment).unwrap_or(Whose::Owner(cut.number)));
+            let downstream = self.facts.downstream_numbered(cut.number).map(|_| Whose::Bearing(cut.number));
+            self.living.cut(workload.or(environment).or(downstream).unwrap_or(Whose::Owner(cut.number)));
         }
         self.head = self.head.next();
         self.facts.apply(&Entry { position: self.head, time: self.now, actor: None, request_id: None, event });
@@ -63,10 +64,22 @@ impl World {
         if expires_at <= self.now {
             return;
         }
-        let issued = issued(
-            Subjects { owner: owner.number, workload: known.number, environment: environment.number, task: None, lineage: None },
-            expires_at,
-        );
+        let subjects = Subjects { owner: owner.number, workload: known.number, environment: environment.number, task: None, lineage: None };
+        self.record(issued(subjects, expires_at));
+    }
+
+    /// The same as a token for every downstream that declares the audience.
+    fn issue_token(&mut self, workload: &str, environment: &str, audience: &str) {
+        self.issue(workload, environment, 1000);
+        let (_, certificate) = self.issued.pop().expect("issued");
+        let audience = audience.parse().expect("an audience");
+        let concerned = self.facts.accepting_tokens(certificate.subjects.environment, &audience);
+        let downstreams = concerned.map(|known| known.number).collect();
+        self.record(Issued { kind: CredentialKind::AccessToken, audience: Some(audience), downstreams, ..certificate });
+    }
+
+    fn record(&mut self, issued: Issued) {
+        let expires_at = issued.expires_at;
         self.head = self.head.next();
         self.living.add(&issued);
         self.latest_expiry = self.latest_expiry.max(expires_at);
@@ -74,7 +87,7 @@ impl World {
     }
 
     fn is_cut(&self, (position, issued): &(Position, Issued)) -> bool {
-        self.facts.cuts().killer(*position, issued.subjects.numbers(*position)).is_some()
+        self.facts.cuts().killer(*position, issued.numbers(*position)).is_some()
     }
 
     /// Whether the registry as it is now would let this have been issued.
@@ -397,25 +410,38 @@ fn naming_again_does_not_lift_a_revocation() {
 }
 
 #[test]
-fn a_downstream_that_ends_kills_nothing_and_named_again_is_a_new_one() {
-    let mut with = base();
-    with.downstreams.push(DownstreamSpec {
-        name: "mesh".parse().expect("a name"),
-        accepts_tokens: false,
+fn a_downstream_that_ends_takes_the_tokens_for_it_and_named_again_is_a_new_one() {
+    let named = |name: &str, audiences: &[&str]| DownstreamSpec {
+        name: name.parse().expect("a name"),
+        accepts_tokens: true,
         accepts_certificates: true,
-        audiences: BTreeSet::new(),
+        audiences: audiences.iter().map(|audience| audience.parse().expect("an audience")).collect(),
         environments: ["production".parse().expect("a name")].into(),
         verifier_kind: crate::model::VerifierKind::None,
         verifier: None,
-    });
+    };
+    let mut with = base();
+    with.downstreams = vec![named("api", &["own", "shared"]), named("billing", &["bills", "shared"])];
     let mut world = World::at(&with);
     world.issue(API, "production", 1000);
-    let number = world.facts.downstreams().next().expect("one").number;
-    let end = world.apply(&base());
-    assert_eq!((end.ends, &end.events[..]), (1, &[Event::DownstreamRemoved { number }][..]));
-    assert!(!world.is_cut(&world.issued[0]));
+    ["own", "shared", "bills"].iter().for_each(|audience| world.issue_token(API, "production", audience));
+    let number = world.facts.downstream(&"api".parse().expect("a name")).expect("named").number;
+    let mut without = with.clone();
+    without.downstreams.remove(0);
+    let end = world.apply(&without);
+    let [change] = &end.changes[..] else { panic!("{end:?}") };
+    assert_eq!((change.action, change.subject, change.living, end.ends), (Action::End, Subject::Downstream, 2, 1));
+    let [Event::Cut(cut), removed] = &end.events[..] else { panic!("{end:?}") };
+    assert_eq!((cut.number, cut.closing, removed), (number, Closing::Nothing, &Event::DownstreamRemoved { number }));
+    let concerned: Vec<_> =
+        cut.concerns.iter().flat_map(|concerns| concerns.downstreams()).map(|one| (one.downstream, one.living)).collect();
+    assert_eq!(concerned, [(Some(number), 2), (Some(number.next()), 1)], "where they were accepted, each");
+    let dead: Vec<bool> = world.issued.iter().map(|one| world.is_cut(one)).collect();
+    assert_eq!(dead, [false, true, true, false], "the certificate, and the token for the other, live");
     world.apply(&with);
-    assert_ne!(world.facts.downstreams().next().expect("one").number, number);
+    assert_ne!(world.facts.downstream(&"api".parse().expect("a name")).expect("named again").number, number);
+    world.issue_token(API, "production", "own");
+    assert!(!world.is_cut(&world.issued[4]), "what is issued for the new one lives");
 }
 
 #[test]

@@ -129,6 +129,7 @@ enum Subject {
     Workload,
     Environment,
     Task { owner: Position },
+    Downstream,
     Key,
     Credential { owner: Position, expires_at: Timestamp },
 }
@@ -143,6 +144,8 @@ impl Subject {
             Some(Self::Environment)
         } else if facts.signing_keys().get(number).is_some() {
             Some(Self::Key)
+        } else if facts.downstream_numbered(number).is_some() {
+            Some(Self::Downstream)
         } else {
             let event = find(number)?.event;
             if let Event::TaskOpened(task) = event {
@@ -172,6 +175,7 @@ impl Subject {
             }
             Self::Environment => last(Whose::Environment(number)),
             Self::Task { owner } => last(Whose::Task { owner, task: number }),
+            Self::Downstream => last(Whose::Bearing(number)),
             Self::Key => Some(before.tip.latest_expiry),
             Self::Credential { owner, expires_at } => last(Whose::Lineage { owner, lineage: number }).max(Some(expires_at)),
         }

@@ -115,8 +115,7 @@ fn disinherited(issued: &Issued, id: CredentialId, found: Option<Entry>, facts: 
     let adds_task = Subjects { task: inherited.task.or(issued.subjects.task), ..inherited };
     let bound = issued.kind != CredentialKind::Certificate && issued.confirmation.is_some();
     // A cut of the certificate itself is found with what it was issued under.
-    let others =
-        parent.subjects.numbers(id.position()).filter(|number| Some(*number) != parent.subjects.lineage && *number != id.position());
+    let others = parent.numbers(id.position()).filter(|number| Some(*number) != parent.subjects.lineage && *number != id.position());
     let dead = facts.cuts().killer(id.position(), others).is_some() || facts.cuts().get(parent.key).is_some();
     if parent.nonce != id.nonce() || parent.kind != CredentialKind::Certificate {
         Some("was obtained with a certificate that was never issued")

@@ -511,12 +511,13 @@ fn a_cut_that_leaves_the_list_too_early_or_too_late_is_found() {
     };
     let early = |number: u64| format!("cuts {number} and leaves the list before all that it covers has ended");
     let late = |number: u64| format!("cuts {number} and stays in the list after everything has ended");
-    let subjects: [(Numbered, Closing, u64); 5] = [
+    let subjects: [(Numbered, Closing, u64); 6] = [
         (|world, _| world.owner, Closing::Suspend, 2),
         (|world, _| world.workload, Closing::Offboard, 5),
         (|world, _| world.environment, Closing::Unregister, 4),
         (|world, _| world.task, Closing::CloseTask, 9),
         (|_, issued| issued, Closing::Nothing, 12),
+        (|world, _| world.downstream, Closing::Nothing, 8),
     ];
     for (number, closing, expected) in subjects {
         cuts(number, closing, until(420), &[]);
@@ -535,7 +536,7 @@ fn a_cut_that_leaves_the_list_too_early_or_too_late_is_found() {
 fn a_cut_of_nothing_or_of_another_sort_is_found() {
     let cuts = |number: u64, closing: Closing, expected: &str| check(|written| written.cut(at(number), closing), &[expected]);
     cuts(1, Closing::Nothing, "cuts 1, which was no subject");
-    cuts(8, Closing::Nothing, "cuts 8, which was no subject");
+    cuts(8, Closing::Offboard, "cuts 8 with `offboard`, which it is not for");
     cuts(12, Closing::Nothing, "cuts 12, which was no subject");
     cuts(999, Closing::Suspend, "cuts 999, which was no subject");
     cuts(9, Closing::Suspend, "cuts 9 with `suspend`, which it is not for");

@@ -113,7 +113,8 @@ impl Counters {
             return Ok(unreadable("counters of a position that the ledger has not reached".to_owned()));
         }
         Ok(match counters::decode(&bytes) {
-            Ok(living) => Self { living, counted: position, ..Self::default() },
+            Ok(Some(living)) => Self { living, counted: position, ..Self::default() },
+            Ok(None) => Self::default(),
             Err(problem) => unreadable(format!("the counters kept there: {problem}")),
         })
     }

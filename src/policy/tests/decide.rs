@@ -2,6 +2,7 @@
 
 use super::case::*;
 use super::world::*;
+use crate::model::MOST_DOWNSTREAMS;
 use crate::model::{Bound, Closing, DenialCode, Event, Position};
 
 #[test]
@@ -193,6 +194,19 @@ fn an_audience_must_be_declared_where_the_token_will_be_used() {
         },
         DenialCode::AudienceUnknown,
     );
+}
+
+#[test]
+fn a_token_carries_the_number_of_each_downstream_and_one_that_could_not_is_refused() {
+    let declare = |case: &mut Case, count: usize| {
+        for number in 0..count {
+            let environments = [case.world.production];
+            case.world.downstream(&format!("more-{number}"), &[API], &environments);
+        }
+    };
+    let issued = granted(|case| declare(case, MOST_DOWNSTREAMS - 1)).issued;
+    assert_eq!(issued.further().len(), MOST_DOWNSTREAMS);
+    refused(|case| declare(case, MOST_DOWNSTREAMS), DenialCode::AudienceTooWide);
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn binding(position: u64) -> Binding {
         task: Some(Position::new(13)),
         lineage: None,
     };
-    Binding { environment: "production".parse().expect("a name"), position: Position::new(position), subjects }
+    Binding { environment: "production".parse().expect("a name"), position: Position::new(position), subjects, further: Vec::new() }
 }
 
 /// A good token at position 100, bound to the certificate `[7; 32]`.

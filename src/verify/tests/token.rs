@@ -127,6 +127,7 @@ proptest! {
     #[test]
     fn a_token_is_dead_exactly_if_the_model_says_so(
         cuts in proptest::collection::btree_map(2..40u64, 1..15u64, 0..6), position in 14..40u64, lineage in proptest::option::of(1..14u64), task: bool,
+        further in proptest::collection::btree_set(1..15u64, 0..3),
     ) {
         // A subject is recorded before it is cut, and stands in a list once.
         let mut active = Cuts::default();
@@ -135,9 +136,11 @@ proptest! {
         let mut binding = binding(position);
         binding.subjects.lineage = lineage.map(Position::new);
         binding.subjects.task = task.then_some(Position::new(13));
+        binding.further = further.iter().copied().map(Position::new).collect();
         let broker = Broker::new();
         let text = broker.token(&TokenClaims { id: CredentialId::new(binding.position, [0; 8]), binding: binding.clone(), ..claims() });
         let dead = active.killer(binding.position, binding.subjects.numbers(binding.position)).is_some()
+            || further.iter().any(|number| active.get(Position::new(*number)).is_some_and(|cut| cut.covers(binding.position)))
             || active.get(Position::new(TOKEN_KEY)).is_some();
         // A list that is signed by a key which it cuts is still the word of the broker.
         let verdict = broker.verifier(&lines).token(&text, BOUND, now());
