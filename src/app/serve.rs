@@ -27,7 +27,7 @@ use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
 use crate::lists::{self, Lists};
-use crate::model::{Epoch, Position, Windows};
+use crate::model::{Epoch, Position};
 use crate::publish::{self, Publisher};
 
 /// How long the start waits for the first CRLs and status lists.
@@ -208,9 +208,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         heartbeat: config.heartbeat,
         keys_refresh: config.keys_refresh(),
     };
-    let windows =
-        Windows { max_staleness: config.max_staleness, crl: config.lists.crl, status_list: config.lists.status, skew: config.clock_skew };
-    let followers = Arc::new(Followers::new(windows, clock.now()));
+    let followers = Arc::new(Followers::new(config.windows(), clock.now()));
     let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&keyring), settings, Arc::clone(&followers), clock.clone());
     let publisher = Arc::new(publisher);
     let (publishing, told) = (Arc::clone(&publisher), Arc::clone(&followers));

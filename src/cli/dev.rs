@@ -18,7 +18,7 @@ struct Running {
 
 pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     let stopped = sample::stopped()?;
-    let mut sample = Sample::start(session).await?;
+    let mut sample = Sample::start(session, &sample::short_waits()).await?;
     sample.register(&sample.connect(&sample.administrator()?).await?).await?;
     for (name, path) in [("api", "/payments/api"), ("reporting", "/acme/reporting")] {
         identity::write(&sample.made.dir.join(name), &sample.identity(session, path)?)?;

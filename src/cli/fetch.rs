@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -15,24 +16,38 @@ use rustls_pki_types::pem::PemObject as _;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Gets `path` of the broker at `url`, for whose certificate `ca` (PEM) vouches; at most `longest` bytes.
-pub(super) async fn get(url: &str, path: &str, ca: &[u8], longest: usize) -> anyhow::Result<Vec<u8>> {
-    let uri: http::Uri = format!("{}{path}", url.trim_end_matches('/')).parse().with_context(|| format!("`{url}` is not a URL"))?;
-    anyhow::ensure!(uri.scheme_str() == Some("https"), "`{url}` is not an https:// URL");
-    let connector = HttpsConnectorBuilder::new().with_tls_config(trusting(ca)?).https_only().enable_http1().build();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let fetched = async {
-        let response = client.get(uri.clone()).await?;
-        let status = response.status();
-        anyhow::ensure!(status.is_success(), "it answered {status}");
-        let body = Limited::new(response.into_body(), longest).collect().await.map_err(|error| anyhow::anyhow!(error))?;
-        Ok(body.to_bytes().to_vec())
-    };
-    tokio::time::timeout(PATIENCE, fetched)
-        .await
-        .context("it did not answer in time")
-        .flatten()
-        .with_context(|| format!("cannot get {uri}"))
+/// The public listener of a broker, over connections that are kept.
+#[derive(Debug)]
+pub(super) struct Public {
+    url: String,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+}
+
+impl Public {
+    /// That of the broker at `url`, for whose certificate `ca` (PEM) vouches.
+    pub(super) fn of(url: &str, ca: &[u8]) -> anyhow::Result<Self> {
+        let base: http::Uri = url.parse().with_context(|| format!("`{url}` is not a URL"))?;
+        anyhow::ensure!(base.scheme_str() == Some("https"), "`{url}` is not an https:// URL");
+        let connector = HttpsConnectorBuilder::new().with_tls_config(trusting(ca)?).https_only().enable_http1().build();
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), client: Client::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    /// Gets `path`; at most `longest` bytes.
+    pub(super) async fn get(&self, path: &str, longest: usize) -> anyhow::Result<Vec<u8>> {
+        let uri: http::Uri = format!("{}{path}", self.url).parse().with_context(|| format!("`{}{path}` is not a URL", self.url))?;
+        let fetched = async {
+            let response = self.client.get(uri.clone()).await?;
+            let status = response.status();
+            anyhow::ensure!(status.is_success(), "it answered {status}");
+            let body = Limited::new(response.into_body(), longest).collect().await.map_err(|error| anyhow::anyhow!(error))?;
+            Ok(body.to_bytes().to_vec())
+        };
+        tokio::time::timeout(PATIENCE, fetched)
+            .await
+            .context("it did not answer in time")
+            .flatten()
+            .with_context(|| format!("cannot get {uri}"))
+    }
 }
 
 fn trusting(ca: &[u8]) -> anyhow::Result<rustls::ClientConfig> {
@@ -50,12 +65,12 @@ fn trusting(ca: &[u8]) -> anyhow::Result<rustls::ClientConfig> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn nothing_is_fetched_without_tls_or_without_knowing_whom_to_trust() {
+    #[test]
+    fn nothing_is_fetched_without_tls_or_without_knowing_whom_to_trust() {
         for (url, reason) in
             [("http://localhost:1", "is not an https:// URL"), ("https://localhost:1", "holds no certificate"), ("a b", "is not a URL")]
         {
-            let error = get(url, "/v1/keys", b"", 10).await.expect_err("refused");
+            let error = Public::of(url, b"").expect_err("refused");
             assert!(format!("{error:#}").contains(reason), "{error:#}");
         }
     }

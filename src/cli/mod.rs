@@ -1,6 +1,7 @@
 //! The program `curfew`: one file per command.
 
 mod backup;
+mod bench;
 mod call;
 mod cert;
 mod completions;
@@ -60,6 +61,9 @@ enum Command {
     Demo,
     /// Leave the sample of the demo running, and print commands to paste.
     Dev,
+    /// Measure what is promised, against a broker of its own in a temporary folder.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Make a folder with everything that a broker needs. Never overwrites.
     Init(init::Args),
     /// Identities from outside, for people without a PKI.
@@ -162,6 +166,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Serve(_) => Ok(()),
         Command::Demo => demo::run(session).await,
         Command::Dev => dev::run(session).await,
+        Command::Bench(command) => command.run(session).await,
         Command::Init(args) => args.run(session),
         Command::Identity(command) => command.run(session),
         Command::Backup(args) => args.run(session),

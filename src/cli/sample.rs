@@ -51,11 +51,11 @@ impl Drop for Broker {
 }
 
 impl Sample {
-    /// Makes the folder, starts the broker, and waits until it serves.
-    pub(super) async fn start(session: &Session) -> anyhow::Result<Self> {
+    /// Makes the folder, starts the broker, and waits until it serves. The configuration is the sample, or a change of it.
+    pub(super) async fn start(session: &Session, config: &str) -> anyhow::Result<Self> {
         let scratch = Scratch::create(&session.entropy)?;
         let dir = scratch.path().join("sample");
-        let config = on_any_ports(init::CONFIG);
+        let config = on_any_ports(config);
         let plan = init::Plan { dir: &dir, domain: &init::DOMAIN.parse()?, config: &config, secret: None };
         let made = plan.make(session.clock.now(), &session.entropy)?;
         let mut broker = Broker::spawn(&made)?;
@@ -85,17 +85,27 @@ impl Sample {
         identity::for_a_year(&self.made.identity_ca, &domain.id(path)?, session.clock.now(), &session.entropy)
     }
 
+    /// How the holder of an identity reaches the broker.
+    pub(super) fn reached_by(&self, identity: &Identity) -> anyhow::Result<Config> {
+        let (certificate, key) = (identity.certificate.clone().into_bytes(), identity.key.as_bytes().to_vec());
+        Ok(Config::new(&self.listens.grpc, self.ca()?, certificate, key))
+    }
+
     /// Connects with an identity.
     pub(super) async fn connect(&self, identity: &Identity) -> anyhow::Result<Client> {
-        let (certificate, key) = (identity.certificate.clone().into_bytes(), identity.key.as_bytes().to_vec());
-        Ok(Client::connect(Config::new(&self.listens.grpc, self.ca()?, certificate, key)).await?)
+        Ok(Client::connect(self.reached_by(identity)?).await?)
     }
 
     /// Records the sample registry.
     pub(super) async fn register(&self, administrator: &Client) -> anyhow::Result<api::RegistryApplyResponse> {
         let path = self.made.dir.join("registry").join("registry.yaml");
-        let document = registry::read(vec![(path.clone(), files::read_text(&path)?)])?;
-        registry::apply(administrator, document, 0).await
+        let text = files::read_text(&path)?;
+        Self::apply(administrator, path, text).await
+    }
+
+    /// Records a registry.
+    pub(super) async fn apply(administrator: &Client, path: PathBuf, text: String) -> anyhow::Result<api::RegistryApplyResponse> {
+        registry::apply(administrator, registry::read(vec![(path, text)])?, 0).await
     }
 
     /// Returns when the broker has ended.
@@ -154,7 +164,18 @@ impl Broker {
     }
 }
 
-/// The sample configuration, for a broker beside which others may run.
+/// The sample configuration for those who look on: lists end after seconds, and so do the waits for them. On one machine
+/// no clock is wrong, and no list has far to go.
+pub(super) fn short_waits() -> String {
+    let fields = [
+        ("max_staleness = \"30s\"", "max_staleness = \"5s\""),
+        ("heartbeat = \"2s\"", "heartbeat = \"1s\""),
+        ("clock_skew = \"30s\"", "clock_skew = \"0s\""),
+    ];
+    fields.iter().fold(init::CONFIG.to_owned(), |config, (from, to)| config.replace(from, to))
+}
+
+/// The same configuration, for a broker beside which others may run.
 fn on_any_ports(config: &str) -> String {
     ["7443", "7480", "7490"]
         .iter()

@@ -210,12 +210,10 @@ impl Lists {
         }
         let certificates = u64::try_from(pass.certificates.len()).unwrap_or(u64::MAX);
         self.counts.dead.store(pass.dead_tokens.saturating_add(certificates), Ordering::Relaxed);
-        let (position, held_back) = (served.made.position, !served.withheld.is_empty());
+        let position = served.made.position;
         self.served.store(Some(Arc::new(served)));
-        // A CRL that is held back reaches nobody.
-        if !held_back {
-            (self.out)(position, self.clock.now());
-        }
+        // Of a key whose CRL is held back the last one was made before now: it ends no later than any other from before.
+        (self.out)(position, self.clock.now());
         Ok(())
     }
 

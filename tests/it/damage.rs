@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{AUDIENCE, Broker, Ran};
+use crate::harness::{AUDIENCE, Broker, REGISTRY, Ran};
 use crate::process::get;
 
 const ISSUE: [&str; 6] = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
@@ -58,4 +58,46 @@ fn a_ledger_that_is_none_any_more_is_refused_with_a_reason() {
     }
     fs::write(&file, sound).unwrap();
     broker.serve();
+}
+
+/// An issuer was changed, and a certificate of the old one cannot be read.
+#[test]
+fn a_crl_that_is_held_back_holds_up_no_revocation() {
+    let mut broker = Broker::prepare();
+    let config = fs::read_to_string(broker.config()).unwrap();
+    let fields = [
+        ("interval = \"2m\"", "interval = \"1s\""),
+        ("crl_lifetime = \"10m\"", "crl_lifetime = \"3s\""),
+        ("clock_skew = \"30s\"", "clock_skew = \"0s\""),
+    ];
+    let config = fields.iter().fold(config, |config, (from, to)| {
+        assert!(config.contains(from), "no {from} in the configuration");
+        config.replace(from, to)
+    });
+    fs::write(broker.config(), config).unwrap();
+    broker.serve();
+    let (services, mesh) = REGISTRY.split_once("- name: mesh").unwrap();
+    broker.apply(&format!("{services}- name: mesh{}", mesh.replace("verifier_kind: follower", "verifier_kind: crl")));
+    let certificate = |number: u32| {
+        let out = broker.scratch().join(format!("certificate-{number}"));
+        let line = ["cert", "issue", "--environment", "production", "--field", "position", "--out", out.to_str().unwrap()];
+        broker.curfew(&broker.identity("payments/api"), line).done().trim().parse::<u64>().unwrap()
+    };
+    let (first, second) = (certificate(1), {
+        broker.curfew(&broker.administrator(), ["keys", "rotate", "issuer"]).done();
+        // By which the broker is known after the change.
+        fs::write(broker.ca(), broker.curfew(&broker.administrator(), ["keys", "issuers"]).done()).unwrap();
+        broker.curfew(&broker.administrator(), ["keys", "rotate", "issuer", "--now"]).done();
+        certificate(2)
+    });
+    assert!(broker.stop().success());
+    let ledger = rusqlite::Connection::open(broker.dir().join("data/ledger.db")).unwrap();
+    ledger.execute_batch(&format!("DROP TRIGGER entries_0_update; UPDATE entries_0 SET bytes = x'ffff' WHERE position = {first}")).unwrap();
+    ledger.close().unwrap();
+    broker.serve();
+    let line = ["owner", "revoke", "payments", "--reason", "superseded", "--timeout", "30s", "--format", "json"];
+    let revoked = broker.curfew(&broker.administrator(), line).json();
+    assert!(get(&broker, "/metrics").1.contains("\ncurfew_crl_withheld 1"), "that of the old issuer: {first} before {second}");
+    let mesh = revoked["enforcement"].as_array().unwrap().iter().find(|at| at["downstream"] == "mesh").unwrap();
+    assert_eq!((&revoked["stage"], &mesh["kind"], &mesh["state"]), (&"enforced".into(), &"crl".into(), &"stale".into()), "{revoked}");
 }

@@ -26,7 +26,7 @@ use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
 use crate::keys::rotation::Rotation;
 use crate::lists::Lifetimes;
-use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain};
+use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain, Windows};
 use files::FileError;
 use hsm::Pkcs11;
 pub use raw::LogFormat;
@@ -207,6 +207,11 @@ impl Config {
     /// What the URLs in credentials begin with.
     pub(super) fn urls(&self) -> Urls {
         Urls { issuer: self.public_url.clone(), crl: self.crl_url.clone() }
+    }
+
+    /// How long verifiers may go on with what they have.
+    pub const fn windows(&self) -> Windows {
+        Windows { max_staleness: self.max_staleness, crl: self.lists.crl, status_list: self.lists.status, skew: self.clock_skew }
     }
 
     /// What is logged, and how.

@@ -7,13 +7,15 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::Telling;
-use crate::ambient::Stopwatch;
-use crate::cli::sample::Sample;
+use crate::ambient::{Ambient, Stopwatch};
+use crate::app::config::Config;
+use crate::cli::call::answer;
+use crate::cli::sample::{self, Sample};
 use crate::cli::session::Session;
 use crate::cli::{cert, owner, token, verify, wire};
-use crate::client::{Client, Failure, api};
+use crate::client::{Client, Failure, Follower, Following, api};
 use crate::keys::identity::Identity;
-use crate::verify::{KeySet, Presented, Rejected, Settings, Verifier};
+use crate::verify::{Presented, Rejected, Settings};
 
 /// The cast, as `docs/samples/registry.yaml` has it.
 const OWNER: &str = "payments";
@@ -23,9 +25,9 @@ const OTHER: &str = "/acme/reporting";
 const ENVIRONMENT: &str = "production";
 const AUDIENCE: &str = "https://ledger.example.org";
 
-/// How long the signed list may take to say what was revoked; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long it may take until everybody has confirmed; it takes milliseconds, and as long as a broker that has just begun
+/// does not know whether there are others.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a step says of itself, with what the next ones need of it.
 type Told<T> = anyhow::Result<(T, Vec<String>)>;
@@ -44,8 +46,11 @@ enum What {
     Certificate { leaf: CertificateDer<'static> },
 }
 
-/// A service that accepts credentials: keys, a list, and nobody to ask.
-struct Service(Verifier);
+/// The services that accept credentials. Each follows the list under its own identity and asks nobody.
+struct Services {
+    ledger: Follower,
+    mesh: Follower,
+}
 
 pub(super) async fn play(session: &Session, telling: &mut Telling) -> anyhow::Result<()> {
     let sample = telling.step("A broker starts, with keys and a ledger of its own", start(session)).await?;
@@ -71,15 +76,16 @@ async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> a
             .step("acme/reporting, of another owner, gets a token", get_token(sample, &other, "the token of acme/reporting", false))
             .await?,
     ];
-    let service = telling.step("A service checks all three offline, and accepts them", accept(session, sample, &held)).await?;
+    let services =
+        telling.step("The services that accept them follow, and check all three offline", accept(session, sample, &held)).await?;
     telling.step("What would end with payments?", preview(&administrator)).await?;
-    let position = telling.step("curfew owner revoke payments", revoke(&administrator)).await?;
-    telling.step("The service has the new list, and checks again", reject(session, sample, &service, &held, position)).await?;
+    telling.step("curfew owner revoke payments, until it is enforced everywhere", revoke(&administrator)).await?;
+    telling.step("The services check again", async { reject(&services, &held) }).await?;
     telling.step("payments/api asks again, and is refused", refused(sample, &api)).await
 }
 
 async fn start(session: &Session) -> Told<Sample> {
-    let sample = Sample::start(session).await?;
+    let sample = Sample::start(session, &sample::short_waits()).await?;
     let what = format!("gRPC on {}, lists and keys on {}, health on http://{}", sample.listens.grpc, sample.url(), sample.listens.admin);
     Ok((sample, vec![what]))
 }
@@ -122,30 +128,37 @@ async fn get_certificate(sample: &Sample, identity: &Identity, name: &'static st
     Ok((Held { name, dies, what: What::Certificate { leaf } }, vec![issued(&answer.issuance)]))
 }
 
-impl Service {
-    async fn open(session: &Session, sample: &Sample) -> anyhow::Result<Self> {
-        let (keys, list) = verify::fetch(&sample.url(), &sample.ca()?).await?;
-        let verifier = Verifier::new(Settings::new(AUDIENCE.parse()?), KeySet::from_json(&keys)?);
-        verifier.apply(&list, session.moment())?;
-        Ok(Self(verifier))
+impl Services {
+    async fn start(session: &Session, sample: &Sample) -> anyhow::Result<Self> {
+        let (ledger, mesh) =
+            tokio::try_join!(follow(session, sample, "/ledger/verifier", "ledger-1"), follow(session, sample, "/mesh/verifier", "mesh-1"))?;
+        Ok(Self { ledger, mesh })
     }
 
-    fn check(&self, session: &Session, held: &Held) -> Result<(), Rejected> {
+    fn check(&self, held: &Held) -> Result<(), Rejected> {
         match &held.what {
-            What::Token { text, presented } => self.0.token(text, *presented, session.moment()).map(|_| ()),
-            What::Certificate { leaf } => self.0.certificate(leaf, session.moment()).map(|_| ()),
+            What::Token { text, presented } => self.ledger.token(text, *presented).map(|_| ()),
+            What::Certificate { leaf } => self.mesh.certificate(leaf).map(|_| ()),
         }
     }
 }
 
-async fn accept(session: &Session, sample: &Sample, held: &[Held]) -> Told<Service> {
-    let service = Service::open(session, sample).await?;
+async fn follow(session: &Session, sample: &Sample, path: &str, name: &str) -> anyhow::Result<Follower> {
+    let connect = sample.reached_by(&sample.identity(session, path)?)?;
+    let max_staleness = Config::load(&sample.made.config())?.windows().max_staleness;
+    let settings = Settings { max_staleness, ..Settings::new(AUDIENCE.parse()?) };
+    let ambient = Ambient { clock: session.clock.clone(), entropy: session.entropy.clone() };
+    Ok(Follower::start(move || Ok(connect.clone()), Following { settings, instance: name.parse()?, ambient }).await?)
+}
+
+async fn accept(session: &Session, sample: &Sample, held: &[Held]) -> Told<Services> {
+    let services = Services::start(session, sample).await?;
     let watch = Stopwatch::start();
     for one in held {
-        service.check(session, one).with_context(|| one.name)?;
+        services.check(one).with_context(|| one.name)?;
     }
     let each = watch.elapsed().as_micros() / u128::try_from(held.len().max(1))?;
-    Ok((service, vec![format!("keys and list fetched once; a check takes {each} µs and asks nobody")]))
+    Ok((services, vec![format!("ledger-1 takes the tokens, mesh-1 the certificate; a check takes {each} µs and asks nobody")]))
 }
 
 async fn preview(administrator: &Client) -> Told<()> {
@@ -158,7 +171,7 @@ async fn preview(administrator: &Client) -> Told<()> {
     Ok(((), vec![what]))
 }
 
-async fn revoke(administrator: &Client) -> Told<u64> {
+async fn revoke(administrator: &Client) -> Told<()> {
     let request = api::RevokeByOwnerRequest {
         owner: OWNER.to_owned(),
         reason: api::RevocationReason::CessationOfOperation.into(),
@@ -169,22 +182,38 @@ async fn revoke(administrator: &Client) -> Told<u64> {
     let ended = revoked.ended.unwrap_or_default().total;
     ensure!(revoked.position > 0 && ended == 2, "two credentials should have ended, and {ended} did");
     let standing = wire::standing(revoked.standing).unwrap_or_default();
-    let what =
-        format!("committed at position {}: everything of payments before it is dead ({ended}); payments is {standing}", revoked.position);
-    Ok((revoked.position, vec![what]))
+    let mut what = vec![format!(
+        "committed at position {}: everything of payments before it is dead ({ended}); payments is {standing}",
+        revoked.position
+    )];
+    what.extend(enforced(administrator, revoked.position).await?);
+    what.push("a broker that has just begun waits for those whom it may not know yet: 5 s here, a minute by default".to_owned());
+    Ok(((), what))
 }
 
-async fn reject(session: &Session, sample: &Sample, service: &Service, held: &[Held], position: u64) -> Told<()> {
-    let deadline = session.clock.now().plus(PATIENCE);
-    while service.0.position().is_none_or(|covered| covered.get() < position) {
-        ensure!(session.clock.now() < deadline, "the list does not say what was revoked");
-        session.clock.sleep_until(session.clock.now().plus(LOOK_AGAIN)).await;
-        let (_, list) = verify::fetch(&sample.url(), &sample.ca()?).await?;
-        service.0.apply(&list, session.moment())?;
+/// Waits until nothing is accepted anywhere any more; who has confirmed it, by downstream.
+async fn enforced(administrator: &Client, position: u64) -> anyhow::Result<Vec<String>> {
+    let request = api::FollowEnforcementRequest { position, timeout: Some(wire::sent_duration(PATIENCE)) };
+    let mut stream = answer(administrator.revocations().follow_enforcement(request)).await?;
+    while let Some(told) = stream.message().await.map_err(Failure::from)? {
+        if told.stage() == api::EnforcementStage::Enforced {
+            ensure!(told.downstreams.len() == 2, "two services accepted what ended, and {} are named", told.downstreams.len());
+            return told.downstreams.iter().map(confirmed).collect();
+        }
     }
+    bail!("it is not enforced after {} s", PATIENCE.as_secs())
+}
+
+fn confirmed(at: &api::DownstreamEnforcement) -> anyhow::Result<String> {
+    let word = wire::enforcement_state(at.state).unwrap_or_default();
+    ensure!(word == "confirmed" && !at.confirmed.is_empty(), "nobody confirmed for {}: {word}", at.name);
+    Ok(format!("{}: {} has confirmed that it rejects all of it", at.name, at.confirmed.join(", ")))
+}
+
+fn reject(services: &Services, held: &[Held]) -> Told<()> {
     let mut what = Vec::new();
     for one in held {
-        match service.check(session, one) {
+        match services.check(one) {
             Err(rejected @ Rejected::Revoked { .. }) if one.dies => what.push(format!("{}: rejected, {rejected}", one.name)),
             Ok(()) if !one.dies => what.push(format!("{}: accepted, as before", one.name)),
             Ok(()) => bail!("{} is still accepted", one.name),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::app::config::{Span, files};
 use crate::cli::exit::NotValid;
-use crate::cli::fetch;
+use crate::cli::fetch::Public;
 use crate::cli::output::Layout;
 use crate::cli::session::Session;
 use crate::formats::binding::Binding;
@@ -135,8 +135,9 @@ pub(in crate::cli) fn presented_by(certificate: &[u8]) -> anyhow::Result<Present
 
 /// Keys and list, as the public listener serves them.
 pub(in crate::cli) async fn fetch(url: &str, ca: &[u8]) -> anyhow::Result<(String, String)> {
-    let keys = fetch::get(url, "/v1/keys", ca, MAX_KEYS).await?;
-    let list = fetch::get(url, "/v1/revocations", ca, MAX_LIST).await?;
+    let public = Public::of(url, ca)?;
+    let keys = public.get("/v1/keys", MAX_KEYS).await?;
+    let list = public.get("/v1/revocations", MAX_LIST).await?;
     Ok((String::from_utf8(keys)?, String::from_utf8(list)?))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::config::files;
 use crate::cli::exit::NotValid;
-use crate::cli::fetch;
+use crate::cli::fetch::Public;
 use crate::cli::ledger::progress::Progress;
 use crate::cli::output::Layout;
 use crate::cli::session::Session;
@@ -62,7 +62,7 @@ impl Args {
             }
             (None, Some(heard)) => heard.keys.clone(),
             (None, None) => {
-                let fetched = fetch::get(&self.url, "/v1/keys", &session.ca()?, MAX_KEYS).await?;
+                let fetched = Public::of(&self.url, &session.ca()?)?.get("/v1/keys", MAX_KEYS).await?;
                 let keys = Keys::from_json(&String::from_utf8(fetched)?).context("the keys")?;
                 keys.keys.into_iter().map(|(_, key)| key).collect()
             }

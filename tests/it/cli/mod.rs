@@ -1,5 +1,6 @@
 //! The command line as scripts use it: exit codes, formats, and what goes where.
 
+mod bench;
 mod exits;
 mod proxy;
 mod results;

@@ -16,6 +16,10 @@ fn each_step_of_the_demo_does_what_was_promised() {
     let told = run(program().args(["demo", "--format", "json"])).json();
     let steps = told["steps"].as_array().unwrap();
     assert!(told["ok"] == true && steps.len() == 10 && steps.iter().all(|step| step["ok"] == true), "{told}");
+    let revoked: Vec<&str> = steps[7]["what"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    for (service, process) in [("ledger-api", "ledger-1"), ("mesh", "mesh-1")] {
+        assert!(revoked.iter().any(|line| line.starts_with(&format!("{service}: {process} has confirmed"))), "{revoked:?}");
+    }
     let aloud = run(program().arg("demo")).done();
     assert!((20..60).contains(&aloud.lines().count()), "to be read in a screen and a half: {aloud}");
 }
