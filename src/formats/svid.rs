@@ -101,6 +101,13 @@ impl Svid {
     }
 }
 
+/// Whether the key usage of a certificate lets its holder sign others (RFC 5280, section 4.2.1.3). Path validation by
+/// webpki asks whether it is a CA's, and not this.
+pub fn signs_certificates(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return false };
+    certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
+}
+
 fn identifies(usage: &KeyUsage) -> bool {
     usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign()
 }

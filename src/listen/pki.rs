@@ -70,7 +70,14 @@ impl Authority {
     }
 
     pub(crate) fn intermediate(&self, name: &str) -> Self {
-        Self(CertifiedIssuer::signed_by(authority_params(name), key(), &self.0).expect("signed"))
+        self.intermediate_for(name, authority_params(name).key_usages)
+    }
+
+    /// An intermediate whose key is for this.
+    pub(crate) fn intermediate_for(&self, name: &str, key_usages: Vec<KeyUsagePurpose>) -> Self {
+        let mut params = authority_params(name);
+        params.key_usages = key_usages;
+        Self(CertifiedIssuer::signed_by(params, key(), &self.0).expect("signed"))
     }
 
     pub(crate) fn der(&self) -> Vec<u8> {

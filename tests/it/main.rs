@@ -37,6 +37,7 @@ mod lists;
 mod offboarding;
 mod operations;
 mod outside;
+mod pkits;
 mod process;
 mod race;
 mod recovery;

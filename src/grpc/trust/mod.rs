@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::formats::svid::{OwnPart, Svid, SvidError};
+use crate::formats::svid::{OwnPart, Svid, SvidError, signs_certificates};
 use crate::model::{Position, TrustDomain};
 use crate::policy::{Caller, OwnCertificate};
 
@@ -72,7 +72,7 @@ fn authority(der: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, &'static 
     if !constraints.is_some_and(|constraints| constraints.value.ca) {
         return Err("not an authority's: it is not marked cA");
     }
-    if certificate.key_usage().ok().flatten().is_some_and(|usage| !usage.value.key_cert_sign()) {
+    if !signs_certificates(der) {
         return Err("not an authority's: its key usage lacks keyCertSign");
     }
     Ok(anchor_from_trusted_cert(der).map_err(|_unusable| "it cannot be used as an authority's")?.to_owned())
@@ -256,6 +256,8 @@ impl Trust {
         let svid = Svid::from_der(leaf)?;
         let domain = svid.spiffe_id.trust_domain();
         let in_force = self.in_force.load();
+        let intermediates = intermediates.iter().filter(|between| signs_certificates(between));
+        let intermediates: Vec<CertificateDer<'_>> = intermediates.map(|between| between.as_ref().into()).collect();
         // Who has our issuer's name answers to our issuer's key, and to no other authority: what
         // the certificate says of its subjects is then what the ledger says.
         let (anchors, intermediates) = match in_force.issuer(&svid) {
@@ -263,7 +265,7 @@ impl Trust {
             Some(_) => return Err(Refused::TrustDomain(domain)),
             None => {
                 let authorities = in_force.bundles.0.get(&domain).ok_or_else(|| Refused::TrustDomain(domain.clone()))?;
-                (authorities.as_slice(), intermediates)
+                (authorities.as_slice(), intermediates.as_slice())
             }
         };
         let path = |problem| Refused::Path { domain: domain.clone(), problem };

@@ -80,6 +80,19 @@ fn an_intermediate_is_accepted_under_its_own_domain_only() {
 }
 
 #[test]
+fn an_intermediate_whose_key_is_not_for_certificates_vouches_for_nobody() {
+    let world = World::new();
+    for (usages, is_good) in [
+        (vec![], true),
+        (vec![KeyUsagePurpose::CrlSign], false),
+        (vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign], true),
+    ] {
+        let between = world.a.intermediate_for("A 1", usages.clone());
+        assert_eq!(world.verify(&between.sign(&svid(ID)).with(&between)).is_ok(), is_good, "{usages:?}");
+    }
+}
+
+#[test]
 fn a_certificate_is_good_from_its_beginning_to_its_end() {
     let world = World::new();
     let leaf = world.a.sign(&svid(ID));
