@@ -1,11 +1,14 @@
-//! Signing keys that change while a real broker runs: seen by PyJWT, in the folder of the keys, and at the
+//! Signing keys that change while a real broker runs: seen by PyJWT and jose, in the folder of the keys, and at the
 //! next start, whatever was left half done.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use curfew::formats::jws::{self, MAX_TOKEN};
 use serde_json::Value;
 
 use crate::harness::{AUDIENCE, Broker, Identity, eventually, program, run};
@@ -126,7 +129,7 @@ fn a_broker_that_is_killed_while_keys_change_goes_on_with_one_that_signs() {
         let administrator = broker.administrator();
         change.args(["keys", "rotate", purpose, "--now", "--addr", broker.addresses().grpc.as_str(), "--cacert"]).arg(broker.ca());
         change.arg("--cert").arg(&administrator.certificate).arg("--key").arg(&administrator.key);
-        let mut change = change.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut change = change.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // As soon as anything of the change is on the disk.
         let files = broker.private_keys(purpose).len();
         eventually(PATIENCE, || (broker.private_keys(purpose).len() != files || change.try_wait().unwrap().is_some()).then_some(()));
@@ -162,4 +165,65 @@ fn a_revoked_issuer_is_followed_by_another_and_nobody_is_locked_out() {
     assert_ne!(broker.curfew(&own, ["whoami"]).code, 0, "its certificate is dead");
     broker.issue(&workload);
     eventually(PATIENCE, || (!broker.dir().join("keys/issuer.key").exists()).then_some(()));
+}
+
+/// A service in JavaScript that verifies tokens with jose.
+struct Jose {
+    process: Child,
+    asked: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Jose {
+    fn start(broker: &Broker) -> Self {
+        let modules = std::env::var_os("CURFEW_TEST_NODE").expect("CURFEW_TEST_NODE is not set: run the tests with tests/run");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/rotation.mjs");
+        let mut command = Command::new("node");
+        command.arg(script).arg(modules).arg(format!("{}/.well-known/jwks.json", broker.public_url()));
+        command.args(["https://localhost:7480", AUDIENCE]).env("NODE_EXTRA_CA_CERTS", broker.ca());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (asked, answers) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        Self { process, asked, answers }
+    }
+
+    fn verify(&mut self, token: &str) -> Value {
+        writeln!(self.asked, "{}", token.trim()).unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("`{line}`: {error}"))
+    }
+}
+
+impl Drop for Jose {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn kid(token: &str) -> String {
+    jws::parse(token.trim(), MAX_TOKEN).unwrap().kid
+}
+
+#[test]
+fn jose_goes_through_a_rotation_with_the_key_set_that_it_began_with() {
+    let broker = start();
+    let workload = broker.identity("payments/api");
+    let mut service = Jose::start(&broker);
+    let verified = |token: &str, fetched: u64| serde_json::json!({ "kid": kid(token), "subject": "spiffe://example.org/payments/api", "fetched": fetched });
+    let old = broker.issue(&workload);
+    assert_eq!(service.verify(&old), verified(&old, 1));
+    broker.keys(&["rotate", "token"]);
+    let new = eventually(PATIENCE, || Some(broker.issue(&workload)).filter(|token| kid(token) != kid(&old)));
+    assert_eq!(service.verify(&new), verified(&new, 2), "it looks for the key that it does not know");
+    // Now it has both, and asks for no more.
+    for token in [&old, &new] {
+        assert_eq!(service.verify(token), verified(token, 2));
+    }
+    let (head, rest) = new.split_once('.').unwrap();
+    let distorted = format!("{head}.{}", rest.replacen('.', "0.", 1));
+    assert_eq!(service.verify(&distorted)["refused"], "ERR_JWS_SIGNATURE_VERIFICATION_FAILED");
+    let elsewhere = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--jwt-svid", "--field", "token"];
+    assert_eq!(service.verify(&broker.curfew(&workload, elsewhere).done())["refused"], "ERR_JWT_CLAIM_VALIDATION_FAILED");
 }

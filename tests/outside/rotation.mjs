@@ -1,0 +1,27 @@
+// jose goes through a rotation of the token key with the one key set that a service makes at its start.
+// Arguments: the folder of node_modules, where the JWK set is, issuer, audience. For each token that comes as a line, a
+// line of JSON goes out: the key that verified it, or why it was refused; and how often the keys were fetched.
+
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+
+const [modules, url, issuer, audience] = process.argv.slice(2);
+const { createRemoteJWKSet, customFetch, jwtVerify } = await import(pathToFileURL(createRequire(`${modules}/`).resolve("jose")));
+
+let fetched = 0;
+const counted = (...request) => {
+  fetched += 1;
+  return fetch(...request);
+};
+// Every unknown key may be looked for at once; by default jose waits half a minute between two fetches.
+const keys = createRemoteJWKSet(new URL(url), { cooldownDuration: 0, [customFetch]: counted });
+
+for await (const token of createInterface({ input: process.stdin })) {
+  const options = { issuer, audience, typ: "at+jwt", algorithms: ["ES256"] };
+  const answer = await jwtVerify(token, keys, options).then(
+    ({ payload, protectedHeader }) => ({ kid: protectedHeader.kid, subject: payload.sub }),
+    (error) => ({ refused: error.code }),
+  );
+  console.log(JSON.stringify({ ...answer, fetched }));
+}
