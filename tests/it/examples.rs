@@ -1,7 +1,7 @@
 //! The examples, run as their headers say.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -68,6 +68,55 @@ fn a_service_takes_the_token_of_a_workload_until_its_owner_is_revoked() {
     assert!(rejected.starts_with("no: REVOKED"), "{rejected}");
     let refused = as_written("workload", &broker, &workload, &[]).exits(1);
     assert!(refused.stderr.contains("refused (OWNER_NOT_ACTIVE)") && refused.stdout.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_caller_has_a_token_at_hand_until_its_owner_is_revoked() {
+    let broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let written = header("caller.rs", "```sh\n", "```\n");
+    let cargo = "cargo run --example caller --features client --";
+    assert!(written.contains(cargo), "{written}");
+    let script = written.replace(cargo, &format!("exec {}", built("caller").display()));
+    let mut command = Command::new("sh");
+    command.args(["-euc", &script]).env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
+    command.env("CURFEW_CLIENT_CERT", &workload.certificate).env("CURFEW_CLIENT_KEY", &workload.key);
+    let mut caller = Ended(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let (mut stdin, mut stdout) = (caller.0.stdin.take().unwrap(), BufReader::new(caller.0.stdout.take().unwrap()));
+    let mut header = || {
+        let mut line = String::new();
+        writeln!(stdin, "a call").unwrap();
+        stdout.read_line(&mut line).unwrap();
+        line
+    };
+    let first = header();
+    let token = first.strip_prefix("authorization: Bearer ").unwrap_or_else(|| panic!("{first}"));
+    let file = broker.scratch().join("token");
+    fs::write(&file, token).unwrap();
+    let check = ["verify", "token", file.to_str().unwrap(), "--audience", AUDIENCE, "--presented", workload.certificate.to_str().unwrap()];
+    broker.curfew(&workload, check).done();
+    assert_eq!(header(), first, "it is kept");
+    revoke(&broker);
+    broker.curfew(&workload, check).exits(5);
+    let refused = eventually(Duration::from_secs(10), || Some(header()).filter(|line| *line != first));
+    assert!(refused.starts_with("no token (OWNER_NOT_ACTIVE)"), "{refused}");
+}
+
+#[test]
+fn what_the_pages_show_of_rust_stands_in_an_example() {
+    let folder = fs::read_dir(checkout().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let examples: String =
+        folder.filter(|path| path.extension().is_some_and(|it| it == "rs")).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let page = fs::read_to_string(checkout().join("docs/following.md")).unwrap();
+    let mut shown = 0;
+    for block in page.split("```rust,ignore\n").skip(1) {
+        let (code, _) = block.split_once("```").unwrap();
+        for line in code.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            assert!(examples.contains(line), "no example has `{line}`");
+            shown += 1;
+        }
+    }
+    assert!(shown > 10, "{shown} lines were found");
 }
 
 #[test]
