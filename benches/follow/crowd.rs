@@ -1,4 +1,4 @@
-//! Many followers, several to a connection: each reads its stream, and says how far it has come.
+//! Many followers, several to a connection: each reads its stream, comes back if it ends, and says how far it has come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use curfew::client::{Client, api};
 use curfew::formats::jws;
 use curfew::formats::list::{List, MAX_LIST};
 use tokio::sync::{Notify, watch};
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use crate::harness::Broker;
 use crate::one::{issue, revoke};
@@ -29,7 +29,12 @@ pub(crate) struct Crowd {
 struct Reached {
     count: AtomicUsize,
     changed: Notify,
+    /// Streams that ended, or did not begin, and were asked for again.
+    ended: AtomicUsize,
 }
+
+/// When a stream is asked for again.
+const COME_BACK: Duration = Duration::from_millis(500);
 
 impl Crowd {
     /// Begins so many streams, and waits until each has its first list.
@@ -43,8 +48,9 @@ impl Crowd {
             if number % SHARED_BY == 0 {
                 client = broker.client(&identity).await;
             }
-            let stream = begin(&client, number).await;
-            tokio::spawn(follow(stream, target.clone(), Arc::clone(&crowd.reached)));
+            // One after the other, so that they do not all begin in one moment.
+            let stream = begin(&client, number, 0).await.ok();
+            tokio::spawn(follow((client.clone(), number), stream, target.clone(), Arc::clone(&crowd.reached)));
         }
         crowd.all().await;
         let after = Process(broker.process_id()).resident_bytes();
@@ -54,6 +60,11 @@ impl Crowd {
     /// How much more memory the broker has than before, by follower.
     pub(crate) fn bytes_a_follower(&self) -> f64 {
         self.bytes as f64 / self.followers as f64
+    }
+
+    /// How many streams were asked for again.
+    pub(crate) fn ended(&self) -> usize {
+        self.reached.ended.load(Ordering::SeqCst)
     }
 
     /// How long after the return of each revocation all have it.
@@ -80,13 +91,18 @@ impl Crowd {
     }
 }
 
-async fn begin(client: &Client, number: usize) -> Streaming<api::WatchResponse> {
-    let ask = api::WatchRequest { since: 0, instance: format!("follower-{number}") };
-    client.revocations().watch(ask).await.expect("a stream").into_inner()
+async fn begin(client: &Client, number: usize, since: u64) -> Result<Streaming<api::WatchResponse>, Status> {
+    let ask = api::WatchRequest { since, instance: format!("follower-{number}") };
+    Ok(client.revocations().watch(ask).await?.into_inner())
 }
 
 /// Reads for ever, and counts itself once for each goal that it has reached.
-async fn follow(mut stream: Streaming<api::WatchResponse>, mut goal: watch::Receiver<u64>, reached: Arc<Reached>) {
+async fn follow(
+    (client, number): (Client, usize),
+    mut stream: Option<Streaming<api::WatchResponse>>,
+    mut goal: watch::Receiver<u64>,
+    reached: Arc<Reached>,
+) {
     let (mut position, mut counted) = (0, 0);
     loop {
         let wanted = *goal.borrow_and_update();
@@ -95,14 +111,25 @@ async fn follow(mut stream: Streaming<api::WatchResponse>, mut goal: watch::Rece
             reached.count.fetch_add(1, Ordering::SeqCst);
             reached.changed.notify_one();
         }
+        let Some(lists) = &mut stream else {
+            reached.ended.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(COME_BACK).await;
+            stream = begin(&client, number, position).await.ok();
+            continue;
+        };
         tokio::select! {
-            list = stream.message() => {
-                let signed = list.expect("a list").expect("it goes on").list;
-                let payload = jws::parse(&signed, MAX_LIST).expect("signed").payload;
-                position = List::decode(&payload).expect("a list").position.get();
-            }
+            list = lists.message() => match list {
+                Ok(Some(answer)) => position = covered(&answer.list),
+                Ok(None) | Err(_) => stream = None,
+            },
             // The end of the benchmark.
             changed = goal.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// The position that a list covers.
+fn covered(signed: &str) -> u64 {
+    let payload = jws::parse(signed, MAX_LIST).expect("signed").payload;
+    List::decode(&payload).expect("a list").position.get()
 }

@@ -44,15 +44,18 @@ fn main() {
     let crowd = runtime.block_on(Crowd::gather(&broker, followers));
     let bytes = crowd.bytes_a_follower();
     let crowded = runtime.block_on(crowd.reach_all(&broker, rounds));
+    let ended = crowd.ended();
 
     let (p50, p99) = (percentile(&alone, 50), percentile(&alone, 99));
     let (all50, all99) = (percentile(&crowded, 50), percentile(&crowded, 99));
     println!("return of the revocation to a follower's rejection   p50 {:>8.2} ms   p99 {:>8.2} ms   bar 50", millis(p50), millis(p99));
     println!("memory of the broker a follower, of {followers:>6}           {:>8.1} KiB", bytes / 1024.0);
     println!("return of the revocation until all have it           p50 {:>8.2} ms   p99 {:>8.2} ms", millis(all50), millis(all99));
+    println!("streams that ended and were asked for again      {ended:>8}");
     let json = serde_json::json!({
         "revocations": revocations, "rejected_p50_ms": millis(p50), "rejected_p99_ms": millis(p99),
         "followers": followers, "bytes_a_follower": bytes.round(), "all_p50_ms": millis(all50), "all_p99_ms": millis(all99),
+        "streams_ended": ended,
     });
     println!("{json}");
 }
