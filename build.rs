@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn generate() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "curfew/v1/credentials.proto",
+        "curfew/v1/exceptions.proto",
         "curfew/v1/keys.proto",
         "curfew/v1/ledger.proto",
         "curfew/v1/owners.proto",

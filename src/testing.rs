@@ -96,6 +96,8 @@ const QUOTAS: Quotas = Quotas {
     administrator_rate: 1_000_000,
     workload_live: 1_000_000,
     owner_tasks: 1000,
+    workload_exceptions: 20,
+    exception_life: crate::model::LONGEST_EXCEPTION,
     identity_watches: 100_000,
     watches: 100_000,
 };

@@ -77,6 +77,7 @@ pub(super) fn subject(issued: &Issued, number: Position) -> &'static str {
         (subjects.task, "task"),
         (subjects.lineage, "lineage"),
         (Some(issued.key), "key"),
+        (issued.exception, "exception"),
     ];
     let named = named.iter().find(|(known, _)| *known == Some(number)).map(|(_, name)| *name);
     named.or_else(|| issued.further().contains(&number).then_some("downstream")).unwrap_or("credential")

@@ -54,6 +54,15 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let downstream = downstream.map_or_else(|| confirmed.number.to_string(), |known| known.record.name.to_string());
             format!("downstream {downstream} has confirmed everything up to {}, by {} processes", confirmed.position, confirmed.confirmed)
         }
+        Event::ExceptionRequested(exception) => {
+            let what = exception.audience.as_ref().map_or_else(|| "certificates".to_owned(), |audience| format!("tokens for {audience}"));
+            let (who, place) = (name(exception.workload), name(exception.environment));
+            format!("exception asked for: {what} for {who} in {place} until {}: {}", exception.until, exception.purpose)
+        }
+        Event::ExceptionApproved { number, note } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{} approved{note}", name(*number))
+        }
         Event::RequestsRefused(refused) => {
             let who = refused.identity.as_ref().map_or_else(|| "several callers".to_owned(), ToString::to_string);
             let Refused { reason, count, since, .. } = refused;
@@ -71,6 +80,8 @@ fn name(number: Position, facts: &Facts) -> String {
         format!("environment {}", known.record.name)
     } else if let Some(known) = facts.signing_keys().get(number) {
         format!("{} key {}", known.record.purpose, known.record.kid)
+    } else if facts.exceptions().get(number).is_some() {
+        format!("exception {number}")
     } else if number == Position::BROKER {
         "the broker itself".to_owned()
     } else {

@@ -70,7 +70,7 @@ fn workload_ending(facts: &Facts, number: Position) -> Option<(Whose, String)> {
 }
 
 /// The last expiry of what may be alive, if anything may be.
-fn last_expiry(present: &Present<'_>, whose: Whose) -> Option<Timestamp> {
+pub(super) fn last_expiry(present: &Present<'_>, whose: Whose) -> Option<Timestamp> {
     if present.living.may_be_low(present.now) { Some(present.latest_expiry) } else { present.living.last_expiry(whose) }
 }
 

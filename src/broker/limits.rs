@@ -32,6 +32,10 @@ pub(crate) struct Quotas {
     pub workload_live: u64,
     /// Tasks of one owner that are open at a time.
     pub owner_tasks: usize,
+    /// Exceptions of one workload that are known at a time.
+    pub workload_exceptions: usize,
+    /// How long an exception may hold.
+    pub exception_life: Duration,
     /// Streams of the list to one identity.
     pub identity_watches: usize,
     /// Streams of the list to all.
@@ -129,6 +133,11 @@ impl Limiters {
 
     pub(super) const fn owner_tasks(&self) -> usize {
         self.quotas.owner_tasks
+    }
+
+    /// How many exceptions of a workload may be known at a time, and how long one may hold.
+    pub(super) const fn exceptions(&self) -> (usize, Duration) {
+        (self.quotas.workload_exceptions, self.quotas.exception_life)
     }
 
     /// Counts a search of the ledger.

@@ -22,6 +22,8 @@ pub(crate) struct Wanted {
     pub kind: Option<CredentialKind>,
     /// Obtained with this certificate, or through the chain that it begins.
     pub through: Option<CredentialId>,
+    /// Issued by this exception, or with a certificate that was.
+    pub exception: Option<Position>,
     /// Neither expired nor dead.
     pub live: bool,
 }
@@ -66,6 +68,7 @@ impl Numbers {
             && self.workload.is_none_or(|workload| workload == subjects.workload)
             && self.environment.is_none_or(|environment| environment == subjects.environment)
             && wanted.task.is_none_or(|task| subjects.task == Some(task))
+            && wanted.exception.is_none_or(|exception| issued.exception == Some(exception))
             && wanted.kind.is_none_or(|kind| kind == issued.kind)
             && wanted.audience.as_ref().is_none_or(|audience| issued.audience.as_ref() == Some(audience))
             && wanted.through.is_none_or(through)

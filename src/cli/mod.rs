@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod downstream;
 mod environment;
+mod exception;
 mod exit;
 mod fetch;
 mod identity;
@@ -105,6 +106,9 @@ enum Command {
     /// Bounded pieces of work: what is issued under one dies when it ends.
     #[command(subcommand)]
     Task(task::Command),
+    /// What no policy permits, allowed for a time because somebody else approved it.
+    #[command(subcommand)]
+    Exception(exception::Command),
     /// The signed list of what is revoked.
     #[command(subcommand)]
     Revocations(revocations::Command),
@@ -181,6 +185,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Environment(command) => command.run(session).await,
         Command::Downstream(command) => command.run(session).await,
         Command::Task(command) => command.run(session).await,
+        Command::Exception(command) => command.run(session).await,
         Command::Revocations(command) => command.run(session).await,
         Command::Registry(command) => command.run(session).await,
         Command::Policy(command) => command.run(session).await,

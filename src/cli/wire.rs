@@ -91,6 +91,8 @@ words! {
     state: CredentialState, "CREDENTIAL_STATE_";
     /// How a revocation stands at a downstream.
     enforcement_state: EnforcementState, "ENFORCEMENT_STATE_";
+    /// How an exception stands.
+    exception_state: ExceptionState, "EXCEPTION_STATE_";
     /// How a follower stands.
     follower_state: FollowerState, "FOLLOWER_STATE_";
 }

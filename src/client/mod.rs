@@ -39,6 +39,7 @@ pub use self::source::{CredentialSource, HeldToken};
 pub use crate::proto::api;
 
 use self::api::credentials_client::CredentialsClient;
+use self::api::exceptions_client::ExceptionsClient;
 use self::api::keys_client::KeysClient;
 use self::api::ledger_client::LedgerClient;
 use self::api::owners_client::OwnersClient;
@@ -145,7 +146,7 @@ impl Client {
     /// says when to come again, or the outcome is unknown.
     ///
     /// Every call of the API may be repeated: what changes something is idempotent, and what issues leaves a harmless record.
-    /// `Tasks.Open` alone may leave a second task, which closes at its deadline.
+    /// `Tasks.Open` and `Exceptions.Request` alone may leave a second one, which ends by itself.
     ///
     /// # Errors
     /// That of the last attempt.
@@ -191,6 +192,8 @@ services! {
     registry: RegistryClient;
     /// The policy text.
     policy: PolicyClient;
+    /// What no policy permits, allowed for a time.
+    exceptions: ExceptionsClient;
     /// The signing keys.
     keys: KeysClient;
     /// Reading the ledger.

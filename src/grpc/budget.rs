@@ -102,7 +102,8 @@ fn revokes(path: &str) -> bool {
     REVOKING.contains(&path)
 }
 
-const REVOKING: [&str; 3] = ["/curfew.v1.Owners/RevokeByOwner", "/curfew.v1.Revocations/Revoke", "/curfew.v1.Tasks/Close"];
+const REVOKING: [&str; 4] =
+    ["/curfew.v1.Owners/RevokeByOwner", "/curfew.v1.Revocations/Revoke", "/curfew.v1.Tasks/Close", "/curfew.v1.Exceptions/Revoke"];
 
 /// What one call holds, given back when the last of it is gone: the request as it is read, and whoever
 /// waits for the answer.

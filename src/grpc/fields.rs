@@ -126,6 +126,7 @@ impl From<Bound> for api::Bound {
             Bound::Contract => Self::Contract,
             Bound::SigningKey => Self::SigningKey,
             Bound::ClientCertificate => Self::ClientCertificate,
+            Bound::Exception => Self::Exception,
         }
     }
 }

@@ -90,6 +90,7 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::TaskNotAllowed
         | DenialCode::PolicyDenied
         | DenialCode::PolicyError
+        | DenialCode::OwnException
         | DenialCode::BearerNotAllowed => Code::PermissionDenied,
         DenialCode::EnvironmentUnknown | DenialCode::AudienceUnknown | DenialCode::TaskUnknown => Code::NotFound,
         DenialCode::OwnerNotActive
@@ -99,10 +100,11 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::NoLifeLeft
         | DenialCode::MaxAffectedExceeded
         | DenialCode::AudienceTooWide
+        | DenialCode::ExceptionOver
         | DenialCode::EndNotAllowed
         | DenialCode::HistoryDiffers
         | DenialCode::PositionUnknown => Code::FailedPrecondition,
-        DenialCode::TooManyTasks => Code::ResourceExhausted,
+        DenialCode::TooManyTasks | DenialCode::TooManyExceptions => Code::ResourceExhausted,
     }
 }
 

@@ -5,7 +5,9 @@
 //! The rule: applying the entries that are kept, in order of position, and expiring, gives the
 //! same [`Facts`](crate::model::Facts) as applying every entry, and expiring.
 
-use crate::model::{CUT_GRACE, Closing, CutMade, Entry, Event, Position, Reason, Recording, Timestamp};
+use crate::model::{
+    CLOCK_STEP, CUT_GRACE, Closing, CutMade, Entry, Event, Exceptions, LONGEST_EXCEPTION, Position, Reason, Recording, Timestamp,
+};
 
 /// What an entry is the latest of. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,10 +45,16 @@ pub(super) enum Aspect {
     Epoch = 14,
     /// That a signing key signs no more.
     KeyRetired = 16,
+    /// That an exception was asked for.
+    Exception = 20,
+    /// That an exception was approved.
+    ExceptionApproved = 21,
+    /// That an exception was ended before its time.
+    ExceptionEnded = 22,
 }
 
 impl Aspect {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -63,6 +71,9 @@ impl Aspect {
         Self::Removed,
         Self::Epoch,
         Self::KeyRetired,
+        Self::Exception,
+        Self::ExceptionApproved,
+        Self::ExceptionEnded,
     ];
 
     /// Its number in the store.
@@ -110,9 +121,20 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
         Event::EpochBegun(_) => vec![slot(Position::ZERO, Aspect::Epoch)],
+        Event::ExceptionRequested(exception) => {
+            vec![Slot { ends: Some(Exceptions::forgotten(exception.until)), ..slot(at, Aspect::Exception) }]
+        }
+        Event::ExceptionApproved { number, .. } => {
+            vec![Slot { ends: Some(outlives_exceptions(entry.time)), ..slot(*number, Aspect::ExceptionApproved) }]
+        }
     };
     slots.push(slot(Position::ZERO, Aspect::Last));
     slots
+}
+
+/// When every exception that was asked for by `time` is forgotten, on a clock that may be set back.
+fn outlives_exceptions(time: Timestamp) -> Timestamp {
+    Exceptions::forgotten(time.plus(LONGEST_EXCEPTION).plus(CLOCK_STEP))
 }
 
 fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
@@ -122,6 +144,7 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
         Closing::MoveOwner => Some(slot(Aspect::Moved, None)),
         Closing::Suspend | Closing::Offboard => Some(slot(Aspect::Closed, None)),
         Closing::Unregister => Some(slot(Aspect::Absent, None)),
+        Closing::EndException => Some(slot(Aspect::ExceptionEnded, Some(outlives_exceptions(time)))),
         Closing::CloseTask => Some(slot(Aspect::TaskClosed, Some(cut.ends.unwrap_or(time)))),
     };
     cut.ends.map(|ends| slot(Aspect::Listed, Some(ends))).into_iter().chain(effect).collect()
@@ -140,6 +163,7 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         Aspect::Closed => Closing::Suspend,
         Aspect::Absent => Closing::Unregister,
         Aspect::TaskClosed => Closing::CloseTask,
+        Aspect::ExceptionEnded => Closing::EndException,
         Aspect::Last
         | Aspect::Opened
         | Aspect::Policy
@@ -151,7 +175,9 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Downstream
         | Aspect::Removed
         | Aspect::Epoch
-        | Aspect::KeyRetired => return None,
+        | Aspect::KeyRetired
+        | Aspect::Exception
+        | Aspect::ExceptionApproved => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
     let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None };

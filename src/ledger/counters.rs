@@ -57,7 +57,7 @@ fn by_cut(number: Position, cut: &Entry, facts: &Facts, find: impl FnOnce(Positi
     if let Some(Event::TaskOpened(task)) = event {
         return vec![Ended::All(Whose::Task { owner: task.owner, task: number })];
     }
-    if let Some(Event::DownstreamRecorded(_)) = event {
+    if let Some(Event::DownstreamRecorded(_) | Event::ExceptionRequested(_)) = event {
         return vec![Ended::All(Whose::Bearing(number))];
     }
     let Some(Event::CredentialIssued(issued)) = event else {

@@ -152,6 +152,16 @@ fn fields(at: Position, event: &Event) -> Value {
             "count": refused.count,
             "since": refused.since.to_string(),
         }),
+        Event::ExceptionRequested(exception) => json!({
+            "workload": exception.workload.get(),
+            "environment": exception.environment.get(),
+            "audience": text(exception.audience.as_ref()),
+            "scopes": texts(&exception.scopes),
+            "until": exception.until.to_string(),
+            "purpose": exception.purpose.to_string(),
+            "requested_by": exception.requested_by.to_string(),
+        }),
+        Event::ExceptionApproved { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::EpochBegun(begun) => {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }
@@ -224,6 +234,7 @@ fn credential_issued(at: Position, issued: &Issued) -> Value {
         "policies": texts(&issued.policies),
         "policy_hash": to_hex(&issued.policy_hash),
         "purpose": text(issued.purpose.as_ref()),
+        "exception": number(issued.exception),
     })
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
     Bound, CUT_GRACE, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
-    Environment, Epoch, EpochBegun, Event, Issued, KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason, Recording,
-    Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
+    Environment, Epoch, EpochBegun, Event, Exception, Issued, KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason,
+    Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -114,6 +114,19 @@ pub(super) fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
         policies: vec!["read-payments".parse().expect("a policy name")],
         policy_hash: [1; 32],
         purpose: Some("the nightly run".parse().expect("a note")),
+        exception: None,
+    }
+}
+
+pub(super) fn exception(until: Timestamp) -> Exception {
+    Exception {
+        workload: at(4),
+        environment: at(3),
+        audience: Some("https://api.example.org".parse().expect("an audience")),
+        scopes: vec!["payments:read".parse().expect("a scope"), "payments:write".parse().expect("a scope")],
+        until,
+        purpose: "the migration".parse().expect("a note"),
+        requested_by: spiffe_id("payments/lead"),
     }
 }
 
@@ -158,7 +171,16 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::DownstreamConfirmed(DownstreamConfirmed { number: at(6), position: at(299), confirmed: 3, lapsed: 1 }),
         Event::KeyRetired { number: at(7), ends: Some(NOW.plus(Duration::from_secs(420))) },
         refused(),
+        Event::ExceptionRequested(Box::new(exception(NOW.plus(Duration::from_secs(3600))))),
+        Event::ExceptionApproved { number: at(20), note: Some("seen by two".parse().expect("a note")) },
     ]
+}
+
+/// What is issued by an exception.
+pub(super) fn issued_by_exception() -> Event {
+    let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: None, lineage: None };
+    let bound_by = Bound::Exception;
+    Event::CredentialIssued(Box::new(Issued { exception: Some(at(20)), bound_by, ..issued(subjects, NOW.plus(Duration::from_secs(300))) }))
 }
 
 /// A cut that says what it concerns, as every revocation does since it is followed.

@@ -139,7 +139,9 @@ impl Pass {
             | Event::AdministrativeRead { .. }
             | Event::EpochBegun(_)
             | Event::DownstreamConfirmed(_)
-            | Event::RequestsRefused(_) => {}
+            | Event::RequestsRefused(_)
+            | Event::ExceptionRequested(_)
+            | Event::ExceptionApproved { .. } => {}
         }
     }
 

@@ -98,7 +98,7 @@ fn binding(recorded: &Recorded) -> Binding {
         environment: recorded.environment().clone(),
         position: recorded.position(),
         subjects: issued.subjects,
-        further: issued.further().to_vec(),
+        further: issued.further(),
     }
 }
 

@@ -69,6 +69,7 @@ fn issued(kind: CredentialKind, key: Position) -> Issued {
         policies: Vec::new(),
         policy_hash: [0; 32],
         purpose: None,
+        exception: None,
     }
 }
 

@@ -59,6 +59,12 @@ denials! {
     TaskNotAllowed = "TASK_NOT_ALLOWED", "use a task of the same owner and environment that is open to this workload";
     /// The owner has as many open tasks as one may have.
     TooManyTasks = "TOO_MANY_TASKS", "close tasks that are done, or raise limits.owner_tasks";
+    /// As many exceptions of the workload are known as may be.
+    TooManyExceptions = "TOO_MANY_EXCEPTIONS", "wait until one has been over for an hour, or raise limits.workload_exceptions";
+    /// Whoever asked for an exception would approve it.
+    OwnException = "OWN_EXCEPTION", "let somebody else approve it";
+    /// The exception has ended.
+    ExceptionOver = "EXCEPTION_OVER", "ask for a new one";
     /// Less than a second would be left.
     NoLifeLeft = "NO_LIFE_LEFT", "extend what bounds the life, or renew the client certificate";
     /// No policy allows it.

@@ -1,8 +1,8 @@
 //! What an entry of the ledger says.
 
 use super::{
-    Audience, Bound, Closing, Concerns, CredentialId, CredentialKind, Cut, Downstream, Environment, Note, Owner, PolicyName, Position,
-    PublicKey, Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
+    Audience, Bound, Closing, Concerns, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Note, Owner, PolicyName,
+    Position, PublicKey, Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -81,6 +81,15 @@ pub enum Event {
     DownstreamConfirmed(DownstreamConfirmed),
     /// Requests were refused; coalesced, so that a flood of them adds few entries.
     RequestsRefused(Refused),
+    /// An exception was asked for. Its number is the position of this entry.
+    ExceptionRequested(Box<Exception>),
+    /// Somebody else approved it.
+    ExceptionApproved {
+        /// Its number.
+        number: Position,
+        /// Why.
+        note: Option<Note>,
+    },
 }
 
 /// The beginning of a new history on what is left of the one before. The keys of that one are cut
@@ -178,6 +187,8 @@ pub struct Issued {
     pub policy_hash: [u8; 32],
     /// What the caller says it is for.
     pub purpose: Option<Note>,
+    /// The exception by which it was issued, or with a certificate that was.
+    pub exception: Option<Position>,
 }
 
 /// A cut, as it stands in the ledger.
@@ -211,15 +222,21 @@ pub struct DownstreamConfirmed {
 }
 
 impl Issued {
-    /// The numbers that it carries beside its subjects, ascending: of a token, the downstreams that it was issued
-    /// for. A certificate is for every downstream of its environment, and carries none of them.
-    pub fn further(&self) -> &[Position] {
-        if self.kind == CredentialKind::Certificate { &[] } else { &self.downstreams }
+    /// The numbers that it carries beside its subjects, ascending: the downstreams that a token was issued for, and
+    /// its exception. A certificate is for every downstream of its environment, and carries none of them.
+    pub fn further(&self) -> Vec<Position> {
+        let mut further: Vec<Position> = self.own_downstreams().iter().copied().chain(self.exception).collect();
+        further.sort_unstable();
+        further
     }
 
     /// Everything that it dies with when it stands at `position`, itself included.
     pub fn numbers(&self, position: Position) -> impl Iterator<Item = Position> {
-        self.subjects.numbers(position).chain(self.further().iter().copied())
+        self.subjects.numbers(position).chain(self.own_downstreams().iter().copied()).chain(self.exception)
+    }
+
+    fn own_downstreams(&self) -> &[Position] {
+        if self.kind == CredentialKind::Certificate { &[] } else { &self.downstreams }
     }
 }
 
@@ -246,6 +263,7 @@ impl Event {
             Self::Cut(CutMade { number, .. })
             | Self::KeyRetired { number, .. }
             | Self::DownstreamRemoved { number }
+            | Self::ExceptionApproved { number, .. }
             | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
             | Self::Reinstated { number, .. } => Some(*number),
             Self::LedgerOpened { .. }
@@ -255,6 +273,7 @@ impl Event {
             | Self::CredentialIssued(_)
             | Self::AdministrativeRead { .. }
             | Self::EpochBegun(_)
+            | Self::ExceptionRequested(_)
             | Self::RequestsRefused(_) => None,
         }
     }
@@ -287,6 +306,8 @@ impl Event {
             Self::EpochBegun(_) => "epoch_begun",
             Self::DownstreamConfirmed(_) => "downstream_confirmed",
             Self::RequestsRefused(_) => "requests_refused",
+            Self::ExceptionRequested(_) => "exception_requested",
+            Self::ExceptionApproved { .. } => "exception_approved",
         }
     }
 }

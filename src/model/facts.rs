@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::ends::Ends;
 use super::{
-    Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName, Epoch, Event,
-    Issued, Owner, OwnerId, PolicyText, Position, Recording, Retirement, SigningKeys, SpiffeId, Standing, Task, Timestamp, TrustDomain,
-    Workload,
+    Approval, Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName,
+    Epoch, Event, Exceptions, Issued, Owner, OwnerId, PolicyText, Position, Recording, Retirement, SigningKeys, SpiffeId, Standing, Task,
+    Timestamp, TrustDomain, Workload,
 };
 
 /// A subject as it is known now.
@@ -119,6 +119,7 @@ pub struct Facts {
     /// How many tasks are open, by owner.
     open_tasks: HashMap<Position, usize>,
     cuts: Cuts,
+    exceptions: Exceptions,
 }
 
 impl Facts {
@@ -158,6 +159,10 @@ impl Facts {
                 self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
             }
             Event::Cut(cut) => self.cut(cut, at, entry.time),
+            Event::ExceptionRequested(exception) => self.exceptions.request(at, exception, entry.time),
+            Event::ExceptionApproved { number, .. } => {
+                self.exceptions.approve(*number, Approval { at, time: entry.time, by: entry.actor.clone() });
+            }
             Event::Reinstated { number, .. } => {
                 self.owners.touch(*number, at, |known| known.closed = None);
                 self.environments.touch(*number, at, |known| known.closed = None);
@@ -186,6 +191,7 @@ impl Facts {
         let closed = Closed { by: cut.closing, at, settled: cut.ends.unwrap_or(time) };
         match cut.closing {
             Closing::Nothing => {}
+            Closing::EndException => self.exceptions.end(cut.number, at),
             Closing::MoveOwner => self.workloads.touch(cut.number, at, |_| {}),
             Closing::Suspend | Closing::Offboard => {
                 self.owners.touch(cut.number, at, |known| known.closed = Some(closed));
@@ -219,6 +225,7 @@ impl Facts {
     /// Forgets tasks whose end has settled, and cuts that left the list for good.
     pub fn expire(&mut self, now: Timestamp) {
         self.cuts.expire(now);
+        self.exceptions.expire(now);
         self.tasks.retain(|_, task| task.closed.is_none_or(|closed| closed.settled > now));
     }
 
@@ -352,6 +359,11 @@ impl Facts {
         self.ends.next()
     }
 
+    /// The exceptions that are asked for or hold, or were over an hour ago at most.
+    pub const fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
     /// The active cuts.
     pub const fn cuts(&self) -> &Cuts {
         &self.cuts
@@ -373,6 +385,7 @@ impl Facts {
             || later(self.workloads.by_number.get(&subjects.workload).map(|known| known.changed))
             || later(self.environments.by_number.get(&subjects.environment).map(|known| known.changed))
             || subjects.task.is_some_and(|task| self.tasks.get(&task).is_none_or(|task| task.closed.is_some()))
+            || issued.exception.is_some_and(|number| self.exceptions.get(number).is_none_or(|known| known.ended.is_some()))
             || cut(subjects.lineage)
             || cut(issued.parent.map(CredentialId::position))
             || cut(Some(issued.key))
@@ -473,6 +486,7 @@ mod tests {
             policies: Vec::new(),
             policy_hash: [0; 32],
             purpose: None,
+            exception: None,
         };
         // The last event has nothing to do with the decision.
         let touched = |change: Event, fence: u64| facts([change, task(at(9), 60)]).touched_since(at(fence), &issued);

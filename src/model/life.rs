@@ -41,6 +41,8 @@ pub struct Bounds {
     pub signing_key: Option<Timestamp>,
     /// The end of the certificate that it is bound to.
     pub client_certificate: Option<Timestamp>,
+    /// The end of the exception by which it is issued.
+    pub exception: Option<Timestamp>,
 }
 
 /// From when to when a credential is good, in whole seconds, and what set the end.
@@ -60,7 +62,7 @@ pub struct NoLifeLeft(pub Bound);
 
 impl Bounds {
     /// Where each bound would end a credential issued at `issued_at`, in the order of [`Bound`].
-    pub fn ends(&self, issued_at: Timestamp) -> [(Bound, Option<Timestamp>); 9] {
+    pub fn ends(&self, issued_at: Timestamp) -> [(Bound, Option<Timestamp>); 10] {
         let after = |life: Duration| issued_at.plus(life);
         let default = self.requested.is_none().then(|| self.kind.default_life());
         [
@@ -73,6 +75,7 @@ impl Bounds {
             (Bound::Contract, self.contract),
             (Bound::SigningKey, self.signing_key),
             (Bound::ClientCertificate, self.client_certificate),
+            (Bound::Exception, self.exception),
         ]
     }
 
@@ -112,11 +115,12 @@ mod tests {
         fn bounds()(
             kind in kind(),
             requested in option::of(0..100_000_000u64), policy in option::of(0..100_000_000u64),
+            exception in option::of(0..200_000_000u64),
             ends in [option::of(0..200_000_000u64), option::of(0..200_000_000u64), option::of(0..200_000_000u64), option::of(0..200_000_000u64), option::of(0..200_000_000u64)],
         ) -> Bounds {
             let [task, workload, contract, signing_key, client_certificate] = ends.map(|end| end.map(Timestamp::from_millis));
             let life = |millis: Option<u64>| millis.map(Duration::from_millis);
-            Bounds { kind, requested: life(requested), policy: life(policy), task, workload, contract, signing_key, client_certificate }
+            Bounds { kind, requested: life(requested), policy: life(policy), task, workload, contract, signing_key, client_certificate, exception: exception.map(Timestamp::from_millis) }
         }
     }
 
@@ -131,7 +135,7 @@ mod tests {
             prop_assert!(length <= bounds.kind.longest_life());
             prop_assert!(length <= bounds.requested.unwrap_or(bounds.kind.default_life()));
             prop_assert!(bounds.policy.is_none_or(|most| length <= most));
-            for end in [bounds.task, bounds.workload, bounds.contract, bounds.signing_key, bounds.client_certificate] {
+            for end in [bounds.task, bounds.workload, bounds.contract, bounds.signing_key, bounds.client_certificate, bounds.exception] {
                 prop_assert!(end.is_none_or(|end| life.expires_at <= end));
             }
         }
@@ -149,6 +153,7 @@ mod tests {
                 Bound::Contract => Bounds { contract: None, ..bounds },
                 Bound::SigningKey => Bounds { signing_key: None, ..bounds },
                 Bound::ClientCertificate => Bounds { client_certificate: None, ..bounds },
+                Bound::Exception => Bounds { exception: None, ..bounds },
             };
             if life.bound_by != Bound::Requested {
                 prop_assert!(without.life(now).expect("a looser rule").expires_at >= life.expires_at);
@@ -166,6 +171,7 @@ mod tests {
         contract: None,
         signing_key: None,
         client_certificate: None,
+        exception: None,
     };
 
     #[test]

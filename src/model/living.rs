@@ -125,7 +125,7 @@ pub enum Whose {
         /// The certificate.
         lineage: Position,
     },
-    /// Carrying this number beside its subjects: issued for a downstream.
+    /// Carrying this number beside its subjects: issued for a downstream, or by an exception.
     Bearing(Position),
 }
 
@@ -161,7 +161,7 @@ impl Group {
             lineage: subjects.lineage,
             kind: issued.kind,
             audience: issued.audience.clone(),
-            further: issued.further().to_vec(),
+            further: issued.further(),
         }
     }
 }
@@ -335,6 +335,7 @@ mod tests {
             policies: Vec::new(),
             policy_hash: [0; 32],
             purpose: None,
+            exception: None,
         }
     }
 

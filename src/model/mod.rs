@@ -7,6 +7,7 @@ mod denial;
 mod ends;
 mod enforcement;
 mod event;
+mod exception;
 mod facts;
 mod life;
 mod living;
@@ -22,6 +23,7 @@ pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, MOST_DOWNSTREAM
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
 pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
+pub use exception::{Approval, Exception, Exceptions, KnownException, LONGEST_EXCEPTION};
 pub use facts::{Facts, Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Accepted, Bucket, Buckets, Census, Group, Living, Whose};

@@ -155,6 +155,8 @@ words!(
         SigningKey = "signing-key",
         /// The end of the client certificate that the token is bound to.
         ClientCertificate = "client-certificate",
+        /// The end of the exception by which it was issued.
+        Exception = "exception",
     }
 );
 
@@ -173,6 +175,8 @@ words!(
         MoveOwner = "move-owner",
         /// A task has ended: closed for good.
         CloseTask = "close-task",
+        /// An exception has ended: over for good.
+        EndException = "end-exception",
     }
 );
 

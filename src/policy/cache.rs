@@ -25,8 +25,8 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// The policies that forbid it, sorted; none, if merely nothing permits it.
     pub(super) forbids: Vec<PolicyName>,
-    /// The policies that permit it at some of the downstreams asked about, sorted.
-    pub(super) permits: Vec<PolicyName>,
+    /// The terms of those that permit it at some of the downstreams asked about.
+    pub(super) permits: Terms,
 }
 
 /// On what terms the policies allow it.

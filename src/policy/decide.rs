@@ -18,7 +18,7 @@ use crate::model::{
 pub(crate) fn admit(caller: &Caller, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
     if let Some(own) = &caller.issued_here {
         let position = own.id.position();
-        let killer = facts.cuts().killer(position, own.subjects.numbers(position));
+        let killer = facts.cuts().killer(position, own.numbers());
         // A thief of a key could write any position: a cut of a key reaches all that it signed.
         if let Some(cut) = killer.or_else(|| facts.cuts().get(own.key)) {
             let detail = format!("certificate {} is dead by the cut at position {}", own.id, cut.position);
@@ -74,9 +74,13 @@ impl Engine {
         let own = caller.issued_here.as_ref();
         let ground = Ground::find(role, own, request, facts, now)?;
         let verdict = weighed.verdict.insert(self.verdict(role, &ground, own.is_none(), request, facts)?);
-        let terms = match &**verdict {
-            Verdict::Allowed(terms) => terms,
-            Verdict::Refused(refusal) => return Err(Denial::new(DenialCode::PolicyDenied, &*refusal.detail)),
+        let (terms, exception) = match &**verdict {
+            Verdict::Allowed(terms) => (terms, own.and_then(|own| own.exception)),
+            Verdict::Refused(refusal) => {
+                let excepted = ground.exception(own, request, facts, now).filter(|_| refusal.forbids.is_empty());
+                let number = excepted.ok_or_else(|| Denial::new(DenialCode::PolicyDenied, &*refusal.detail))?;
+                (&refusal.permits, Some(number))
+            }
         };
         if request.bearer && !terms.bearer {
             return Err(Denial::new(DenialCode::BearerNotAllowed, "not every policy that allows this allows a bearer token"));
@@ -93,6 +97,7 @@ impl Engine {
             // A key that was cut signs nothing more.
             signing_key: facts.cuts().get(request.key).map_or(request.key_not_after, |_| Some(now)),
             client_certificate: bound.then_some(caller.expires_at),
+            exception: exception.and_then(|number| facts.exceptions().get(number)).map(|known| known.record.until),
         };
         weighed.bounds = Some(bounds);
         let life = bounds.life(now).map_err(|NoLifeLeft(bound)| Denial::no_life_left(bound))?;
@@ -112,6 +117,7 @@ impl Engine {
             policies: terms.policies.clone(),
             policy_hash: self.text().hash,
             purpose: request.purpose.clone(),
+            exception,
         };
         let (spiffe_id, environment) = (ground.workload.record.spiffe_id.clone(), ground.environment.record.name.clone());
         Ok(Grant { issued, spiffe_id, environment, fence: facts.changed(), request_id: request.request_id.clone() })
@@ -170,7 +176,11 @@ impl Engine {
         }
         let verdict = Arc::new(match refused {
             None => Verdict::Allowed(Terms::of(&allowing, downstreams)),
-            Some(detail) => Verdict::Refused(Refusal { detail, forbids: names(&forbidding), permits: names(&allowing) }),
+            Some(detail) => Verdict::Refused(Refusal {
+                detail,
+                forbids: names(&forbidding),
+                permits: Terms { bearer: false, ..Terms::of(&allowing, downstreams) },
+            }),
         });
         self.cache.put(&shape, &verdict);
         Ok(verdict)
@@ -270,6 +280,19 @@ impl<'a> Ground<'a> {
             return Err(Denial::new(DenialCode::TaskNotAllowed, detail));
         }
         Ok(task)
+    }
+
+    /// The exception that allows what no policy permits. With a certificate that was issued by an exception, no
+    /// other one is used: what is obtained with it dies with that one.
+    fn exception(&self, own: Option<&OwnCertificate>, request: &IssueRequest, facts: &Facts, now: Timestamp) -> Option<Position> {
+        let inherited = own.and_then(|own| own.exception);
+        let mut known = facts.exceptions().of(self.workload.number);
+        let fits = known.find(|known| {
+            known.is_in_force(now)
+                && inherited.is_none_or(|number| number == known.number)
+                && known.record.covers(self.environment.number, request.audience.as_ref(), &request.scopes)
+        });
+        fits.map(|known| known.number)
     }
 
     fn shape<'r>(&self, outside: bool, request: &'r IssueRequest, facts: &Facts) -> Shape<'r> {

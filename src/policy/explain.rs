@@ -29,7 +29,7 @@ impl Engine {
         let outcome = self.weigh((role, caller), request, facts, now, &mut weighed);
         let (permits, forbids) = match weighed.verdict.as_deref() {
             Some(Verdict::Allowed(terms)) => (terms.policies.clone(), Vec::new()),
-            Some(Verdict::Refused(Refusal { permits, forbids, .. })) => (permits.clone(), forbids.clone()),
+            Some(Verdict::Refused(Refusal { permits, forbids, .. })) => (permits.policies.clone(), forbids.clone()),
             None => (Vec::new(), Vec::new()),
         };
         let ends = weighed.bounds.map(|bounds| bounds.ends(now.floor_to_second()));

@@ -40,6 +40,15 @@ pub(crate) struct OwnCertificate {
     pub subjects: Subjects,
     /// The number of the key that signed it.
     pub key: Position,
+    /// The exception by which it was issued.
+    pub exception: Option<Position>,
+}
+
+impl OwnCertificate {
+    /// Everything that it dies with, itself included.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = Position> + use<> {
+        self.subjects.numbers(self.id.position()).chain(self.exception)
+    }
 }
 
 /// A request to issue, parsed.
@@ -117,6 +126,7 @@ impl Grant {
             contract: None,
             signing_key: key_not_after,
             client_certificate: None,
+            exception: None,
         };
         let life = bounds.life(now).map_err(|NoLifeLeft(bound)| Denial::no_life_left(bound))?;
         let broker = Position::BROKER;
@@ -136,6 +146,7 @@ impl Grant {
             policies: Vec::new(),
             policy_hash: [0; 32],
             purpose: None,
+            exception: None,
         };
         Ok(Self { issued, spiffe_id, environment, fence: facts.changed(), request_id: None })
     }

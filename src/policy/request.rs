@@ -79,6 +79,14 @@ actions! {
     RotateKey,
     /// End everything that a signing key ever signed.
     RevokeKey,
+    /// Ask for an exception of a workload.
+    RequestException,
+    /// Approve an exception that somebody else asked for.
+    ApproveException,
+    /// End an exception and everything that was issued by it.
+    RevokeException,
+    /// Look at the exceptions of a workload, or at all.
+    ReadException,
 }
 
 impl Action {
@@ -100,6 +108,7 @@ impl Action {
                 | Self::RevokeTask
                 | Self::RevokeCredential
                 | Self::RevokeKey
+                | Self::RevokeException
         )
     }
 
@@ -114,8 +123,10 @@ impl Action {
             Self::RevokeCredential => matches!(resource, Resource::Credential { .. }),
             Self::ReadOwner => matches!(resource, Resource::Owner(_) | Resource::System),
             Self::PreviewRevocation | Self::RevokeOwner | Self::ReinstateOwner => matches!(resource, Resource::Owner(_)),
-            Self::RevokeWorkload | Self::ReinstateWorkload => matches!(resource, Resource::Workload(_)),
-            Self::ExplainPolicy => matches!(resource, Resource::Workload(_) | Resource::System),
+            Self::RevokeWorkload | Self::ReinstateWorkload | Self::RequestException | Self::ApproveException | Self::RevokeException => {
+                matches!(resource, Resource::Workload(_))
+            }
+            Self::ExplainPolicy | Self::ReadException => matches!(resource, Resource::Workload(_) | Resource::System),
             Self::ReadList
             | Self::ReadFollowers
             | Self::ReadRegistry
@@ -148,6 +159,7 @@ impl Action {
                 | Self::CheckPolicy
                 | Self::ExplainPolicy
                 | Self::ReadKeys
+                | Self::ReadException
         )
     }
 }

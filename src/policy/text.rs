@@ -10,6 +10,7 @@ use crate::model::{PolicyName, PolicyText};
 /// The policies that a new broker begins with, by file name: those in `policies/`.
 pub(crate) const DEFAULT_PACK: &[(&str, &str)] = &[
     ("administration.cedar", include_str!("../../policies/administration.cedar")),
+    ("exceptions.cedar", include_str!("../../policies/exceptions.cedar")),
     ("following.cedar", include_str!("../../policies/following.cedar")),
     ("issuing.cedar", include_str!("../../policies/issuing.cedar")),
     ("tasks.cedar", include_str!("../../policies/tasks.cedar")),

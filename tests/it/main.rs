@@ -20,6 +20,7 @@ mod decommission;
 mod disk;
 mod embedding;
 mod examples;
+mod exceptions;
 mod explaining;
 mod follower;
 mod followers;

@@ -16,7 +16,7 @@ use crate::broker::Quotas;
 use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
 use crate::keys::rotation::{Rotation, Schedule};
 use crate::lists::Lifetimes;
-use crate::model::{CLOCK_STEP, Invalid, KeyPurpose, SpiffeId, TrustDomain};
+use crate::model::{CLOCK_STEP, Invalid, KeyPurpose, LONGEST_EXCEPTION, SpiffeId, TrustDomain};
 
 /// Fewer beats than this within `max_staleness`, and one lost packet stops a fail-closed service.
 const BEATS: u32 = 3;
@@ -132,6 +132,8 @@ impl From<&RawLimits> for Limits {
                 administrator_rate: raw.administrator_rate,
                 workload_live: raw.workload_live,
                 owner_tasks: raw.owner_tasks,
+                workload_exceptions: raw.workload_exceptions,
+                exception_life: raw.exception_life.duration(),
                 identity_watches: raw.identity_watches,
                 watches: raw.watches,
             },
@@ -329,6 +331,12 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     problems.unless(raw.administrator_rate > 0, "limits.administrator_rate", LEAST);
     problems.unless(raw.workload_live > 0, "limits.workload_live", LEAST);
     problems.unless(raw.owner_tasks > 0, "limits.owner_tasks", LEAST);
+    problems.unless(raw.workload_exceptions > 0, "limits.workload_exceptions", LEAST);
+    problems.unless(
+        !raw.exception_life.duration().is_zero() && raw.exception_life.duration() <= LONGEST_EXCEPTION,
+        "limits.exception_life",
+        "write a time above zero, and at most 30d",
+    );
     problems.unless(raw.identity_watches > 0, "limits.identity_watches", LEAST);
     problems.unless(raw.watches > 0, "limits.watches", LEAST);
     problems.unless(raw.handshakes > 0, "limits.handshakes", LEAST);

@@ -14,8 +14,7 @@ use crate::keys::unkept::{Unkept, hundred_hours};
 use crate::keys::{KeyText, Material, Private, Source};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
-    CredentialKind, DenialCode, EnvironmentName, Epoch, KeyPurpose, OwnerId, PolicyName, Position, Reason, Subjects, Timestamp,
-    TrustDomain, Windows,
+    CredentialKind, DenialCode, EnvironmentName, Epoch, KeyPurpose, OwnerId, PolicyName, Position, Reason, Timestamp, TrustDomain, Windows,
 };
 use crate::policy::{Caller, Engine, OwnCertificate};
 
@@ -23,6 +22,7 @@ mod chains;
 mod clock;
 mod ends;
 mod enforcing;
+mod exceptions;
 mod explaining;
 mod following;
 mod hanging;
@@ -65,6 +65,8 @@ pub(super) const QUOTAS: Quotas = Quotas {
     administrator_rate: 1_000_000,
     workload_live: 1_000_000,
     owner_tasks: 100,
+    workload_exceptions: 20,
+    exception_life: crate::model::LONGEST_EXCEPTION,
     identity_watches: 10,
     watches: 10,
 };
@@ -182,8 +184,13 @@ impl World {
             request_id: None,
         };
         let (chain, issuance) = self.broker.issue_certificate(caller, ask).await?;
-        let own =
-            OwnCertificate { id: issuance.id, subjects: subjects(&chain[0]), key: self.broker.signing_key(KeyPurpose::Issuer).unwrap() };
+        let binding = binding(&chain[0]);
+        let own = OwnCertificate {
+            id: issuance.id,
+            subjects: binding.subjects,
+            key: self.broker.signing_key(KeyPurpose::Issuer).unwrap(),
+            exception: binding.further.first().copied(),
+        };
         Ok((issuance, Caller { expires_at: issuance.expires_at, issued_here: Some(own), ..caller.clone() }))
     }
 
@@ -204,10 +211,10 @@ impl World {
 }
 
 /// What a certificate of ours says that it stands on.
-fn subjects(certificate: &[u8]) -> Subjects {
+fn binding(certificate: &[u8]) -> binding::Binding {
     let (_, certificate) = X509Certificate::from_der(certificate).unwrap();
     let ours = certificate.extensions().iter().find(|extension| extension.oid.as_bytes() == binding::EXTENSION_OID_DER);
-    binding::Binding::from_der(ours.expect("our extension").value).unwrap().subjects
+    binding::Binding::from_der(ours.expect("our extension").value).unwrap()
 }
 
 /// The default pack.

@@ -66,6 +66,8 @@ async fn a_caller_learns_who_it_is_and_what_policy_allows() {
             "RevokeCredential credentials of workload spiffe://example.org/payments/batch",
             "ReadList the broker",
             "ExplainPolicy workload spiffe://example.org/payments/batch",
+            "RequestException workload spiffe://example.org/payments/batch",
+            "ReadException workload spiffe://example.org/payments/batch",
         ]
     );
     world.revoke_owner("payments").await.unwrap();

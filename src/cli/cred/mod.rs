@@ -54,6 +54,9 @@ pub(super) struct Filter {
     /// Obtained with this certificate, or through the chain that it begins.
     #[arg(long, value_name = "ID")]
     through: Option<CredentialId>,
+    /// Issued by this exception, or with a certificate that was.
+    #[arg(long, value_name = "NUMBER")]
+    exception: Option<u64>,
     /// Neither expired nor dead.
     #[arg(long)]
     live: bool,
@@ -101,6 +104,7 @@ struct Credential {
     policy_hash: String,
     purpose: Option<String>,
     downstreams: Vec<String>,
+    exception: Option<u64>,
     death: Option<Death>,
 }
 
@@ -145,6 +149,7 @@ impl Filter {
             kind: kind.into(),
             through: self.through.map(|id| id.to_string()).unwrap_or_default(),
             live_only: self.live,
+            exception: self.exception.unwrap_or_default(),
             page_size: 0,
             before: 0,
         };
@@ -186,6 +191,7 @@ impl From<api::CredentialsGetResponse> for Credential {
             policy_hash: found.policy_hash,
             purpose: wire::text(found.purpose),
             downstreams: found.downstreams,
+            exception: wire::number(found.exception),
             death: found.death.map(Death::from),
         }
     }

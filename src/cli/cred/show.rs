@@ -62,6 +62,7 @@ const LAYOUT: Layout = Layout::fields(&[
     "audience",
     "scopes",
     "downstreams",
+    "exception",
     "policies",
     "policy_hash",
     "issued_at",

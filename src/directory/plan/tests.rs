@@ -130,6 +130,7 @@ fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
         policies: Vec::new(),
         policy_hash: [0; 32],
         purpose: None,
+        exception: None,
     }
 }
 

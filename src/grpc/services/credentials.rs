@@ -131,6 +131,7 @@ impl Call for api::CredentialsListRequest {
             audience: fields::optional("audience", &self.audience)?,
             kind: fields::kind("kind", self.kind)?,
             through: fields::optional("through", &self.through)?,
+            exception: Position::new(self.exception).non_zero(),
             live: self.live_only,
         };
         let before = Position::new(self.before).non_zero();
@@ -229,6 +230,7 @@ impl From<CredentialStory> for api::CredentialsGetResponse {
             policy_hash: fields::hex(&issued.policy_hash),
             purpose: issued.purpose.map(|purpose| purpose.to_string()).unwrap_or_default(),
             downstreams: story.downstreams,
+            exception: fields::number(issued.exception),
             death: story.death.map(Into::into),
             ..Self::default()
         }

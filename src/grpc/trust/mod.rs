@@ -285,7 +285,15 @@ impl Trust {
     fn caller(&self, svid: Svid) -> Result<Caller, Refused> {
         let in_force = self.in_force.load();
         let issued_here = match (in_force.issuer(&svid), svid.own) {
-            (Some(issuer), Some(OwnPart { id, binding })) => Some(OwnCertificate { id, subjects: binding.subjects, key: issuer.number }),
+            (Some(issuer), Some(OwnPart { id, binding })) => {
+                let exception = match *binding.further {
+                    [] => None,
+                    [exception] => Some(exception),
+                    // A certificate is issued with one further number at most.
+                    [..] => return Err(Refused::NotOurs),
+                };
+                Some(OwnCertificate { id, subjects: binding.subjects, key: issuer.number, exception })
+            }
             (Some(_), None) => return Err(Refused::NotOurs),
             // Anybody can write our extension into a certificate that is not ours.
             (None, _) => None,

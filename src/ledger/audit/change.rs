@@ -37,6 +37,12 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             let party = matches!(Subject::find(*number, facts, find), Some(Subject::Owner | Subject::Workload | Subject::Environment));
             (!party).then(|| format!("reinstated {number}, which is no owner, workload or environment"))
         }
+        Event::ExceptionRequested(exception) => {
+            let (workload, environment) = (exception.workload, exception.environment);
+            let known = facts.workload_numbered(workload).is_some() && facts.environment_numbered(environment).is_some();
+            (!known).then(|| format!("asks for an exception of workload {workload} in {environment}, one of which was unknown"))
+        }
+        Event::ExceptionApproved { number, .. } => approved_wrongly(*number, entry, facts),
         Event::EpochBegun(begun) => {
             let again = before.epochs.iter().any(|(_, epoch)| *epoch == begun.epoch);
             again.then(|| "began an epoch that was before".to_owned())
@@ -105,6 +111,15 @@ fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> 
     now.is_some_and(|now| task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
 }
 
+/// An exception is approved once, while it can hold, and not by who asked for it.
+fn approved_wrongly(number: Position, entry: &Entry, facts: &Facts) -> Option<String> {
+    let Some(known) = facts.exceptions().get(number).filter(|known| known.approved.is_none() && known.ended.is_none()) else {
+        return Some(format!("approved {number}, which was no exception that waited for it"));
+    };
+    let own = entry.actor.as_ref().is_none_or(|actor| *actor == known.record.requested_by);
+    own.then(|| format!("approved exception {number}, and nobody else than who asked for it"))
+}
+
 /// A cut concerns downstreams that there are.
 fn unconcerned(cut: &CutMade, facts: &Facts) -> Option<String> {
     let known = |number| facts.downstream_numbered(number).is_some();
@@ -130,6 +145,7 @@ enum Subject {
     Environment,
     Task { owner: Position },
     Downstream,
+    Exception,
     Key,
     Credential { owner: Position, expires_at: Timestamp },
 }
@@ -151,6 +167,9 @@ impl Subject {
             if let Event::TaskOpened(task) = event {
                 return Some(Self::Task { owner: task.owner });
             }
+            if matches!(event, Event::ExceptionRequested(_)) {
+                return Some(Self::Exception);
+            }
             event.issued().map(|issued| Self::Credential { owner: issued.subjects.owner, expires_at: issued.expires_at })
         }
     }
@@ -161,6 +180,7 @@ impl Subject {
             Closing::Suspend | Closing::Offboard | Closing::Unregister => matches!(self, Self::Owner | Self::Workload | Self::Environment),
             Closing::MoveOwner => matches!(self, Self::Workload),
             Closing::CloseTask => matches!(self, Self::Task { .. }),
+            Closing::EndException => matches!(self, Self::Exception),
         }
     }
 
@@ -175,7 +195,7 @@ impl Subject {
             }
             Self::Environment => last(Whose::Environment(number)),
             Self::Task { owner } => last(Whose::Task { owner, task: number }),
-            Self::Downstream => last(Whose::Bearing(number)),
+            Self::Downstream | Self::Exception => last(Whose::Bearing(number)),
             Self::Key => Some(before.tip.latest_expiry),
             Self::Credential { owner, expires_at } => last(Whose::Lineage { owner, lineage: number }).max(Some(expires_at)),
         }

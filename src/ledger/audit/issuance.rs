@@ -36,6 +36,9 @@ fn closed_to(issued: &Issued, facts: &Facts) -> Vec<String> {
     if let Some(task) = task {
         stand("task", task, facts.task(task).map(|task| task.closed.is_none()));
     }
+    if let Some(number) = issued.exception {
+        stand("exception", number, facts.exceptions().get(number).map(|known| known.approved.is_some() && known.ended.is_none()));
+    }
     for through in [lineage, parent].into_iter().flatten() {
         stand("certificate", through, Some(facts.cuts().get(through).is_none()));
     }
@@ -60,6 +63,7 @@ fn outlived(issued: &Issued, facts: &Facts) -> Option<String> {
         ("its workload", facts.workload_numbered(subjects.workload).and_then(|known| known.record.valid_until)),
         ("the contract of its owner", facts.owner_numbered(subjects.owner).and_then(|known| known.record.contract_end)),
         ("its signing key", key.and_then(KnownKey::ends)),
+        ("its exception", issued.exception.and_then(|number| facts.exceptions().get(number)).map(|known| known.record.until)),
     ];
     if issued.expires_at <= issued.issued_at {
         return Some("was issued without any life".to_owned());
@@ -89,6 +93,13 @@ fn misfits(issued: &Issued, facts: &Facts) -> Vec<&'static str> {
     let may_act = facts.workload_numbered(workload).is_none_or(|known| known.record.environments.contains(&environment));
     unless(may_act, "was issued in an environment in which its workload may not act");
     unless(task.and_then(|task| facts.task(task)).is_none_or(|task| fits(task, issued)), "was issued under a task of somebody else");
+    let exception = issued.exception.and_then(|number| facts.exceptions().get(number));
+    // What is obtained with a certificate that was issued by one is not all that it was for.
+    let covered = exception.is_none_or(|known| {
+        let record = &known.record;
+        record.workload == workload && (issued.parent.is_some() || record.covers(environment, issued.audience.as_ref(), &issued.scopes))
+    });
+    unless(covered, "was issued by an exception for something else");
     let policy = facts.policy().map(|(_, text)| text.hash);
     unless(policy == Some(issued.policy_hash), "was issued under another policy than the one in force");
     let concerned: Vec<Position> = match &issued.audience {
@@ -123,6 +134,8 @@ fn disinherited(issued: &Issued, id: CredentialId, found: Option<Entry>, facts: 
         Some("was obtained with a certificate that had expired")
     } else if dead {
         Some("was obtained with a certificate that was dead")
+    } else if parent.exception.is_some() && parent.exception != issued.exception {
+        Some("left the exception of the certificate it was obtained with")
     } else if adds_task != issued.subjects {
         Some("left the subjects of the certificate it was obtained with")
     } else if bound && parent.expires_at < issued.expires_at {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::samples::{
-    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, first, key, owner, policy, sound_policy, spiffe_id, task, workload,
+    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, exception, first, key, owner, policy, sound_policy, spiffe_id, task,
+    workload,
 };
 use crate::model::{
-    CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Issued, KeyPurpose, PublicKey, Subjects, Task, cut_ends,
+    CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Exception, Issued, KeyPurpose, PublicKey, Subjects, Task, cut_ends,
 };
 
 /// A history that is written entry by entry and audited as a whole.
@@ -530,6 +531,90 @@ fn a_cut_that_leaves_the_list_too_early_or_too_late_is_found() {
     // A key's has no end that could be too late.
     cuts(|world, _| world.key, Closing::Nothing, Some(CUT_OF_KEY_ENDS), &[]);
     cuts(|world, _| world.key, Closing::Nothing, until(419), &[&early(7)]);
+}
+
+/// An exception for the token of the world, asked for by somebody and approved by `approver`, and its number.
+fn excepted(written: &mut Written, until: Timestamp, approver: &str) -> Position {
+    let (workload, environment) = (written.world.workload, written.world.environment);
+    let number = written.push(Event::ExceptionRequested(Box::new(Exception { workload, environment, ..exception(until) })));
+    written.push(Event::ExceptionApproved { number, note: None });
+    let approval = written.entries.last_mut().expect("pushed");
+    approval.actor = Some(spiffe_id(approver));
+    number
+}
+
+#[test]
+fn what_is_issued_by_an_exception_stands_on_it_and_ends_with_it() {
+    let (hour, admin) = (NOW.plus(Duration::from_secs(3600)), "people/admin");
+    let issue = |written: &mut Written, number: Position| {
+        let token = Issued { exception: Some(number), ..written.token() };
+        written.issue(token);
+    };
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            issue(written, number);
+            written.cut(number, Closing::EndException);
+        },
+        &[],
+    );
+    check(|written| excepted(written, hour, "payments/lead"), &["approved exception 12, and nobody else than who asked for it"]);
+    check(
+        |written| {
+            let number = excepted(written, NOW.plus(Duration::from_secs(299)), admin);
+            issue(written, number);
+        },
+        &["outlives its exception"],
+    );
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            written.cut(number, Closing::EndException);
+            issue(written, number);
+        },
+        &["was issued under exception 12, which was closed"],
+    );
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            let token = Issued { exception: Some(number), scopes: vec!["admin".parse().expect("a scope")], ..written.token() };
+            written.issue(token);
+        },
+        &["was issued by an exception for something else"],
+    );
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            let token = Issued { exception: Some(number), ..written.world.issued(written.world.other_subjects()) };
+            written.issue(token);
+        },
+        &["was issued by an exception for something else"],
+    );
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            let certificate = Issued { exception: Some(number), ..written.certificate() };
+            let audience = written.entries.iter_mut().find(|entry| entry.position == number).expect("pushed");
+            audience.event = Event::ExceptionRequested(Box::new(Exception {
+                workload: written.world.workload,
+                environment: written.world.environment,
+                audience: None,
+                scopes: Vec::new(),
+                ..exception(hour)
+            }));
+            let root = written.issue(certificate);
+            let obtained = written.obtained(root);
+            written.issue(obtained);
+        },
+        &["left the exception of the certificate it was obtained with"],
+    );
+    check(
+        |written| {
+            let number = excepted(written, hour, admin);
+            written.cut(number, Closing::Suspend);
+        },
+        &["cuts 12 with `suspend`, which it is not for"],
+    );
 }
 
 #[test]

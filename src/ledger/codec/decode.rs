@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun, Event, Issued,
-    Owner, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
+    Concern, Concerns, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun, Event,
+    Exception, Issued, Owner, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -87,6 +87,18 @@ fn read_event(event: Wire) -> Read<Event> {
             count: refused.count,
             since: time("since_ms", refused.since_ms)?,
         }),
+        Wire::ExceptionRequested(requested) => Event::ExceptionRequested(Box::new(Exception {
+            workload: number("workload", requested.workload)?,
+            environment: number("environment", requested.environment)?,
+            audience: text_or_none("audience", &requested.audience)?,
+            scopes: texts("scopes", &requested.scopes)?,
+            until: time("until_ms", requested.until_ms)?,
+            purpose: text("purpose", &requested.purpose)?,
+            requested_by: text("requested_by", &requested.requested_by)?,
+        })),
+        Wire::ExceptionApproved(approved) => {
+            Event::ExceptionApproved { number: number("number", approved.number)?, note: text_or_none("note", &approved.note)? }
+        }
     })
 }
 
@@ -153,6 +165,7 @@ fn issued(issued: wire::CredentialIssued) -> Read<Issued> {
         policies: texts("policies", &issued.policies)?,
         policy_hash: array("policy_hash", &issued.policy_hash)?,
         purpose: text_or_none("purpose", &issued.purpose)?,
+        exception: number_or_none(issued.exception),
     })
 }
 

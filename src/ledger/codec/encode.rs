@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Issued, Owner, PolicyName, PolicyText, Position,
-    PublicKey, Recording, Task, Timestamp, Workload,
+    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Issued, Owner, PolicyName, PolicyText,
+    Position, PublicKey, Recording, Task, Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -45,6 +45,10 @@ pub(super) fn event(event: &Event) -> Wire {
             count: refused.count,
             since_ms: refused.since.millis(),
         }),
+        Event::ExceptionRequested(exception) => Wire::ExceptionRequested(exception_requested(exception)),
+        Event::ExceptionApproved { number, note } => {
+            Wire::ExceptionApproved(wire::ExceptionApproved { number: number.get(), note: text(note.as_ref()) })
+        }
     }
 }
 
@@ -70,6 +74,19 @@ pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
         policies: texts(&issued.policies),
         policy_hash: issued.policy_hash.to_vec(),
         purpose: text(issued.purpose.as_ref()),
+        exception: or_zero(issued.exception),
+    }
+}
+
+fn exception_requested(exception: &Exception) -> wire::ExceptionRequested {
+    wire::ExceptionRequested {
+        workload: exception.workload.get(),
+        environment: exception.environment.get(),
+        audience: text(exception.audience.as_ref()),
+        scopes: texts(&exception.scopes),
+        until_ms: exception.until.millis(),
+        purpose: exception.purpose.to_string(),
+        requested_by: exception.requested_by.to_string(),
     }
 }
 

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use proptest::{collection::vec, option, sample::select};
 
 use super::*;
-use crate::ledger::samples::{self, NOW, at, every_event};
+use crate::ledger::samples::{self, NOW, at, every_event, issued_by_exception};
 use crate::model::{
     Bound, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, Epoch,
-    EpochBegun, Event, Issued, KeyPurpose, Note, Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects,
-    Task, VerifierKind, Workload,
+    EpochBegun, Event, Exception, Issued, KeyPurpose, Note, Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId,
+    Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -45,6 +45,12 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn what_is_issued_by_an_exception_has_the_bytes_of_its_golden_file() {
+    let entry = entry(issued_by_exception());
+    assert_eq!(hex(&encode(&entry)), include_str!("../../../tests/golden/entries/issued_by_exception.hex"));
 }
 
 #[test]
@@ -144,11 +150,11 @@ prop_compose! {
         (issued_at, expires_at) in (seconds(), seconds()),
         audience in option::of(parsed("[!#-Z]{1,30}")), scopes in vec(parsed("[a-z:]{1,9}"), 0..3),
         confirmation: Option<[u8; 32]>, policy_hash: [u8; 32],
-        (downstreams, policies) in (vec(position(), 0..3), vec(parsed("[a-z-]{1,9}"), 0..3)), purpose in option::of(note()),
+        (downstreams, policies) in (vec(position(), 0..3), vec(parsed("[a-z-]{1,9}"), 0..3)), (purpose, exception) in (option::of(note()), option::of(position())),
     ) -> Issued {
         let [owner, workload, environment, key] = numbers;
         Issued {
-            kind, bound_by, key, nonce, issued_at, expires_at, audience, scopes, confirmation, downstreams, policies, policy_hash, purpose,
+            kind, bound_by, key, nonce, issued_at, expires_at, audience, scopes, confirmation, downstreams, policies, policy_hash, purpose, exception,
             subjects: Subjects { owner, workload, environment, task, lineage },
             parent: parent.map(|(position, nonce)| CredentialId::new(position, nonce)),
         }
@@ -204,7 +210,21 @@ fn event() -> impl Strategy<Value = Event> {
     });
     let cut = (position(), word(Reason::ALL), option::of(time()), word(Closing::ALL), option::of(note()), option::of(concerns))
         .prop_map(|(number, reason, ends, closing, note, concerns)| CutMade { number, reason, ends, closing, note, concerns });
+    let audience = option::of(parsed("[!#-Z]{1,30}"));
+    let exception = (position(), position(), audience, vec(parsed("[a-z:]{1,9}"), 0..3), time(), note(), id()).prop_map(
+        |(workload, environment, audience, scopes, until, purpose, requested_by)| Exception {
+            workload,
+            environment,
+            audience,
+            scopes,
+            until,
+            purpose,
+            requested_by,
+        },
+    );
     prop_oneof![
+        exception.prop_map(|exception| Event::ExceptionRequested(Box::new(exception))),
+        (position(), option::of(note())).prop_map(|(number, note)| Event::ExceptionApproved { number, note }),
         (any::<[u8; 16]>(), parsed("[a-z.]{1,20}"))
             .prop_map(|(epoch, trust_domain)| Event::LedgerOpened { epoch: Epoch(epoch), trust_domain }),
         key.prop_map(Event::KeyActivated),

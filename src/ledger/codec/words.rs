@@ -32,6 +32,6 @@ words! {
     OwnerKind { Team, Vendor, Person }
     VerifierKind { Follower, Guard, Crl, StatusList, None }
     CredentialKind { AccessToken, JwtSvid, Certificate }
-    Bound { Requested, Default, Policy, Kind, Task, Workload, Contract, SigningKey, ClientCertificate }
-    Closing { Nothing, Suspend, Offboard, Unregister, MoveOwner, CloseTask }
+    Bound { Requested, Default, Policy, Kind, Task, Workload, Contract, SigningKey, ClientCertificate, Exception }
+    Closing { Nothing, Suspend, Offboard, Unregister, MoveOwner, CloseTask, EndException }
 }

@@ -31,7 +31,13 @@ fn resource(world: &mut World, action: Action) -> Resource {
         }
         Action::ReadCredential | Action::RevokeCredential => credential(world, world.invoicer),
         Action::ReadOwner | Action::PreviewRevocation | Action::RevokeOwner | Action::ReinstateOwner => Resource::Owner(world.payments),
-        Action::RevokeWorkload | Action::ReinstateWorkload | Action::ExplainPolicy => Resource::Workload(world.invoicer),
+        Action::RevokeWorkload
+        | Action::ReinstateWorkload
+        | Action::ExplainPolicy
+        | Action::RequestException
+        | Action::ApproveException
+        | Action::RevokeException
+        | Action::ReadException => Resource::Workload(world.invoicer),
         Action::ReadList
         | Action::ReadFollowers
         | Action::ReadRegistry
@@ -95,6 +101,8 @@ fn a_workload_does_what_concerns_itself_and_nothing_else() {
         Action::RevokeCredential,
         Action::ReadList,
         Action::ExplainPolicy,
+        Action::RequestException,
+        Action::ReadException,
     ];
     let mut world = World::new();
     for action in Action::ALL.iter().copied().filter(|action| !action.issues()) {
@@ -105,6 +113,8 @@ fn a_workload_does_what_concerns_itself_and_nothing_else() {
     check(&world, SCANNER, Action::RevokeCredential, &credential(&world, world.invoicer), DENIED);
     check(&world, REPORTER, Action::ExplainPolicy, &Resource::Workload(world.invoicer), DENIED);
     check(&world, REPORTER, Action::ExplainPolicy, &Resource::System, DENIED);
+    check(&world, REPORTER, Action::RequestException, &Resource::Workload(world.invoicer), DENIED);
+    check(&world, REPORTER, Action::ReadException, &Resource::System, DENIED);
     check(&world, INVOICER, Action::ReadTask, &Resource::Owner(world.payments), Ok(()));
     check(&world, INVOICER, Action::ReadTask, &Resource::Owner(world.acme), DENIED);
     check(&world, INVOICER, Action::ReadTask, &Resource::System, DENIED);

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::model::{Audience, CredentialKind, DenialCode, Event, OwnerKind, Position, Recording, Scope};
-use crate::policy::cache::{Circumstances, DecisionCache, Refusal, Seen, Shape, Verdict};
+use crate::policy::cache::{Circumstances, DecisionCache, Refusal, Seen, Shape, Terms, Verdict};
 use crate::policy::{Caller, IssueRequest};
 use std::sync::Arc;
 
@@ -69,7 +69,8 @@ fn it_holds_no_more_than_it_may_and_forgets_rather_than_confuse() {
     };
     let (audience, scopes) = (a::<Audience>(API), [a::<Scope>("a")]);
     let shape = |task| Shape { circumstances: circumstances(task), audience: Some(&audience), scopes: &scopes };
-    let refused = |task: u64| Verdict::Refused(Refusal { detail: task.to_string(), forbids: Vec::new(), permits: Vec::new() });
+    let terms = Terms { policies: Vec::new(), max_ttl: None, bearer: false, downstreams: Vec::new() };
+    let refused = |task: u64| Verdict::Refused(Refusal { detail: task.to_string(), forbids: Vec::new(), permits: terms.clone() });
     let cache = DecisionCache::new(10);
     for task in 1..=25 {
         cache.put(&shape(task), &Arc::new(refused(task)));

@@ -16,8 +16,17 @@ fn check(text: &str, expected: &str) {
 #[test]
 fn the_default_pack_is_valid_and_issues_bound_credentials_below_the_longest_life() {
     let (engine, world) = (default_pack(), World::new());
-    let names =
-        ["administrators", "certificates", "follow-the-list", "own-credentials", "own-decisions", "own-task-list", "own-tasks", "tokens"];
+    let names = [
+        "administrators",
+        "certificates",
+        "follow-the-list",
+        "own-credentials",
+        "own-decisions",
+        "own-exceptions",
+        "own-task-list",
+        "own-tasks",
+        "tokens",
+    ];
     assert_eq!(engine.names(), names.map(a::<PolicyName>));
     let caller = from_outside(INVOICER);
     let mut long = token();

@@ -157,7 +157,7 @@ impl World {
     pub(super) fn own_certificate(&mut self, task: Option<Position>) -> OwnCertificate {
         self.last = self.last.next();
         let subjects = Subjects { owner: self.payments, workload: self.invoicer, environment: self.production, task, lineage: None };
-        OwnCertificate { id: CredentialId::new(self.last, [9; 8]), subjects, key: Position::new(500) }
+        OwnCertificate { id: CredentialId::new(self.last, [9; 8]), subjects, key: Position::new(500), exception: None }
     }
 
     pub(super) fn role(&self, caller: &Caller) -> Role {

@@ -186,6 +186,6 @@ impl Scene {
         let environment = named.map(|known| known.number).or_else(|| workload.record.environments.first().copied());
         let environment = environment.ok_or_else(|| Refusal::not_found("environment of workload", id))?;
         let subjects = Subjects { owner: workload.record.owner, workload: workload.number, environment, task, lineage: None };
-        Ok(OwnCertificate { id: CredentialId::new(self.last.next(), [0; 8]), subjects, key: Position::BROKER })
+        Ok(OwnCertificate { id: CredentialId::new(self.last.next(), [0; 8]), subjects, key: Position::BROKER, exception: None })
     }
 }

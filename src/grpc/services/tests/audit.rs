@@ -3,6 +3,7 @@
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
+use super::api::exceptions_server::Exceptions;
 use super::api::keys_server::Keys;
 use super::api::ledger_server::Ledger as _;
 use super::*;
@@ -63,6 +64,7 @@ impl Api {
             "Owners" | "Revocations" => self.make_of_revoking(call).await,
             "Policy" | "Registry" => self.make_of_running(call).await,
             "Keys" => self.make_of_keys(call).await,
+            "Exceptions" => self.make_of_exceptions(call).await,
             _ => self.make_of_others(call).await,
         }
     }
@@ -140,6 +142,31 @@ impl Api {
                 let reason = api::RevocationReason::KeyCompromise.into();
                 Keys::revoke(self, admin(api::KeysRevokeRequest { number, reason, note: "stolen".to_owned() })).await.map(drop)
             }
+            unknown => panic!("{unknown}: say here how it is called"),
+        }
+    }
+
+    async fn make_of_exceptions(&self, call: &str) -> Result<(), Status> {
+        let asked = api::ExceptionsRequestRequest {
+            environment: "production".to_owned(),
+            until: Some(prost_types::Timestamp { seconds: 1_780_308_000, nanos: 0 }),
+            purpose: "the migration".to_owned(),
+            ..Default::default()
+        };
+        let made = Exceptions::request(self, by(WORKLOAD, asked)).await?.into_inner();
+        let exception = made.exception.expect("an exception").exception;
+        match call {
+            "Exceptions.Request" => Ok(()),
+            "Exceptions.Approve" => {
+                Exceptions::approve(self, admin(api::ExceptionsApproveRequest { exception, note: String::new() })).await.map(drop)
+            }
+            "Exceptions.Revoke" => {
+                let reason = api::RevocationReason::PrivilegeWithdrawn.into();
+                let ask = api::ExceptionsRevokeRequest { exception, reason, ..Default::default() };
+                Exceptions::revoke(self, admin(ask)).await.map(drop)
+            }
+            "Exceptions.Get" => Exceptions::get(self, admin(api::ExceptionsGetRequest { exception })).await.map(drop),
+            "Exceptions.List" => Exceptions::list(self, admin(Default::default())).await.map(drop),
             unknown => panic!("{unknown}: say here how it is called"),
         }
     }

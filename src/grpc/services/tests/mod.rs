@@ -47,6 +47,8 @@ const QUOTAS: Quotas = Quotas {
     administrator_rate: 10_000,
     workload_live: 10_000,
     owner_tasks: 100,
+    workload_exceptions: 20,
+    exception_life: crate::model::LONGEST_EXCEPTION,
     identity_watches: 10,
     watches: 10,
 };

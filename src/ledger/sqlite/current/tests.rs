@@ -9,7 +9,9 @@ use super::super::rows::Segments;
 use super::super::{start, store};
 use super::*;
 use crate::ledger::codec;
-use crate::ledger::samples::{EPOCH, NOW, again, begun, cut, downstream, environment, first, issued, key, owner, policy, task, workload};
+use crate::ledger::samples::{
+    EPOCH, NOW, again, begun, cut, downstream, environment, exception, first, issued, key, owner, policy, task, workload,
+};
 use crate::ledger::tip::Tip;
 use crate::model::{CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Recording, Subjects};
 
@@ -31,6 +33,8 @@ enum Step {
     Read,
     Epoch(u8),
     Issue,
+    Exception { until: u64 },
+    Approve(Index),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Read),
         1 => any::<u8>().prop_map(Step::Epoch),
         1 => Just(Step::Issue),
+        2 => (0..8000u64).prop_map(|until| Step::Exception { until }),
+        2 => any::<Index>().prop_map(Step::Approve),
     ]
 }
 
@@ -107,6 +113,8 @@ impl History {
             Step::Policy(version) => Event::PolicyChanged(policy(*version)),
             Step::Read => Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None },
             Step::Epoch(epoch) => Event::EpochBegun(begun([*epoch; 16])),
+            Step::Exception { until } => Event::ExceptionRequested(Box::new(exception(time.plus(Duration::from_secs(*until))))),
+            Step::Approve(index) => Event::ExceptionApproved { number: subject(&self.subjects, index), note: None },
             Step::Issue => {
                 let [owner, workload, environment] = [Position::BROKER; 3];
                 Event::CredentialIssued(Box::new(issued(Subjects { owner, workload, environment, task: None, lineage: None }, time)))
