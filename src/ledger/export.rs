@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Offline, OpenError, codec, tree};
 use crate::formats::list::to_hex;
 use crate::model::{
-    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Issued, PolicyName, Position, PublicKey, Recording, Timestamp,
+    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Exception, Issued, PolicyName, Position, PublicKey, Recording,
+    Refused, Task, Timestamp,
 };
 
 /// Why an export ended early.
@@ -127,14 +128,7 @@ fn fields(at: Position, event: &Event) -> Value {
         }
         Event::DownstreamRecorded(recording) => downstream_recorded(at, recording),
         Event::DownstreamRemoved { number } => json!({ "number": number.get() }),
-        Event::TaskOpened(task) => json!({
-            "owner": task.owner.get(),
-            "environment": task.environment.get(),
-            "workload": number(task.workload),
-            "deadline": task.deadline.to_string(),
-            "purpose": task.purpose.to_string(),
-            "opened_by": task.opened_by.to_string(),
-        }),
+        Event::TaskOpened(task) => task_opened(task),
         Event::CredentialIssued(issued) => credential_issued(at, issued),
         Event::Cut(cut) => cut_made(cut),
         Event::DownstreamConfirmed(confirmed) => json!({
@@ -145,27 +139,46 @@ fn fields(at: Position, event: &Event) -> Value {
         }),
         Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
-        Event::RequestsRefused(refused) => json!({
-            "workload": number(refused.workload),
-            "identity": text(refused.identity.as_ref()),
-            "reason": refused.reason,
-            "count": refused.count,
-            "since": refused.since.to_string(),
-        }),
-        Event::ExceptionRequested(exception) => json!({
-            "workload": exception.workload.get(),
-            "environment": exception.environment.get(),
-            "audience": text(exception.audience.as_ref()),
-            "scopes": texts(&exception.scopes),
-            "until": exception.until.to_string(),
-            "purpose": exception.purpose.to_string(),
-            "requested_by": exception.requested_by.to_string(),
-        }),
+        Event::RequestsRefused(refused) => requests_refused(refused),
+        Event::ExceptionRequested(exception) => exception_requested(exception),
         Event::ExceptionApproved { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::EpochBegun(begun) => {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }
     }
+}
+
+fn task_opened(task: &Task) -> Value {
+    json!({
+        "owner": task.owner.get(),
+        "environment": task.environment.get(),
+        "workload": number(task.workload),
+        "deadline": task.deadline.to_string(),
+        "purpose": task.purpose.to_string(),
+        "opened_by": task.opened_by.to_string(),
+    })
+}
+
+fn requests_refused(refused: &Refused) -> Value {
+    json!({
+        "workload": number(refused.workload),
+        "identity": text(refused.identity.as_ref()),
+        "reason": refused.reason,
+        "count": refused.count,
+        "since": refused.since.to_string(),
+    })
+}
+
+fn exception_requested(exception: &Exception) -> Value {
+    json!({
+        "workload": exception.workload.get(),
+        "environment": exception.environment.get(),
+        "audience": text(exception.audience.as_ref()),
+        "scopes": texts(&exception.scopes),
+        "until": exception.until.to_string(),
+        "purpose": exception.purpose.to_string(),
+        "requested_by": exception.requested_by.to_string(),
+    })
 }
 
 fn cut_made(cut: &CutMade) -> Value {
