@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{AUDIENCE, Broker, program, run};
+use crate::harness::{AUDIENCE, Broker, REGISTRY, program, run};
 use crate::holder::Holder;
 use crate::service::Service;
 
@@ -15,12 +15,14 @@ when { resource == principal };
 
 #[test]
 fn what_an_exception_allowed_is_rejected_once_it_is_revoked() {
-    let mut broker = Broker::start();
-    let (administrator, api) = (broker.administrator(), broker.identity("payments/api"));
-    let policies = broker.scratch().join("strict");
+    let mut broker = Broker::prepare();
+    let policies = broker.dir().join("policies");
+    fs::remove_dir_all(&policies).unwrap();
     fs::create_dir(&policies).unwrap();
     fs::write(policies.join("strict.cedar"), STRICT).unwrap();
-    broker.curfew(&administrator, ["policy", "apply", policies.to_str().unwrap()]).done();
+    broker.serve();
+    broker.apply(REGISTRY);
+    let (administrator, api) = (broker.administrator(), broker.identity("payments/api"));
     let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--format", "json"];
     assert!(broker.curfew(&api, issue).exits(2).stderr.contains("POLICY_DENIED"));
 
