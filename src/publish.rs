@@ -323,6 +323,7 @@ mod tests {
                     closing: Closing::Nothing,
                     note: None,
                     concerns: None,
+                    source: None,
                 })])
             });
             let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };

@@ -61,7 +61,7 @@ use crate::ambient::{Ambient, Clock, Entropy, ManualClock};
 use crate::app::server_identity;
 use crate::broker::{self, Keeping, Quotas};
 use crate::client::Config;
-use crate::directory::yaml;
+use crate::directory::{Names, yaml};
 use crate::formats::checkpoint;
 use crate::formats::svid::Svid;
 use crate::formats::urls::Urls;
@@ -150,7 +150,7 @@ impl Broker {
         let ca = material.to_texts().into_iter().find_map(|key| key.certificate).unwrap_or_default();
         let (broker, publisher) = open(&domain, material, &clock, &entropy).await?;
         let administrator = administrator(&identities, &domain, started, &entropy)?;
-        let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())]);
+        let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())], &Names::default());
         let words = |problems: Vec<_>| failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         broker.apply_registry(&administrator, document.map_err(words)?, 0).await.map_err(failed)?;
         publisher.publish().map_err(failed)?;

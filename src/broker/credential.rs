@@ -150,6 +150,6 @@ fn plan(
         return Ok((Vec::new(), Planned { ended, first: None, standing: None }));
     }
     let concerns = Some(concerns(present, &census, (number, &Carried::default())));
-    let cut = CutMade { number, reason, ends: cut_ends(last_expiry, present.now), closing: Closing::Nothing, note, concerns };
+    let cut = CutMade { number, reason, ends: cut_ends(last_expiry, present.now), closing: Closing::Nothing, note, concerns, source: None };
     Ok((vec![Event::Cut(cut)], Planned { ended, first: None, standing: None }))
 }

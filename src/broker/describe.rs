@@ -1,6 +1,6 @@
 //! Entries in one line, for people.
 
-use crate::model::{Event, Facts, Position, Refused};
+use crate::model::{CutMade, Event, Facts, Held, Issued, Position, Refused};
 
 /// What happened, in one line, in the names that the facts know now.
 pub(super) fn event(event: &Event, facts: &Facts) -> String {
@@ -22,20 +22,23 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             format!("workload {} recorded under {}", recording.record.spiffe_id, name(recording.record.owner))
         }
         Event::DownstreamRecorded(recording) => format!("downstream {} recorded", recording.record.name),
+        Event::PersonRecorded(recording) => {
+            let standing = if recording.record.active { "active" } else { "no longer active" };
+            format!("person {} recorded, {standing}", recording.record.id)
+        }
+        Event::PersonEnded { number } => format!("person {number} is named no longer"),
+        Event::ContractRecorded(recording) => {
+            format!("contract of {} recorded, until {}", name(recording.record.owner), recording.record.end)
+        }
+        Event::ContractEnded { number, owner } => format!("contract {number} of {} is named no longer", name(*owner)),
+        Event::SourceHeld(held) => not_believed(held),
+        Event::SourceConfirmed { source, digest } => format!("source {source} was confirmed, digest {}", hex(digest)),
         Event::DownstreamRemoved { number } => format!("downstream {number} removed"),
         Event::TaskOpened(task) => {
             format!("task opened under {} in {} until {}: {}", name(task.owner), name(task.environment), task.deadline, task.purpose)
         }
-        Event::CredentialIssued(issued) => {
-            let subjects = issued.subjects;
-            let audience = issued.audience.as_ref().map(|audience| format!(" for {audience}")).unwrap_or_default();
-            let (kind, expires) = (issued.kind, issued.expires_at);
-            format!("{kind}{audience} issued to {} in {} until {expires}", name(subjects.workload), name(subjects.environment))
-        }
-        Event::Cut(cut) => {
-            let note = cut.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            format!("everything of {} before here is dead ({}, {}){note}", name(cut.number), cut.reason, cut.closing)
-        }
+        Event::CredentialIssued(issued) => issuance(issued, facts),
+        Event::Cut(cut) => ended(cut, &name(cut.number)),
         Event::Reinstated { number, note } => {
             let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             format!("{} reinstated{note}", name(*number))
@@ -69,6 +72,24 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             format!("{who} was refused {count} times since {since}: {reason}")
         }
     }
+}
+
+fn issuance(issued: &Issued, facts: &Facts) -> String {
+    let name = |number: Position| name(number, facts);
+    let subjects = issued.subjects;
+    let audience = issued.audience.as_ref().map(|audience| format!(" for {audience}")).unwrap_or_default();
+    let (kind, expires) = (issued.kind, issued.expires_at);
+    format!("{kind}{audience} issued to {} in {} until {expires}", name(subjects.workload), name(subjects.environment))
+}
+
+fn ended(cut: &CutMade, subject: &str) -> String {
+    let note = cut.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    let source = cut.source.as_ref().map(|source| format!(", by source {source}")).unwrap_or_default();
+    format!("everything of {subject} before here is dead ({}, {}{source}){note}", cut.reason, cut.closing)
+}
+
+fn not_believed(Held { source, why, ends, of, .. }: &Held) -> String {
+    format!("source {source} is not believed: {why}; it would have ended {ends} of {of}")
 }
 
 fn name(number: Position, facts: &Facts) -> String {

@@ -55,11 +55,11 @@ fn ending(present: &Present<'_>, number: Position) -> Option<Event> {
     let ends = last_expiry(present, whose).and_then(|last_expiry| cut_ends(last_expiry, present.now));
     let (reason, closing) = (Reason::CessationOfOperation, Closing::Offboard);
     let concerns = Some(concerns_of(present, whose, number));
-    Some(Event::Cut(CutMade { number, reason, ends, closing, note: note.parse::<Note>().ok(), concerns }))
+    Some(Event::Cut(CutMade { number, reason, ends, closing, note: note.parse::<Note>().ok(), concerns, source: None }))
 }
 
 fn owner_ending(facts: &Facts, number: Position) -> Option<(Whose, String)> {
-    let end = facts.owner_numbered(number)?.record.contract_end?;
+    let end = facts.contract_end(facts.owner_numbered(number)?)?;
     Some((Whose::Owner(number), format!("the contract ended at {end}")))
 }
 
@@ -80,7 +80,7 @@ pub(super) fn closing(present: &Present<'_>, task: &KnownTask, reason: Reason, n
     let alive = last_expiry(present, whose);
     let ends = alive.and_then(|last_expiry| cut_ends(last_expiry.min(task.record.deadline), present.now));
     let concerns = Some(concerns_of(present, whose, task.number));
-    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note, concerns })
+    Event::Cut(CutMade { number: task.number, reason, ends, closing: Closing::CloseTask, note, concerns, source: None })
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Broker {
             // What is decided and not yet recorded is decided again, since the exception has ended.
             let ends = last_expiry(present, whose).and_then(|last_expiry| cut_ends(last_expiry, present.now));
             let concerns = Some(concerns_of(present, whose, number));
-            let cut = Event::Cut(CutMade { number, reason, ends, closing: Closing::EndException, note, concerns });
+            let cut = Event::Cut(CutMade { number, reason, ends, closing: Closing::EndException, note, concerns, source: None });
             Ok(((!limits.dry_run).then_some(cut).into_iter().collect(), planned))
         };
         let (committed, planned) = self.change(Some(&caller.spiffe_id), plan).await?;

@@ -269,7 +269,15 @@ impl Broker {
         }
         let plan = move |present: &Present<'_>| {
             let key = present.facts.signing_keys().get(number).ok_or_else(unknown)?;
-            let cut = CutMade { number, reason, ends: Some(CUT_OF_KEY_ENDS), closing: Closing::Nothing, note: Some(note), concerns: None };
+            let cut = CutMade {
+                number,
+                reason,
+                ends: Some(CUT_OF_KEY_ENDS),
+                closing: Closing::Nothing,
+                note: Some(note),
+                concerns: None,
+                source: None,
+            };
             Ok((key.cut.is_none().then_some(Event::Cut(cut)).into_iter().collect(), key.cut.map(|(position, _)| position)))
         };
         let (committed, before) = self.change(Some(&caller.spiffe_id), plan).await?;

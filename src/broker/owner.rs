@@ -1,7 +1,7 @@
 //! Owners, as they are shown.
 
 use super::{Broker, Error, NamedCensus};
-use crate::model::{Facts, Known, Owner, OwnerId, Position, Refusal, Standing, Timestamp, Whose};
+use crate::model::{Facts, Known, Origin, Owner, OwnerId, Position, Refusal, Standing, Timestamp, Whose};
 use crate::policy::{Action, Caller, Resource};
 
 /// An owner, in names.
@@ -11,6 +11,10 @@ pub struct OwnerStory {
     pub number: Position,
     /// What is recorded of it.
     pub record: Owner,
+    /// Where that comes from; an administrator if absent.
+    pub origin: Option<Origin>,
+    /// When its contract ends: the earliest end of its record and of the contracts that sources name.
+    pub contract_end: Option<Timestamp>,
     /// Where it stands.
     pub standing: Standing,
     /// Where it was closed.
@@ -22,10 +26,12 @@ pub struct OwnerStory {
 }
 
 impl OwnerStory {
-    fn of(known: &Known<Owner>, now: Timestamp) -> Self {
+    fn of(known: &Known<Owner>, facts: &Facts, now: Timestamp) -> Self {
         Self {
             number: known.number,
             record: (*known.record).clone(),
+            origin: known.origin.clone(),
+            contract_end: facts.contract_end(known),
             standing: known.standing(now),
             closed: known.closed.or(known.absent).map(|closed| closed.at),
             workloads: Vec::new(),
@@ -52,7 +58,7 @@ impl Broker {
         let registered = facts.workloads().filter(|workload| workload.record.owner == known.number && workload.is_registered());
         let mut workloads: Vec<_> = registered.map(|workload| workload.record.spiffe_id.to_string()).collect();
         workloads.sort();
-        Ok(OwnerStory { workloads, living: Some(NamedCensus::of(&census, &facts)), ..OwnerStory::of(known, now) })
+        Ok(OwnerStory { workloads, living: Some(NamedCensus::of(&census, &facts)), ..OwnerStory::of(known, &facts, now) })
     }
 
     /// At most `limit` owners by id, after `after`; and whether there are more.
@@ -66,7 +72,7 @@ impl Broker {
         let mut owners: Vec<_> = facts.owners().filter(|known| after.is_none_or(|after| known.record.id > *after)).collect();
         owners.sort_by(|one, other| one.record.id.cmp(&other.record.id));
         let more = owners.len() > limit;
-        Ok((owners.into_iter().take(limit).map(|known| OwnerStory::of(known, now)).collect(), more))
+        Ok((owners.into_iter().take(limit).map(|known| OwnerStory::of(known, &facts, now)).collect(), more))
     }
 
     /// Counts what revoking the owner would end.

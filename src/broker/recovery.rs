@@ -27,5 +27,5 @@ impl Broker {
 
 fn retired(number: Position) -> Event {
     let reason = Reason::Superseded;
-    Event::Cut(CutMade { number, reason, ends: Some(CUT_OF_KEY_ENDS), closing: Closing::Nothing, note: None, concerns: None })
+    Event::Cut(CutMade { number, reason, ends: Some(CUT_OF_KEY_ENDS), closing: Closing::Nothing, note: None, concerns: None, source: None })
 }

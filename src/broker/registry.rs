@@ -1,9 +1,9 @@
 //! The registry: what it names may act, what it no longer names has ended.
 
 use super::{Broker, Error};
-use crate::directory::{self, Difference, Document};
+use crate::directory::{self, Difference, Document, Names, Scope, Snapshot};
 use crate::ledger::Present;
-use crate::model::{Denial, DenialCode, Facts, Invalid, Known, Position, Standing};
+use crate::model::{Denial, DenialCode, Facts, Invalid, Known, Origin, Position, Refusal, Standing};
 use crate::policy::{Action, Caller, Resource};
 
 /// The registry as the ledger knows it.
@@ -15,6 +15,8 @@ pub(crate) struct Exported {
     pub position: Position,
     /// What of it is closed to issuing.
     pub closed: Vec<ClosedRecord>,
+    /// What of it comes from a source: what sort of record, its name, and where it comes from.
+    pub origins: Vec<(&'static str, String, Origin)>,
 }
 
 /// A registered subject that is closed to issuing.
@@ -28,11 +30,16 @@ pub struct ClosedRecord {
     pub standing: Standing,
 }
 
-fn check(document: &Document) -> Result<(), Invalid> {
-    document.check().map_err(|problems| {
-        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        Invalid::new("document", problems.join("; "))
-    })
+fn invalid(problems: &[impl ToString]) -> Invalid {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Invalid::new("document", problems.join("; "))
+}
+
+/// What a document of an administrator changes. It may repeat what a source records, and change nothing of it.
+fn plan(document: &Document, present: &Present<'_>) -> Result<Difference, Refusal> {
+    document.check(&Names::of_others(present.facts, None)).map_err(|problems| invalid(&problems))?;
+    let difference = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), present);
+    if difference.problems.is_empty() { Ok(difference) } else { Err(invalid(&difference.problems).into()) }
 }
 
 impl Broker {
@@ -42,9 +49,8 @@ impl Broker {
     /// `Invalid` with everything that is wrong with it; `Denied` by policy.
     pub(crate) async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
-        check(&document)?;
         // A plan that appends nothing sees the same facts as one that does.
-        let plan = move |present: &Present<'_>| Ok((Vec::new(), directory::plan(&document, present)));
+        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(&document, present)?));
         Ok(self.change(Some(&caller.spiffe_id), plan).await?.1)
     }
 
@@ -61,9 +67,8 @@ impl Broker {
         allow_end: usize,
     ) -> Result<(Option<Position>, Difference), Error> {
         self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
-        check(&document)?;
         let plan = move |present: &Present<'_>| {
-            let difference = directory::plan(&document, present);
+            let difference = plan(&document, present)?;
             if difference.ends > allow_end {
                 let detail = format!("{} records would end, and {allow_end} were allowed", difference.ends);
                 return Err(Denial::new(DenialCode::EndNotAllowed, detail).into());
@@ -74,6 +79,11 @@ impl Broker {
         Ok((committed.first.map(|_| committed.last), difference))
     }
 
+    /// What an administrator's document may refer to besides what it names.
+    pub(crate) fn names_of_sources(&self) -> Names {
+        Names::of_others(&self.ledger.facts(), None)
+    }
+
     /// The registry as the ledger knows it.
     ///
     /// # Errors
@@ -81,7 +91,12 @@ impl Broker {
     pub(crate) async fn export_registry(&self, caller: &Caller) -> Result<Exported, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
         let facts = self.ledger.facts();
-        Ok(Exported { document: Document::of(&facts), position: facts.changed(), closed: self.closed_records(&facts) })
+        Ok(Exported {
+            document: Document::of(&facts),
+            position: facts.changed(),
+            closed: self.closed_records(&facts),
+            origins: origins(&facts),
+        })
     }
 
     fn closed_records(&self, facts: &Facts) -> Vec<ClosedRecord> {
@@ -93,6 +108,20 @@ impl Broker {
         records.sort_by(|one, other| (one.subject, &one.name).cmp(&(other.subject, &other.name)));
         records
     }
+}
+
+fn origins(facts: &Facts) -> Vec<(&'static str, String, Origin)> {
+    fn of<T>(known: &Known<T>, subject: &'static str, name: &dyn std::fmt::Display) -> Option<(&'static str, String, Origin)> {
+        let origin = known.origin.clone().filter(|_| known.is_registered())?;
+        Some((subject, name.to_string(), origin))
+    }
+    let owners = facts.owners().filter_map(|known| of(known, "owner", &known.record.id));
+    let environments = facts.environments().filter_map(|known| of(known, "environment", &known.record.name));
+    let workloads = facts.workloads().filter_map(|known| of(known, "workload", &known.record.spiffe_id));
+    let downstreams = facts.downstreams().filter_map(|known| of(known, "downstream", &known.record.name));
+    let mut origins: Vec<_> = owners.chain(environments).chain(workloads).chain(downstreams).collect();
+    origins.sort_by(|(one, a, _), (other, b, _)| (one, a).cmp(&(other, b)));
+    origins
 }
 
 fn closed<T>(known: &Known<T>, subject: &'static str, name: &dyn std::fmt::Display, now: crate::model::Timestamp) -> Option<ClosedRecord> {

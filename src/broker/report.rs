@@ -81,7 +81,7 @@ impl Broker {
                 kind: known.record.kind.to_string(),
                 business_owner: known.record.business_owner.to_string(),
                 technical_owner: known.record.technical_owner.to_string(),
-                contract_end: known.record.contract_end.map(|end| end.to_string()),
+                contract_end: facts.contract_end(&known).map(|end| end.to_string()),
                 standing: known.standing(now).to_string(),
             },
             revocation: cut.as_ref().map(|(entry, made)| revocation(entry, made, progress.as_ref(), &facts)),

@@ -102,7 +102,7 @@ impl Target {
     /// When it ends by itself.
     fn end(&self, facts: &Facts) -> Option<Timestamp> {
         match self {
-            Self::Owner(id) => facts.owner(id)?.record.contract_end,
+            Self::Owner(id) => facts.contract_end(facts.owner(id)?),
             Self::Workload(id) => facts.workload(id)?.record.valid_until,
             Self::Environment(_) => None,
         }
@@ -229,6 +229,6 @@ fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal, carried: &Carri
     let ends = cut_ends(present.latest_expiry, present.now);
     let made = Closed { by: closing, at: present.head.next(), settled: ends.unwrap_or(present.now) };
     let concerns = Some(concerns(present, &census, (found.number, carried)));
-    let cut = CutMade { number: found.number, reason: ask.reason, ends, closing, note: ask.note, concerns };
+    let cut = CutMade { number: found.number, reason: ask.reason, ends, closing, note: ask.note, concerns, source: None };
     Ok((vec![Event::Cut(cut)], Planned { ended, first: None, standing: Some(made.standing(present.now)) }))
 }

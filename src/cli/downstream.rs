@@ -29,6 +29,10 @@ struct Downstream {
     environments: Vec<String>,
     verifier_kind: String,
     verifier: Option<String>,
+    business_owner: Option<String>,
+    technical_owner: Option<String>,
+    source: Option<String>,
+    record: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,14 +40,30 @@ struct Downstreams {
     downstreams: Vec<Downstream>,
 }
 
-const DOWNSTREAM: Layout = Layout::fields(&["name", "accepts", "audiences", "environments", "verifier_kind", "verifier"]);
+const DOWNSTREAM: Layout = Layout::fields(&[
+    "name",
+    "accepts",
+    "audiences",
+    "environments",
+    "verifier_kind",
+    "verifier",
+    "business_owner",
+    "technical_owner",
+    "source",
+    "record",
+]);
 const DOWNSTREAMS: Layout = Layout::rows("downstreams", &["name", "accepts", "environments", "verifier_kind", "audiences"]);
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let client = session.connect().await?;
         let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
-        let mut downstreams = exported.document.unwrap_or_default().downstreams.into_iter().map(Downstream::from);
+        let sourced = exported.sourced;
+        let shown = |record: api::DownstreamRecord| {
+            let origin = wire::origin(&sourced, "downstream", &record.name);
+            Downstream::of(record, origin)
+        };
+        let mut downstreams = exported.document.unwrap_or_default().downstreams.into_iter().map(shown);
         match self {
             Self::List => session.print(&Downstreams { downstreams: downstreams.collect() }, DOWNSTREAMS),
             Self::Show { name } => {
@@ -54,9 +74,14 @@ impl Command {
     }
 }
 
-impl From<api::DownstreamRecord> for Downstream {
-    fn from(record: api::DownstreamRecord) -> Self {
+impl Downstream {
+    fn of(record: api::DownstreamRecord, origin: Option<api::Origin>) -> Self {
+        let (source, id) = origin.map(|origin| (origin.source, origin.record)).unzip();
         Self {
+            source,
+            record: id,
+            business_owner: wire::text(record.business_owner),
+            technical_owner: wire::text(record.technical_owner),
             name: record.name,
             accepts: record.accepts,
             audiences: record.audiences,

@@ -10,8 +10,10 @@ use super::session::Session;
 use super::wire;
 use crate::app::config::files;
 use crate::client::{Client, api};
-use crate::directory::{Document, DownstreamDraft, DownstreamSpec, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft, WorkloadSpec, yaml};
-use crate::model::Owner;
+use crate::directory::{
+    Document, DownstreamDraft, DownstreamSpec, Draft, EnvironmentDraft, Names, OwnerDraft, Problem, WorkloadDraft, WorkloadSpec, yaml,
+};
+use crate::model::{Contact, Owner};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -59,13 +61,13 @@ impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Diff(files) => {
-                let document = Some(read(files.read()?)?);
+                let document = Some(files.read_beside(session).await?);
                 let client = session.connect().await?;
                 let found = answer(client.registry().diff(api::RegistryDiffRequest { document })).await?;
                 session.print(&Answer { position: None, changes: changes(found.changes) }, DIFFERENCE)
             }
             Self::Apply { files, allow_end } => {
-                let document = read(files.read()?)?;
+                let document = files.read_beside(session).await?;
                 let applied = apply(&session.connect().await?, document, allow_end).await?;
                 session.print(&Answer { position: wire::number(applied.position), changes: changes(applied.changes) }, APPLIED)
             }
@@ -103,14 +105,46 @@ impl Files {
         anyhow::ensure!(!texts.is_empty(), "there is no *.yaml file to read");
         Ok(texts)
     }
+
+    /// Understands the files, which may refer to what sources record. Only if they seem to is the broker asked
+    /// for that: what is wrong in them is told without it.
+    async fn read_beside(&self, session: &Session) -> anyhow::Result<api::RegistryDocument> {
+        let texts = self.read()?;
+        let problems = match yaml::read(texts.clone(), &Names::default()) {
+            Ok(document) => return Ok(sent(&document)),
+            Err(problems) => problems,
+        };
+        let client = session.connect().await;
+        let others = match client {
+            Ok(client) => sourced(&client).await.unwrap_or_default(),
+            Err(_unreachable) => Names::default(),
+        };
+        if others == Names::default() {
+            return Err(unusable(problems));
+        }
+        yaml::read(texts, &others).map(|document| sent(&document)).map_err(unusable)
+    }
 }
 
 /// Understands YAML files as one registry.
 pub(super) fn read(texts: Vec<(PathBuf, String)>) -> anyhow::Result<api::RegistryDocument> {
-    let lines = |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let document =
-        yaml::read(texts).map_err(|problems| anyhow::anyhow!("the registry cannot be used; nothing was sent\n{}", lines(problems)))?;
-    Ok(sent(&document))
+    yaml::read(texts, &Names::default()).map(|document| sent(&document)).map_err(unusable)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "stands in map_err")]
+fn unusable(problems: Vec<Problem>) -> anyhow::Error {
+    let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    anyhow::anyhow!("the registry cannot be used; nothing was sent\n{lines}")
+}
+
+/// The names of what sources record.
+async fn sourced(client: &Client) -> anyhow::Result<Names> {
+    let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
+    let named = |subject: &'static str| exported.sourced.iter().filter(move |record| record.subject == subject);
+    Ok(Names {
+        owners: named("owner").filter_map(|record| record.name.parse().ok()).collect(),
+        environments: named("environment").filter_map(|record| record.name.parse().ok()).collect(),
+    })
 }
 
 /// Applies a registry.
@@ -160,6 +194,8 @@ fn sent_workload(workload: &WorkloadSpec) -> api::WorkloadRecord {
         purpose: workload.purpose.to_string(),
         environments: workload.environments.iter().map(ToString::to_string).collect(),
         valid_until: workload.valid_until.map(wire::sent_instant),
+        business_owner: contact(workload.business_owner.as_ref()),
+        technical_owner: contact(workload.technical_owner.as_ref()),
     }
 }
 
@@ -172,7 +208,13 @@ fn sent_downstream(downstream: &DownstreamSpec) -> api::DownstreamRecord {
         environments: draft.environments,
         verifier_kind: draft.verifier_kind.unwrap_or_default(),
         verifier: draft.verifier.unwrap_or_default(),
+        business_owner: contact(downstream.business_owner.as_ref()),
+        technical_owner: contact(downstream.technical_owner.as_ref()),
     }
+}
+
+fn contact(contact: Option<&Contact>) -> String {
+    contact.map(ToString::to_string).unwrap_or_default()
 }
 
 /// What the broker sent, as it is written in files.
@@ -190,6 +232,8 @@ fn draft(document: api::RegistryDocument) -> Draft<String> {
         purpose: wire::text(workload.purpose),
         environments: workload.environments,
         valid_until: wire::instant(workload.valid_until),
+        business_owner: wire::text(workload.business_owner),
+        technical_owner: wire::text(workload.technical_owner),
     };
     let downstream = |downstream: api::DownstreamRecord| DownstreamDraft {
         name: downstream.name,
@@ -198,6 +242,8 @@ fn draft(document: api::RegistryDocument) -> Draft<String> {
         environments: downstream.environments,
         verifier_kind: wire::text(downstream.verifier_kind),
         verifier: wire::text(downstream.verifier),
+        business_owner: wire::text(downstream.business_owner),
+        technical_owner: wire::text(downstream.technical_owner),
     };
     Draft {
         owners: document.owners.into_iter().map(owner).collect(),
@@ -215,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_exported_as_it_was_written() {
-        let document = yaml::read(vec![("registry.yaml".into(), SAMPLE.to_owned())]).expect("the sample");
+        let document = yaml::read(vec![("registry.yaml".into(), SAMPLE.to_owned())], &Names::default()).expect("the sample");
         assert_eq!(draft(sent(&document)), Draft::from(&document));
     }
 

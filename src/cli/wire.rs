@@ -10,6 +10,11 @@ use serde::Serialize;
 use crate::client::api;
 use crate::model::Timestamp;
 
+/// Where a record comes from, if it is of a source.
+pub(super) fn origin(sourced: &[api::SourcedRecord], subject: &str, name: &str) -> Option<api::Origin> {
+    sourced.iter().find(|record| record.subject == subject && record.name == name).and_then(|record| record.origin.clone())
+}
+
 /// An instant, if there is one.
 pub(super) fn instant(time: Option<prost_types::Timestamp>) -> Option<String> {
     Some(timestamp(&time?)?.to_string())

@@ -56,6 +56,10 @@ struct Workload {
     environments: Vec<String>,
     valid_until: Option<String>,
     standing: Option<String>,
+    business_owner: Option<String>,
+    technical_owner: Option<String>,
+    source: Option<String>,
+    record: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +67,18 @@ struct Workloads {
     workloads: Vec<Workload>,
 }
 
-const WORKLOAD: Layout = Layout::fields(&["spiffe_id", "owner", "purpose", "environments", "valid_until", "standing"]);
+const WORKLOAD: Layout = Layout::fields(&[
+    "spiffe_id",
+    "owner",
+    "purpose",
+    "environments",
+    "valid_until",
+    "standing",
+    "business_owner",
+    "technical_owner",
+    "source",
+    "record",
+]);
 const WORKLOADS: Layout = Layout::rows("workloads", &["spiffe_id", "owner", "environments", "standing", "valid_until", "purpose"]);
 
 impl Command {
@@ -96,7 +111,13 @@ async fn all(session: &Session) -> anyhow::Result<Vec<Workload>> {
     let closed = exported.closed;
     let standing =
         |name: &str| closed.iter().find(|closed| closed.subject == "workload" && closed.name == name).map(|closed| closed.standing);
+    let sourced = exported.sourced;
+    let origin = |name: &str| wire::origin(&sourced, "workload", name);
     let shown = |workload: api::WorkloadRecord| Workload {
+        source: origin(&workload.spiffe_id).map(|origin| origin.source),
+        record: origin(&workload.spiffe_id).map(|origin| origin.record),
+        business_owner: wire::text(workload.business_owner),
+        technical_owner: wire::text(workload.technical_owner),
         standing: wire::standing(standing(&workload.spiffe_id).unwrap_or(api::Standing::Active.into())),
         spiffe_id: workload.spiffe_id,
         owner: workload.owner,

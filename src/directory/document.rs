@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Audience, Downstream, DownstreamName, Environment, EnvironmentName, Facts, Known, Note, Owner, OwnerId, Position, SpiffeId, Timestamp,
-    VerifierKind, Workload,
+    Audience, Contact, Downstream, DownstreamName, Environment, EnvironmentName, Facts, Known, Note, Owner, OwnerId, Position, SpiffeId,
+    Timestamp, VerifierKind, Workload,
 };
 
 /// A whole registry. What it does not name has ended.
@@ -35,6 +35,10 @@ pub struct WorkloadSpec {
     pub environments: BTreeSet<EnvironmentName>,
     /// When it ends by itself.
     pub valid_until: Option<Timestamp>,
+    /// Who answers for the purpose, if not who does for all of the owner.
+    pub business_owner: Option<Contact>,
+    /// Who answers for the running, if not who does for all of the owner.
+    pub technical_owner: Option<Contact>,
 }
 
 /// A downstream as the registry names it.
@@ -54,6 +58,10 @@ pub struct DownstreamSpec {
     pub verifier_kind: VerifierKind,
     /// The identity under which its verifiers follow the list.
     pub verifier: Option<SpiffeId>,
+    /// Who answers for the purpose.
+    pub business_owner: Option<Contact>,
+    /// Who answers for the running.
+    pub technical_owner: Option<Contact>,
 }
 
 impl Document {
@@ -92,6 +100,8 @@ impl WorkloadSpec {
             purpose: record.purpose.clone(),
             environments: environment_names(&record.environments, facts),
             valid_until: record.valid_until,
+            business_owner: record.business_owner.clone(),
+            technical_owner: record.technical_owner.clone(),
         })
     }
 }
@@ -107,6 +117,8 @@ impl DownstreamSpec {
             environments: environment_names(&record.environments, facts),
             verifier_kind: record.verifier_kind,
             verifier: record.verifier.clone(),
+            business_owner: record.business_owner.clone(),
+            technical_owner: record.technical_owner.clone(),
         }
     }
 }

@@ -67,6 +67,12 @@ pub(crate) struct WorkloadDraft<T> {
     /// When it ends by itself, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<T>,
+    /// Who answers for the purpose, if not who does for all of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_owner: Option<T>,
+    /// Who answers for the running, if not who does for all of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub technical_owner: Option<T>,
 }
 
 /// A downstream, as written.
@@ -89,6 +95,12 @@ pub(crate) struct DownstreamDraft<T> {
     /// The SPIFFE ID of its verifiers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verifier: Option<T>,
+    /// Who answers for the purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_owner: Option<T>,
+    /// Who answers for the running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub technical_owner: Option<T>,
 }
 
 /// The word for access tokens and JWT-SVIDs in `accepts`.
@@ -133,6 +145,8 @@ impl From<&WorkloadSpec> for WorkloadDraft<String> {
             purpose: Some(workload.purpose.to_string()),
             environments: texts(&workload.environments),
             valid_until: workload.valid_until.map(|end| end.to_string()),
+            business_owner: workload.business_owner.as_ref().map(ToString::to_string),
+            technical_owner: workload.technical_owner.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -147,6 +161,8 @@ impl From<&DownstreamSpec> for DownstreamDraft<String> {
             environments: texts(&downstream.environments),
             verifier_kind: Some(downstream.verifier_kind.to_string()),
             verifier: downstream.verifier.as_ref().map(ToString::to_string),
+            business_owner: downstream.business_owner.as_ref().map(ToString::to_string),
+            technical_owner: downstream.technical_owner.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -86,12 +86,16 @@ fn some_of(environments: &[EnvironmentName]) -> impl Strategy<Value = BTreeSet<E
 fn workload(
     owners: Vec<OwnerId>,
     environments: &[EnvironmentName],
-    lines: Vec<String>,
+    lines: &[String],
 ) -> impl Strategy<Value = (SpiffeId, WorkloadSpec)> + use<> {
-    let purpose = select(lines).prop_map(|text| read::<Note>(&text));
-    (one(&IDENTITIES), select(owners), purpose, some_of(environments), option::of(end())).prop_map(
-        |(spiffe_id, owner, purpose, environments, valid_until): (SpiffeId, _, _, _, _)| {
-            (spiffe_id.clone(), WorkloadSpec { spiffe_id, owner, purpose, environments, valid_until })
+    let lines = lines.to_vec();
+    let contact = || option::of(select(lines.clone()).prop_map(|text| read::<Contact>(&text)));
+    let contacts = (contact(), contact());
+    let purpose = select(lines.clone()).prop_map(|text| read::<Note>(&text));
+    (one(&IDENTITIES), select(owners), purpose, some_of(environments), option::of(end()), contacts).prop_map(
+        |(spiffe_id, owner, purpose, environments, valid_until, (business_owner, technical_owner)): (SpiffeId, _, _, _, _, _)| {
+            let name = spiffe_id.clone();
+            (name, WorkloadSpec { spiffe_id, owner, purpose, environments, valid_until, business_owner, technical_owner })
         },
     )
 }
@@ -109,7 +113,19 @@ fn downstream(environments: &[EnvironmentName]) -> impl Strategy<Value = (Downst
             _,
         )| {
             let audiences = audiences.into_iter().filter(|_| accepts_tokens).map(read::<Audience>).collect();
-            (name.clone(), DownstreamSpec { name, accepts_tokens, accepts_certificates, audiences, environments, verifier_kind, verifier })
+            let (business_owner, technical_owner) = (verifier.is_some().then(|| read::<Contact>("ada@example.org")), None);
+            let spec = DownstreamSpec {
+                name: name.clone(),
+                accepts_tokens,
+                accepts_certificates,
+                audiences,
+                environments,
+                verifier_kind,
+                verifier,
+                business_owner,
+                technical_owner,
+            };
+            (name, spec)
         },
     )
 }
@@ -122,7 +138,7 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
         let ids: Vec<OwnerId> = ids.into_iter().map(read).collect();
         let names: Vec<EnvironmentName> = names.into_iter().map(read).collect();
         let owners: Vec<_> = ids.iter().map(|id| owner(id.clone(), &lines)).collect();
-        let workloads = vec(workload(ids, &names, lines), 0..6);
+        let workloads = vec(workload(ids, &names, &lines), 0..6);
         (owners, workloads, vec(downstream(&names), 0..4)).prop_map(move |(owners, workloads, downstreams)| Document {
             owners,
             environments: names.iter().cloned().map(|name| Environment { name }).collect(),

@@ -9,12 +9,14 @@ mod check;
 mod document;
 mod draft;
 mod plan;
+mod snapshot;
 pub(crate) mod yaml;
 
 #[cfg(test)]
 mod generators;
 
-pub(crate) use check::{Finding, Place, Problem};
+pub(crate) use check::{Finding, Names, Place, Problem};
 pub(crate) use document::{Document, DownstreamSpec, WorkloadSpec};
 pub(crate) use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
-pub(crate) use plan::{Change, Difference, plan};
+pub(crate) use plan::{Change, Difference, Subject, plan};
+pub(crate) use snapshot::{ContractSpec, Scope, Snapshot};

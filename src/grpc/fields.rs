@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::time;
 use crate::broker::NamedCensus;
-use crate::model::{Bound, CredentialKind, Invalid, Position, Reason, Standing};
+use crate::model::{Bound, CredentialKind, Invalid, Origin, Position, Reason, Standing};
 use crate::proto::api;
 
 /// A field that has to be there.
@@ -16,6 +16,11 @@ pub(super) fn required<T: FromStr<Err: Display>>(field: &'static str, text: &str
 /// A field that may be left empty.
 pub(super) fn optional<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Result<Option<T>, Invalid> {
     if text.is_empty() { Ok(None) } else { required(field, text).map(Some) }
+}
+
+/// Where a record comes from, as it is sent.
+pub(super) fn origin(origin: &Origin) -> api::Origin {
+    api::Origin { source: origin.source.to_string(), record: origin.record.to_string() }
 }
 
 /// A number that has to be there.

@@ -51,10 +51,18 @@ pub(super) enum Aspect {
     ExceptionApproved = 21,
     /// That an exception was ended before its time.
     ExceptionEnded = 22,
+    /// The latest recording of a person.
+    Person = 17,
+    /// That a source names a person no longer.
+    PersonEnded = 18,
+    /// The latest recording of a contract.
+    Contract = 19,
+    /// The last entry about any contract of an owner.
+    Contracted = 23,
 }
 
 impl Aspect {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 23] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -74,6 +82,10 @@ impl Aspect {
         Self::Exception,
         Self::ExceptionApproved,
         Self::ExceptionEnded,
+        Self::Person,
+        Self::PersonEnded,
+        Self::Contract,
+        Self::Contracted,
     ];
 
     /// Its number in the store.
@@ -103,9 +115,12 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
     let slot = |number: Position, aspect: Aspect| Slot { number, aspect, ends: None };
     let at = entry.position;
     let mut slots = match &entry.event {
-        Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::DownstreamConfirmed(_) => {
-            return Vec::new();
-        }
+        Event::CredentialIssued(_)
+        | Event::AdministrativeRead { .. }
+        | Event::RequestsRefused(_)
+        | Event::DownstreamConfirmed(_)
+        | Event::SourceHeld(_)
+        | Event::SourceConfirmed { .. } => return Vec::new(),
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
         Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
@@ -127,6 +142,12 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::ExceptionApproved { number, .. } => {
             vec![Slot { ends: Some(outlives_exceptions(entry.time)), ..slot(*number, Aspect::ExceptionApproved) }]
         }
+        Event::PersonRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Person)],
+        Event::PersonEnded { number } => vec![slot(*number, Aspect::PersonEnded)],
+        Event::ContractRecorded(recording) => {
+            vec![slot(recording.number.unwrap_or(at), Aspect::Contract), slot(recording.record.owner, Aspect::Contracted)]
+        }
+        Event::ContractEnded { owner, .. } => vec![slot(*owner, Aspect::Contracted)],
     };
     slots.push(slot(Position::ZERO, Aspect::Last));
     slots
@@ -150,9 +171,15 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
     cut.ends.map(|ends| slot(Aspect::Listed, Some(ends))).into_iter().chain(effect).collect()
 }
 
-/// The downstream that an entry takes out of the facts.
-pub(super) fn removed(entry: &Entry) -> Option<Position> {
-    if let Event::DownstreamRemoved { number } = entry.event { Some(number) } else { None }
+/// The subject that an entry takes out of the facts, and what of it is not kept any longer.
+pub(super) fn removed(entry: &Entry) -> Option<(Position, Aspect)> {
+    if let Event::DownstreamRemoved { number } = entry.event {
+        Some((number, Aspect::Downstream))
+    } else if let Event::ContractEnded { number, .. } = entry.event {
+        Some((number, Aspect::Contract))
+    } else {
+        None
+    }
 }
 
 /// What to take in place of an entry that held `slot` at `position` and cannot be read any more: the
@@ -177,9 +204,13 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Epoch
         | Aspect::KeyRetired
         | Aspect::Exception
-        | Aspect::ExceptionApproved => return None,
+        | Aspect::ExceptionApproved
+        | Aspect::Person
+        | Aspect::PersonEnded
+        | Aspect::Contract
+        | Aspect::Contracted => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
-    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None };
+    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None, source: None };
     Some(Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event: Event::Cut(cut) })
 }

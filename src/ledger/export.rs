@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{Offline, OpenError, codec, tree};
 use crate::formats::list::to_hex;
 use crate::model::{
-    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Exception, Issued, PolicyName, Position, PublicKey, Recording,
-    Refused, Task, Timestamp,
+    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Exception, Held, Issued, Origin, PolicyName, Position, PublicKey,
+    Recording, Refused, Task, Timestamp, Workload,
 };
 
 /// Why an export ended early.
@@ -112,20 +112,7 @@ fn fields(at: Position, event: &Event) -> Value {
             )
         }
         Event::EnvironmentRecorded(recording) => recorded(at, recording, json!({ "name": recording.record.name.to_string() })),
-        Event::WorkloadRecorded(recording) => {
-            let workload = &recording.record;
-            recorded(
-                at,
-                recording,
-                json!({
-                    "spiffe_id": workload.spiffe_id.to_string(),
-                    "owner": workload.owner.get(),
-                    "purpose": workload.purpose.to_string(),
-                    "environments": numbers(&workload.environments),
-                    "valid_until": time(workload.valid_until),
-                }),
-            )
-        }
+        Event::WorkloadRecorded(recording) => workload_recorded(at, recording),
         Event::DownstreamRecorded(recording) => downstream_recorded(at, recording),
         Event::DownstreamRemoved { number } => json!({ "number": number.get() }),
         Event::TaskOpened(task) => task_opened(task),
@@ -142,6 +129,16 @@ fn fields(at: Position, event: &Event) -> Value {
         Event::RequestsRefused(refused) => requests_refused(refused),
         Event::ExceptionRequested(exception) => exception_requested(exception),
         Event::ExceptionApproved { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
+        Event::PersonRecorded(recording) => {
+            recorded(at, recording, json!({ "id": recording.record.id.to_string(), "active": recording.record.active }))
+        }
+        Event::PersonEnded { number } => json!({ "number": number.get() }),
+        Event::ContractRecorded(recording) => {
+            recorded(at, recording, json!({ "owner": recording.record.owner.get(), "end": recording.record.end.to_string() }))
+        }
+        Event::ContractEnded { number, owner } => json!({ "number": number.get(), "owner": owner.get() }),
+        Event::SourceHeld(held) => source_held(held),
+        Event::SourceConfirmed { source, digest } => json!({ "source": source.to_string(), "digest": to_hex(digest) }),
         Event::EpochBegun(begun) => {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }
@@ -181,6 +178,16 @@ fn exception_requested(exception: &Exception) -> Value {
     })
 }
 
+fn source_held(held: &Held) -> Value {
+    json!({
+        "source": held.source.to_string(),
+        "digest": held.digest.map(|digest| to_hex(&digest)),
+        "why": held.why.to_string(),
+        "ends": held.ends,
+        "of": held.of,
+    })
+}
+
 fn cut_made(cut: &CutMade) -> Value {
     json!({
         "number": cut.number.get(),
@@ -189,6 +196,7 @@ fn cut_made(cut: &CutMade) -> Value {
         "closing": cut.closing.as_str(),
         "note": text(cut.note.as_ref()),
         "concerns": cut.concerns.as_ref().map(concerns),
+        "source": text(cut.source.as_ref()),
     })
 }
 
@@ -201,6 +209,20 @@ fn concerns(concerns: &Concerns) -> Value {
     })
 }
 
+fn workload_recorded(at: Position, recording: &Recording<Workload>) -> Value {
+    let workload = &recording.record;
+    let record = json!({
+        "spiffe_id": workload.spiffe_id.to_string(),
+        "owner": workload.owner.get(),
+        "purpose": workload.purpose.to_string(),
+        "environments": numbers(&workload.environments),
+        "valid_until": time(workload.valid_until),
+        "business_owner": text(workload.business_owner.as_ref()),
+        "technical_owner": text(workload.technical_owner.as_ref()),
+    });
+    recorded(at, recording, record)
+}
+
 fn downstream_recorded(at: Position, recording: &Recording<Downstream>) -> Value {
     let downstream = &recording.record;
     let record = json!({
@@ -211,6 +233,8 @@ fn downstream_recorded(at: Position, recording: &Recording<Downstream>) -> Value
         "environments": numbers(&downstream.environments),
         "verifier_kind": downstream.verifier_kind.as_str(),
         "verifier": text(downstream.verifier.as_ref()),
+        "business_owner": text(downstream.business_owner.as_ref()),
+        "technical_owner": text(downstream.technical_owner.as_ref()),
     });
     recorded(at, recording, record)
 }
@@ -256,6 +280,8 @@ fn recorded<T>(at: Position, recording: &Recording<T>, mut record: Value) -> Val
     if let Value::Object(fields) = &mut record {
         fields.insert("number".to_owned(), recording.number.unwrap_or(at).get().into());
         fields.insert("first".to_owned(), recording.number.is_none().into());
+        let from = |origin: &Origin| json!({ "source": origin.source.to_string(), "record": origin.record.to_string() });
+        fields.insert("origin".to_owned(), recording.origin.as_ref().map_or(Value::Null, from));
     }
     record
 }

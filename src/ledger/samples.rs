@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
-    Bound, CUT_GRACE, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
-    Environment, Epoch, EpochBegun, Event, Exception, Issued, KeyPurpose, Owner, OwnerKind, PolicyText, Position, PublicKey, Reason,
-    Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
+    Bound, CUT_GRACE, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
+    Environment, Epoch, EpochBegun, Event, Exception, Held, Issued, KeyPurpose, Origin, Owner, OwnerKind, Person, PolicyText, Position,
+    PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -18,11 +18,11 @@ pub(super) fn at(number: u64) -> Position {
 }
 
 pub(super) fn first<T>(record: T) -> Recording<T> {
-    Recording { number: None, record }
+    Recording { number: None, origin: None, record }
 }
 
 pub(super) fn again<T>(number: Position, record: T) -> Recording<T> {
-    Recording { number: Some(number), record }
+    Recording { number: Some(number), origin: None, record }
 }
 
 pub(super) fn owner(id: &str) -> Owner {
@@ -50,6 +50,8 @@ pub(super) fn workload(name: &str, owner: Position, environments: &[Position]) -
         purpose: "pays what is due".parse().expect("a note"),
         environments: environments.to_vec(),
         valid_until: Some(NOW.plus(Duration::from_secs(7200))),
+        business_owner: None,
+        technical_owner: None,
     }
 }
 
@@ -62,6 +64,8 @@ pub(super) fn downstream(name: &str, environments: &[Position]) -> Downstream {
         environments: environments.to_vec(),
         verifier_kind: VerifierKind::Follower,
         verifier: Some(spiffe_id("api")),
+        business_owner: None,
+        technical_owner: None,
     }
 }
 
@@ -132,7 +136,7 @@ pub(super) fn exception(until: Timestamp) -> Exception {
 
 pub(super) fn cut(number: Position, closing: Closing, ends: Option<Timestamp>) -> CutMade {
     let note = Some("the contract ended".parse().expect("a note"));
-    CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note, concerns: None }
+    CutMade { number, reason: Reason::CessationOfOperation, ends, closing, note, concerns: None, source: None }
 }
 
 pub(super) fn begun(epoch: [u8; 16]) -> EpochBegun {
@@ -173,6 +177,51 @@ pub(super) fn every_event() -> Vec<Event> {
         refused(),
         Event::ExceptionRequested(Box::new(exception(NOW.plus(Duration::from_secs(3600))))),
         Event::ExceptionApproved { number: at(20), note: Some("seen by two".parse().expect("a note")) },
+        Event::PersonRecorded(sourced(at(20), person())),
+        Event::PersonEnded { number: at(20) },
+        Event::ContractRecorded(sourced(at(21), contract(at(2)))),
+        Event::ContractEnded { number: at(21), owner: at(2) },
+        Event::SourceHeld(Held {
+            source: origin().source,
+            digest: Some([5; 32]),
+            why: "it is empty".parse().expect("a note"),
+            ends: 12,
+            of: 12,
+        }),
+        Event::SourceConfirmed { source: origin().source, digest: [5; 32] },
+    ]
+}
+
+pub(super) fn origin() -> Origin {
+    Origin { source: "assets".parse().expect("a source"), record: "CI-0017".parse().expect("a record") }
+}
+
+pub(super) fn sourced<T>(number: Position, record: T) -> Recording<T> {
+    Recording { origin: Some(origin()), ..again(number, record) }
+}
+
+pub(super) fn person() -> Person {
+    Person { id: "ada@example.org".parse().expect("a contact"), active: true }
+}
+
+pub(super) fn contract(owner: Position) -> Contract {
+    Contract { owner, end: NOW.plus(Duration::from_secs(3600)) }
+}
+
+/// What is recorded of what a source says, by the name of its golden file.
+pub(super) fn of_a_source() -> Vec<(&'static str, Event)> {
+    let business_owner = Some("ada@example.org".parse().expect("a contact"));
+    let technical_owner = Some("ops@example.org".parse().expect("a contact"));
+    let record = workload("payments/api", at(2), &[at(3)]);
+    let workload = Workload { business_owner: business_owner.clone(), technical_owner: technical_owner.clone(), ..record };
+    let downstream = Downstream { business_owner, technical_owner, ..downstream("ledger-api", &[at(3)]) };
+    let source = Some(origin().source);
+    vec![
+        ("owner_of_a_source", Event::OwnerRecorded(sourced(at(2), owner("payments")))),
+        ("environment_of_a_source", Event::EnvironmentRecorded(sourced(at(3), environment("production")))),
+        ("workload_of_a_source", Event::WorkloadRecorded(sourced(at(4), workload))),
+        ("downstream_of_a_source", Event::DownstreamRecorded(sourced(at(6), downstream))),
+        ("cut_by_a_source", Event::Cut(CutMade { source, ..cut(at(2), Closing::Unregister, None) })),
     ]
 }
 

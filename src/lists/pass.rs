@@ -141,7 +141,13 @@ impl Pass {
             | Event::DownstreamConfirmed(_)
             | Event::RequestsRefused(_)
             | Event::ExceptionRequested(_)
-            | Event::ExceptionApproved { .. } => {}
+            | Event::ExceptionApproved { .. }
+            | Event::PersonRecorded(_)
+            | Event::PersonEnded { .. }
+            | Event::ContractRecorded(_)
+            | Event::ContractEnded { .. }
+            | Event::SourceHeld(_)
+            | Event::SourceConfirmed { .. } => {}
         }
     }
 

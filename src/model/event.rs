@@ -1,8 +1,8 @@
 //! What an entry of the ledger says.
 
 use super::{
-    Audience, Bound, Closing, Concerns, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Note, Owner, PolicyName,
-    Position, PublicKey, Reason, Scope, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
+    Audience, Bound, Closing, Concerns, Contract, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Note, Origin,
+    Owner, Person, PolicyName, Position, PublicKey, Reason, Scope, SourceName, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -90,6 +90,46 @@ pub enum Event {
         /// Why.
         note: Option<Note>,
     },
+    /// A person is known, or known anew.
+    PersonRecorded(Recording<Person>),
+    /// A source names a person no longer.
+    PersonEnded {
+        /// Its number.
+        number: Position,
+    },
+    /// A contract of an owner is known, or known anew; the owner stays the same.
+    ContractRecorded(Recording<Contract>),
+    /// A source names a contract no longer.
+    ContractEnded {
+        /// Its number.
+        number: Position,
+        /// The owner's number.
+        owner: Position,
+    },
+    /// What a source says was not believed, and nothing of it applied.
+    SourceHeld(Held),
+    /// A person confirmed what a source says.
+    SourceConfirmed {
+        /// The source.
+        source: SourceName,
+        /// Of what it says, SHA-256.
+        digest: [u8; 32],
+    },
+}
+
+/// What a source says that was not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The source.
+    pub source: SourceName,
+    /// Of what it says, SHA-256; absent if it could not be read.
+    pub digest: Option<[u8; 32]>,
+    /// Why it was not believed.
+    pub why: Note,
+    /// How many records it would have ended.
+    pub ends: u64,
+    /// How many records of the source there are.
+    pub of: u64,
 }
 
 /// The beginning of a new history on what is left of the one before. The keys of that one are cut
@@ -141,6 +181,8 @@ impl std::fmt::Debug for Epoch {
 pub struct Recording<T> {
     /// The number from its first recording; `None` makes this the first.
     pub number: Option<Position>,
+    /// Where it comes from; `None` for what an administrator recorded.
+    pub origin: Option<Origin>,
     /// What is now known of it.
     pub record: T,
 }
@@ -206,6 +248,8 @@ pub struct CutMade {
     pub note: Option<Note>,
     /// Where something was alive that it ended; absent where that was not looked at.
     pub concerns: Option<Concerns>,
+    /// The source that caused it, if one did.
+    pub source: Option<SourceName>,
 }
 
 /// Everybody who follows for a downstream has applied the list, or has had to fail closed since.
@@ -260,11 +304,15 @@ impl Event {
             Self::EnvironmentRecorded(Recording { number, .. }) => *number,
             Self::WorkloadRecorded(Recording { number, .. }) => *number,
             Self::DownstreamRecorded(Recording { number, .. }) => *number,
+            Self::PersonRecorded(Recording { number, .. }) => *number,
+            Self::ContractRecorded(Recording { number, .. }) => *number,
             Self::Cut(CutMade { number, .. })
             | Self::KeyRetired { number, .. }
             | Self::DownstreamRemoved { number }
             | Self::ExceptionApproved { number, .. }
             | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
+            | Self::PersonEnded { number }
+            | Self::ContractEnded { number, .. }
             | Self::Reinstated { number, .. } => Some(*number),
             Self::LedgerOpened { .. }
             | Self::KeyActivated(_)
@@ -274,7 +322,9 @@ impl Event {
             | Self::AdministrativeRead { .. }
             | Self::EpochBegun(_)
             | Self::ExceptionRequested(_)
-            | Self::RequestsRefused(_) => None,
+            | Self::RequestsRefused(_)
+            | Self::SourceHeld(_)
+            | Self::SourceConfirmed { .. } => None,
         }
     }
 
@@ -282,7 +332,12 @@ impl Event {
     pub const fn changes_facts(&self) -> bool {
         !matches!(
             self,
-            Self::CredentialIssued(_) | Self::AdministrativeRead { .. } | Self::RequestsRefused(_) | Self::DownstreamConfirmed(_)
+            Self::CredentialIssued(_)
+                | Self::AdministrativeRead { .. }
+                | Self::RequestsRefused(_)
+                | Self::DownstreamConfirmed(_)
+                | Self::SourceHeld(_)
+                | Self::SourceConfirmed { .. }
         )
     }
 
@@ -308,6 +363,12 @@ impl Event {
             Self::RequestsRefused(_) => "requests_refused",
             Self::ExceptionRequested(_) => "exception_requested",
             Self::ExceptionApproved { .. } => "exception_approved",
+            Self::PersonRecorded(_) => "person_recorded",
+            Self::PersonEnded { .. } => "person_ended",
+            Self::ContractRecorded(_) => "contract_recorded",
+            Self::ContractEnded { .. } => "contract_ended",
+            Self::SourceHeld(_) => "source_held",
+            Self::SourceConfirmed { .. } => "source_confirmed",
         }
     }
 }

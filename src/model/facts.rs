@@ -5,49 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::accountable::Accountable;
 use super::ends::Ends;
+use super::known::Register;
 use super::{
-    Approval, Audience, Closed, Closing, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment, EnvironmentName,
-    Epoch, Event, Exceptions, Issued, Owner, OwnerId, PolicyText, Position, Recording, Retirement, SigningKeys, SpiffeId, Standing, Task,
-    Timestamp, TrustDomain, Workload,
+    Approval, Audience, Closed, Closing, Contact, Contract, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment,
+    EnvironmentName, Epoch, Event, Exceptions, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Retirement, SigningKeys,
+    SpiffeId, Task, Timestamp, TrustDomain, Workload,
 };
-
-/// A subject as it is known now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known<T> {
-    /// Its number.
-    pub number: Position,
-    /// What was last recorded of it.
-    pub record: Arc<T>,
-    /// The last entry that touched it: a decision from before that is made again.
-    pub changed: Position,
-    /// How a revocation closed it, until it is reinstated.
-    pub closed: Option<Closed>,
-    /// How it was closed because the registry no longer names it, until the registry does.
-    pub absent: Option<Closed>,
-}
-
-impl<T> Known<T> {
-    /// Whether credentials may be issued under it.
-    pub fn is_open(&self) -> bool {
-        self.closed.is_none() && self.absent.is_none()
-    }
-
-    /// Whether nothing but a suspension has closed it.
-    fn has_not_ended(&self) -> bool {
-        self.absent.is_none() && self.closed.is_none_or(|closed| closed.by == Closing::Suspend)
-    }
-
-    /// Whether the registry names it.
-    pub fn is_registered(&self) -> bool {
-        self.absent.is_none()
-    }
-
-    /// Where it stands at `now`.
-    pub fn standing(&self, now: Timestamp) -> Standing {
-        self.closed.or(self.absent).map_or(Standing::Active, |closed| closed.standing(now))
-    }
-}
 
 /// A task as it is known now. Tasks that closed and settled are forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,46 +25,6 @@ pub struct KnownTask {
     pub opened: Timestamp,
     /// How it ended.
     pub closed: Option<Closed>,
-}
-
-/// The subjects of one kind, by number and by name. Names of different subjects differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Register<N: Eq + std::hash::Hash, T> {
-    by_number: HashMap<Position, Known<T>>,
-    by_name: HashMap<N, Position>,
-}
-
-impl<N: Eq + std::hash::Hash, T> Default for Register<N, T> {
-    fn default() -> Self {
-        Self { by_number: HashMap::new(), by_name: HashMap::new() }
-    }
-}
-
-impl<N: Eq + std::hash::Hash, T: Clone> Register<N, T> {
-    fn record(&mut self, name: N, recording: &Recording<T>, at: Position) {
-        let number = recording.number.unwrap_or(at);
-        let record = Arc::new(recording.record.clone());
-        self.by_name.insert(name, number);
-        self.by_number
-            .entry(number)
-            .and_modify(|known| {
-                known.record = Arc::clone(&record);
-                known.changed = at;
-                known.absent = None;
-            })
-            .or_insert(Known { number, record, changed: at, closed: None, absent: None });
-    }
-
-    fn by_name(&self, name: &N) -> Option<&Known<T>> {
-        self.by_name.get(name).and_then(|number| self.by_number.get(number))
-    }
-
-    fn touch(&mut self, number: Position, at: Position, change: impl FnOnce(&mut Known<T>)) {
-        if let Some(known) = self.by_number.get_mut(&number) {
-            known.changed = at;
-            change(known);
-        }
-    }
 }
 
 /// What the ledger says now.
@@ -115,6 +40,7 @@ pub struct Facts {
     downstreams: BTreeMap<Position, Known<Downstream>>,
     downstreams_changed: Position,
     tasks: HashMap<Position, KnownTask>,
+    accountable: Accountable,
     ends: Ends,
     /// How many tasks are open, by owner.
     open_tasks: HashMap<Position, usize>,
@@ -127,9 +53,12 @@ impl Facts {
     pub fn apply(&mut self, entry: &Entry) {
         let at = entry.position;
         match &entry.event {
-            Event::CredentialIssued(_) | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::DownstreamConfirmed(_) => {
-                return;
-            }
+            Event::CredentialIssued(_)
+            | Event::AdministrativeRead { .. }
+            | Event::RequestsRefused(_)
+            | Event::DownstreamConfirmed(_)
+            | Event::SourceHeld(_)
+            | Event::SourceConfirmed { .. } => return,
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
             Event::EpochBegun(begun) => {
                 if let Some((epoch, _)) = &mut self.opened {
@@ -147,12 +76,23 @@ impl Facts {
             Event::DownstreamRecorded(recording) => {
                 let number = recording.number.unwrap_or(at);
                 let record = Arc::new(recording.record.clone());
-                self.downstreams.insert(number, Known { number, record, changed: at, closed: None, absent: None });
+                let origin = recording.origin.clone();
+                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None });
                 self.downstreams_changed = at;
             }
             Event::DownstreamRemoved { number } => {
                 self.downstreams.remove(number);
                 self.downstreams_changed = at;
+            }
+            Event::PersonRecorded(recording) => self.accountable.person(recording, at),
+            Event::PersonEnded { number } => self.accountable.end_person(*number, at, entry.time),
+            Event::ContractRecorded(recording) => {
+                self.accountable.contract(recording, at);
+                self.contract_changed(recording.record.owner, at);
+            }
+            Event::ContractEnded { number, owner } => {
+                self.accountable.end_contract(*number);
+                self.contract_changed(*owner, at);
             }
             Event::TaskOpened(task) => {
                 *self.open_tasks.entry(task.owner).or_default() += 1;
@@ -176,11 +116,16 @@ impl Facts {
     /// Says anew when a subject ends by itself. What is suspended still ends; what is closed for good, or no
     /// longer registered, has ended.
     fn reschedule(&mut self, number: Position) {
-        let owner = self.owners.by_number.get(&number).filter(|known| known.has_not_ended()).and_then(|known| known.record.contract_end);
+        let owner = self.owners.by_number.get(&number).filter(|known| known.has_not_ended()).and_then(|known| self.contract_end(known));
         let workload = self.workloads.by_number.get(&number).filter(|known| known.has_not_ended());
         let task = self.tasks.get(&number).filter(|task| task.closed.is_none());
         let end = owner.or(workload.and_then(|known| known.record.valid_until)).or(task.map(|task| task.record.deadline));
         self.ends.set(number, end);
+    }
+
+    fn contract_changed(&mut self, owner: Position, at: Position) {
+        self.owners.touch(owner, at, |_| {});
+        self.reschedule(owner);
     }
 
     fn cut(&mut self, cut: &CutMade, at: Position, time: Timestamp) {
@@ -314,6 +259,27 @@ impl Facts {
         self.downstreams.values().find(|known| known.record.name == *name)
     }
 
+    /// When the contract of an owner ends: the earliest end of its record and of its contracts.
+    pub fn contract_end(&self, owner: &Known<Owner>) -> Option<Timestamp> {
+        let contracts = self.accountable.contract_end(owner.number);
+        owner.record.contract_end.into_iter().chain(contracts).min()
+    }
+
+    /// The contracts that sources name, by number.
+    pub fn contracts(&self) -> impl Iterator<Item = &Known<Contract>> {
+        self.accountable.contracts()
+    }
+
+    /// A person by what owners, workloads and downstreams name, without case.
+    pub fn person(&self, contact: &Contact) -> Option<&Known<Person>> {
+        self.accountable.find(contact)
+    }
+
+    /// All people whom sources name or named, in no order.
+    pub fn people(&self) -> impl Iterator<Item = &Known<Person>> {
+        self.accountable.people()
+    }
+
     /// The last entry that touched any downstream: what was found among them before may have changed.
     pub const fn downstreams_changed(&self) -> Position {
         self.downstreams_changed
@@ -395,7 +361,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bound, CUT_GRACE, CredentialKind, KeyPurpose, PublicKey, Reason, Subjects, VerifierKind};
+    use crate::model::{Bound, CUT_GRACE, CredentialKind, KeyPurpose, PublicKey, Reason, Recording, Subjects, VerifierKind};
 
     const OWNER: Position = Position::new(2);
 
@@ -428,7 +394,15 @@ mod tests {
     }
 
     fn cut(number: Position, closing: Closing) -> Event {
-        Event::Cut(CutMade { number, reason: Reason::Superseded, ends: Some(seconds(60)), closing, note: None, concerns: None })
+        Event::Cut(CutMade {
+            number,
+            reason: Reason::Superseded,
+            ends: Some(seconds(60)),
+            closing,
+            note: None,
+            concerns: None,
+            source: None,
+        })
     }
 
     fn downstream() -> Event {
@@ -440,8 +414,10 @@ mod tests {
             environments: Vec::new(),
             verifier_kind: VerifierKind::Follower,
             verifier: None,
+            business_owner: None,
+            technical_owner: None,
         };
-        Event::DownstreamRecorded(Recording { number: None, record })
+        Event::DownstreamRecorded(Recording { number: None, origin: None, record })
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no async, no clock, no randomness, no wire format, no cryptography.
 
+mod accountable;
 mod cut;
 mod denial;
 mod ends;
@@ -9,6 +10,7 @@ mod enforcement;
 mod event;
 mod exception;
 mod facts;
+mod known;
 mod life;
 mod living;
 mod name;
@@ -22,14 +24,17 @@ mod vocabulary;
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, MOST_DOWNSTREAMS, MOST_FURTHER, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
-pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Issued, PolicyText, Recording, Refused};
+pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Held, Issued, PolicyText, Recording, Refused};
 pub use exception::{Approval, Exception, Exceptions, KnownException, LONGEST_EXCEPTION};
-pub use facts::{Facts, Known, KnownTask};
+pub use facts::{Facts, KnownTask};
+pub use known::Known;
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Accepted, Bucket, Buckets, Census, Group, Living, Whose};
-pub use name::{Audience, Contact, DownstreamName, EnvironmentName, Instance, NameError, Note, OwnerId, PolicyName, Scope};
+pub use name::{
+    Audience, Contact, DownstreamName, EnvironmentName, Instance, NameError, Note, OwnerId, PolicyName, RecordId, Scope, SourceName,
+};
 pub use position::{CredentialId, CredentialIdError, Position, PositionError};
-pub use record::{Closed, Downstream, Environment, Owner, PublicKey, Task, Workload};
+pub use record::{Closed, Contract, Downstream, Environment, Origin, Owner, Person, PublicKey, Task, Workload};
 pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};

@@ -115,6 +115,14 @@ name!(
     Note, "a text: 1 to 500 bytes in one line, without space at either end", |text| is_line(text, 500)
 );
 name!(
+    /// The name of a source of records, such as `assets`.
+    SourceName, "a source name: 1 to 63 of a-z 0-9 - _ . , with a letter or digit at both ends", is_id
+);
+name!(
+    /// What a source calls a record of its own.
+    RecordId, "the id of a record: 1 to 256 bytes in one line, without space at either end", |text| is_line(text, 256)
+);
+name!(
     /// The file or annotation under which a policy is known.
     PolicyName, "a policy name: 1 to 128 bytes in one line, without space at either end", |text| is_line(text, 128)
 );

@@ -2,9 +2,18 @@
 //! References are numbers, so that a name that is used again never means an old subject.
 
 use super::{
-    Audience, Closing, Contact, DownstreamName, EnvironmentName, KeyPurpose, Note, OwnerId, OwnerKind, Position, SpiffeId, Standing,
-    Timestamp, VerifierKind,
+    Audience, Closing, Contact, DownstreamName, EnvironmentName, KeyPurpose, Note, OwnerId, OwnerKind, Position, RecordId, SourceName,
+    SpiffeId, Standing, Timestamp, VerifierKind,
 };
+
+/// Where a record comes from: the source that answers for it, and what it is called there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The source.
+    pub source: SourceName,
+    /// The id of the record at the source.
+    pub record: RecordId,
+}
 
 /// The party that answers for identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +43,10 @@ pub struct Workload {
     pub environments: Vec<Position>,
     /// When it ends by itself.
     pub valid_until: Option<Timestamp>,
+    /// Who answers for the purpose, if not who does for all of the owner.
+    pub business_owner: Option<Contact>,
+    /// Who answers for the running, if not who does for all of the owner.
+    pub technical_owner: Option<Contact>,
 }
 
 /// A binding that every credential has.
@@ -60,6 +73,28 @@ pub struct Downstream {
     pub verifier_kind: VerifierKind,
     /// The identity under which its verifiers follow the list.
     pub verifier: Option<SpiffeId>,
+    /// Who answers for the purpose.
+    pub business_owner: Option<Contact>,
+    /// Who answers for the running.
+    pub technical_owner: Option<Contact>,
+}
+
+/// Somebody whom owners, workloads and downstreams may name as business or technical owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// What those name: a mail address or a user name, matched without case.
+    pub id: Contact,
+    /// Whether the person still answers for anything.
+    pub active: bool,
+}
+
+/// A contract under which an owner works. The earliest end of several is the one that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// The owner's number.
+    pub owner: Position,
+    /// When it ends.
+    pub end: Timestamp,
 }
 
 /// A bounded piece of work.

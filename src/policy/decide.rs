@@ -93,7 +93,7 @@ impl Engine {
             policy: terms.max_ttl,
             task: ground.task.map(|task| task.record.deadline),
             workload: ground.workload.record.valid_until,
-            contract: ground.owner.record.contract_end,
+            contract: facts.contract_end(ground.owner),
             // A key that was cut signs nothing more.
             signing_key: facts.cuts().get(request.key).map_or(request.key_not_after, |_| Some(now)),
             client_certificate: bound.then_some(caller.expires_at),

@@ -63,6 +63,8 @@ struct Owner {
     contract_end: Option<String>,
     standing: Option<String>,
     closed_position: Option<u64>,
+    source: Option<String>,
+    record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     workloads: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +90,8 @@ const OWNER: Layout = Layout::fields(&[
     "business_owner",
     "technical_owner",
     "contract_end",
+    "source",
+    "record",
     "standing",
     "closed_position",
     "workloads",
@@ -190,6 +194,8 @@ impl From<api::Owner> for Owner {
             contract_end: wire::instant(owner.contract_end),
             standing: wire::standing(owner.standing),
             closed_position: wire::number(owner.closed_position),
+            source: owner.origin.as_ref().map(|origin| origin.source.clone()),
+            record: owner.origin.map(|origin| origin.record),
             workloads: None,
             living: None,
         }

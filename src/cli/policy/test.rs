@@ -9,7 +9,7 @@ use crate::app::config::files;
 use crate::cli::output::Layout;
 use crate::cli::registry;
 use crate::cli::session::Session;
-use crate::directory::yaml;
+use crate::directory::{Names, Problem, yaml};
 use crate::policy::Engine;
 
 #[derive(Debug, clap::Args)]
@@ -60,10 +60,11 @@ impl Args {
     fn answer(&self, now: crate::model::Timestamp) -> anyhow::Result<Answer> {
         let lines = |problems: &[String]| problems.join("\n");
         let wrong = |what: &str, problems: &[String]| anyhow::anyhow!("{what} cannot be used\n{}", lines(problems));
-        let texts = |problems: Vec<crate::directory::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let engine = Engine::compile(files::read_policies(&self.policies)?)
             .map_err(|problems| wrong("the policy text", &problems.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
-        let document = yaml::read(registry::texts(&self.registry)?).map_err(|problems| wrong("the registry", &texts(problems)))?;
+        let files = registry::texts(&self.registry)?;
+        let document = yaml::read(files, &Names::default()).map_err(|problems| wrong("the registry", &texts(problems)))?;
         let mut tests = Vec::new();
         for (path, text) in registry::texts(&self.paths)? {
             let script: rehearsal::Script = yaml::read_one(&path, &text).map_err(|problem| wrong("the tests", &[problem.to_string()]))?;

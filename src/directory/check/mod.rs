@@ -1,6 +1,6 @@
 //! What a registry must say to mean something. One pass finds everything that is wrong.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,7 +8,8 @@ use std::str::FromStr;
 use super::draft::{CERTIFICATES, TOKENS};
 use super::{Document, DownstreamDraft, DownstreamSpec, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft, WorkloadSpec};
 use crate::model::{
-    DownstreamName, Environment, EnvironmentName, MOST_DOWNSTREAMS, Owner, OwnerId, OwnerKind, SpiffeId, Timestamp, VerifierKind,
+    DownstreamName, Environment, EnvironmentName, Facts, MOST_DOWNSTREAMS, Owner, OwnerId, OwnerKind, SourceName, SpiffeId, Timestamp,
+    VerifierKind,
 };
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub(crate) struct Finding<'a, T> {
 
 /// What is wrong with a registry, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Where, if it was read from a file.
     pub place: Option<Place>,
     /// What is wrong, and what to write instead.
@@ -36,7 +37,7 @@ pub struct Problem {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file, as it was named to us.
     pub file: PathBuf,
     /// The line, from 1 on.
@@ -59,49 +60,78 @@ impl Display for Problem {
 }
 
 impl Document {
-    /// Holds a document to every rule, wherever it came from.
+    /// Holds a document to every rule, wherever it came from. It may refer to what `others` record.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn check(&self) -> Result<(), Vec<Problem>> {
+    pub(crate) fn check(&self, others: &Names) -> Result<(), Vec<Problem>> {
         let problem = |finding: Finding<'_, String>| Problem { place: None, message: finding.message };
-        match Draft::from(self).check() {
+        match Draft::from(self).check(others) {
             Ok(_) => Ok(()),
             Err(findings) => Err(findings.into_iter().map(problem).collect()),
         }
     }
 }
 
-/// The names that records may refer to.
-struct Declared {
-    owners: BTreeSet<OwnerId>,
-    environments: BTreeSet<EnvironmentName>,
+/// Names that records may refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Of owners.
+    pub owners: BTreeSet<OwnerId>,
+    /// Of environments.
+    pub environments: BTreeSet<EnvironmentName>,
+}
+
+impl Names {
+    /// What is recorded by others than `source`, or than the administrators if that is `None`.
+    pub(crate) fn of_others(facts: &Facts, source: Option<&SourceName>) -> Self {
+        let owners = facts.owners().filter(|known| known.is_registered() && !known.is_of(source));
+        let environments = facts.environments().filter(|known| known.is_registered() && !known.is_of(source));
+        Self {
+            owners: owners.map(|known| known.record.id.clone()).collect(),
+            environments: environments.map(|known| known.record.name.clone()).collect(),
+        }
+    }
 }
 
 impl<T: AsRef<str>> Draft<T> {
-    /// The document that was written here.
+    /// The document that was written here. It may refer to what `others` record.
     ///
     /// # Errors
     /// Everything that is wrong with it. A malformed name is told once: what refers to the name
     /// that was probably meant is not told as well.
-    pub(crate) fn check(&self) -> Result<Document, Vec<Finding<'_, T>>> {
-        let declared = Declared {
-            owners: self.owners.iter().filter_map(|owner| meant(owner.id.as_ref())).collect(),
-            environments: self.environments.iter().filter_map(|environment| meant(environment.name.as_ref())).collect(),
-        };
-        let mut findings = Vec::new();
-        distinct::<OwnerId, T>("owner", self.owners.iter().map(|owner| &owner.id), &mut findings);
-        distinct::<EnvironmentName, T>("environment", self.environments.iter().map(|environment| &environment.name), &mut findings);
-        distinct::<SpiffeId, T>("workload", self.workloads.iter().map(|workload| &workload.spiffe_id), &mut findings);
-        distinct::<DownstreamName, T>("downstream", self.downstreams.iter().map(|downstream| &downstream.name), &mut findings);
-        let document = Document {
-            owners: self.owners.iter().filter_map(|owner| owner.check(&mut findings)).collect(),
-            environments: self.environments.iter().filter_map(|environment| environment.check(&mut findings)).collect(),
-            workloads: self.workloads.iter().filter_map(|workload| workload.check(&declared, &mut findings)).collect(),
-            downstreams: self.downstreams.iter().filter_map(|downstream| downstream.check(&declared, &mut findings)).collect(),
-        };
-        self.wide_audiences(&mut findings);
+    pub(crate) fn check(&self, others: &Names) -> Result<Document, Vec<Finding<'_, T>>> {
+        let (document, findings) = self.sift(others);
         if findings.is_empty() { Ok(document) } else { Err(findings) }
+    }
+
+    /// The records with which nothing is wrong, and everything that is wrong with the others. Of those that
+    /// are declared twice, all are left, and told.
+    pub(crate) fn sift(&self, others: &Names) -> (Document, Vec<Finding<'_, T>>) {
+        let mut declared = others.clone();
+        declared.owners.extend(self.owners.iter().filter_map(|owner| meant::<OwnerId>(owner.id.as_ref())));
+        declared
+            .environments
+            .extend(self.environments.iter().filter_map(|environment| meant::<EnvironmentName>(environment.name.as_ref())));
+        let mut findings = Vec::new();
+        let owner_twice = distinct::<OwnerId, T>("owner", self.owners.iter().map(|owner| &owner.id), &mut findings);
+        let environment_twice =
+            distinct::<EnvironmentName, T>("environment", self.environments.iter().map(|environment| &environment.name), &mut findings);
+        let workload_twice = distinct::<SpiffeId, T>("workload", self.workloads.iter().map(|workload| &workload.spiffe_id), &mut findings);
+        let downstream_twice =
+            distinct::<DownstreamName, T>("downstream", self.downstreams.iter().map(|downstream| &downstream.name), &mut findings);
+        let mut document = Document {
+            owners: sound(&self.owners, &mut findings, OwnerDraft::check),
+            environments: sound(&self.environments, &mut findings, EnvironmentDraft::check),
+            workloads: sound(&self.workloads, &mut findings, |workload, findings| workload.check(&declared, findings)),
+            downstreams: sound(&self.downstreams, &mut findings, |downstream, findings| downstream.check(&declared, findings)),
+        };
+        document.owners.retain(|owner| !owner_twice.contains(owner.id.as_str()));
+        document.environments.retain(|environment| !environment_twice.contains(environment.name.as_str()));
+        document.workloads.retain(|workload| !workload_twice.contains(&workload.spiffe_id.to_string().to_lowercase()));
+        document.downstreams.retain(|downstream| !downstream_twice.contains(downstream.name.as_str()));
+        self.wide_audiences(&mut findings);
+        (document, findings)
     }
 
     /// Finds audiences that more downstreams of one environment declare than a token can carry the numbers of.
@@ -151,7 +181,7 @@ impl<T: AsRef<str>> EnvironmentDraft<T> {
 }
 
 impl<T: AsRef<str>> WorkloadDraft<T> {
-    fn check<'a>(&'a self, declared: &Declared, findings: &mut Vec<Finding<'a, T>>) -> Option<WorkloadSpec> {
+    fn check<'a>(&'a self, declared: &Names, findings: &mut Vec<Finding<'a, T>>) -> Option<WorkloadSpec> {
         let mut record = Record { kind: "workload", name: &self.spiffe_id, findings };
         let spiffe_id = record.one("spiffe_id", &self.spiffe_id, value);
         let owner = |text: &str| reference(text, "owners", &declared.owners);
@@ -159,12 +189,22 @@ impl<T: AsRef<str>> WorkloadDraft<T> {
         let purpose = record.mandatory("purpose", &self.purpose, value, "write in one line what it is for");
         let environments = record.environments(&self.environments, declared);
         let valid_until = record.optional("valid_until", &self.valid_until, instant);
-        Some(WorkloadSpec { spiffe_id: spiffe_id?, owner: owner?, purpose: purpose?, environments, valid_until })
+        let business_owner = record.optional("business_owner", &self.business_owner, value);
+        let technical_owner = record.optional("technical_owner", &self.technical_owner, value);
+        Some(WorkloadSpec {
+            spiffe_id: spiffe_id?,
+            owner: owner?,
+            purpose: purpose?,
+            environments,
+            valid_until,
+            business_owner,
+            technical_owner,
+        })
     }
 }
 
 impl<T: AsRef<str>> DownstreamDraft<T> {
-    fn check<'a>(&'a self, declared: &Declared, findings: &mut Vec<Finding<'a, T>>) -> Option<DownstreamSpec> {
+    fn check<'a>(&'a self, declared: &Names, findings: &mut Vec<Finding<'a, T>>) -> Option<DownstreamSpec> {
         let mut record = Record { kind: "downstream", name: &self.name, findings };
         let name = record.one("name", &self.name, value);
         let accepts = record.set("accepts", &self.accepts, accepted);
@@ -186,6 +226,8 @@ impl<T: AsRef<str>> DownstreamDraft<T> {
         let words = "write follower, guard, crl, status_list or none";
         let verifier_kind: Option<VerifierKind> = record.mandatory("verifier_kind", &self.verifier_kind, value, words);
         let verifier = record.optional("verifier", &self.verifier, value);
+        let business_owner = record.optional("business_owner", &self.business_owner, value);
+        let technical_owner = record.optional("technical_owner", &self.technical_owner, value);
         Some(DownstreamSpec {
             name: name?,
             accepts_tokens,
@@ -194,8 +236,19 @@ impl<T: AsRef<str>> DownstreamDraft<T> {
             environments,
             verifier_kind: verifier_kind?,
             verifier,
+            business_owner,
+            technical_owner,
         })
     }
+}
+
+/// The records with which nothing is wrong.
+fn sound<'a, D, F, R>(drafts: &'a [D], findings: &mut Vec<F>, check: impl Fn(&'a D, &mut Vec<F>) -> Option<R>) -> Vec<R> {
+    let sound = |draft| {
+        let before = findings.len();
+        check(draft, findings).filter(|_| findings.len() == before)
+    };
+    drafts.iter().filter_map(sound).collect()
 }
 
 /// The record that is being read, for what is found wrong in it.
@@ -237,7 +290,7 @@ impl<'a, T: AsRef<str>> Record<'a, '_, T> {
         values
     }
 
-    fn environments(&mut self, texts: &'a [T], declared: &Declared) -> BTreeSet<EnvironmentName> {
+    fn environments(&mut self, texts: &'a [T], declared: &Names) -> BTreeSet<EnvironmentName> {
         if texts.is_empty() {
             self.missing("environments", &one_of("environments", &declared.environments));
         }
@@ -305,8 +358,14 @@ fn one_of<V: Display>(section: &str, known: &BTreeSet<V>) -> String {
     }
 }
 
-/// Finds names that are declared twice, or that people would confuse. Malformed ones are told elsewhere.
-fn distinct<'a, V: FromStr, T: AsRef<str>>(kind: &str, names: impl Iterator<Item = &'a T>, findings: &mut Vec<Finding<'a, T>>) {
+/// Finds names that are declared twice, or that people would confuse, and gives them in lower case. Malformed
+/// ones are told elsewhere.
+fn distinct<'a, V: FromStr, T: AsRef<str>>(
+    kind: &str,
+    names: impl Iterator<Item = &'a T>,
+    findings: &mut Vec<Finding<'a, T>>,
+) -> HashSet<String> {
+    let mut twice = HashSet::new();
     let mut seen: HashMap<String, &'a T> = HashMap::new();
     for at in names.filter(|name| name.as_ref().parse::<V>().is_ok()) {
         let name = at.as_ref();
@@ -316,5 +375,7 @@ fn distinct<'a, V: FromStr, T: AsRef<str>>(kind: &str, names: impl Iterator<Item
             other => format!("{kind} `{name}` differs from `{other}` only by case; write `{other}`, or a name that differs in more"),
         };
         findings.push(Finding { at, earlier: Some(earlier), message });
+        twice.insert(name.to_lowercase());
     }
+    twice
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::directory::generators::document;
-use crate::directory::{Document, DownstreamSpec, Draft, WorkloadSpec};
+use crate::directory::{Document, DownstreamSpec, Draft, Names, WorkloadSpec};
 use crate::model::{Environment, Owner, OwnerKind, Timestamp, VerifierKind};
 
 /// One team, one vendor, two environments, a workload and a downstream.
@@ -24,6 +24,8 @@ fn valid() -> Document {
             purpose: "Takes payments".parse().expect("a purpose"),
             environments: environments.clone().into(),
             valid_until: None,
+            business_owner: None,
+            technical_owner: None,
         }],
         downstreams: vec![DownstreamSpec {
             name: "ledger-api".parse().expect("a name"),
@@ -33,6 +35,8 @@ fn valid() -> Document {
             environments: environments.clone().into(),
             verifier_kind: VerifierKind::Follower,
             verifier: None,
+            business_owner: None,
+            technical_owner: None,
         }],
         environments: environments.map(|name| Environment { name }).into(),
     }
@@ -42,7 +46,7 @@ fn valid() -> Document {
 fn told(break_it: impl FnOnce(&mut Draft<String>)) -> Vec<(String, String)> {
     let mut draft = Draft::from(&valid());
     break_it(&mut draft);
-    let findings = draft.check().expect_err("broken");
+    let findings = draft.check(&Names::default()).expect_err("broken");
     findings.into_iter().map(|finding| (finding.at.clone(), finding.message)).collect()
 }
 
@@ -63,7 +67,7 @@ fn an_audience_is_declared_by_as_many_downstreams_of_an_environment_as_a_token_c
     };
     let mut most = Draft::from(&valid());
     declare(&mut most, 14);
-    assert!(most.check().is_ok());
+    assert!(most.check(&Names::default()).is_ok());
     let problem = "audiences: 15 downstreams of an environment declare `https://ledger.example.org` already; write another";
     check(|draft| declare(draft, 15), "https://ledger.example.org", &format!("downstream `ledger-14`: {problem}"));
 }
@@ -218,7 +222,7 @@ fn a_document_from_elsewhere_is_held_to_the_same_rules() {
     document.owners[1].contract_end = None;
     document.workloads[0].owner = "nobody".parse().expect("an id");
     document.downstreams[0].accepts_tokens = false;
-    let problems = document.check().expect_err("three things are wrong");
+    let problems = document.check(&Names::default()).expect_err("three things are wrong");
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 4, "{told:?}");
     for (problem, start) in told.iter().zip([
@@ -236,15 +240,15 @@ fn an_end_that_no_file_can_say_is_refused() {
     for end in [Timestamp::EPOCH, Timestamp::from_millis(u64::MAX), Timestamp::from_seconds(400_000_000_000)] {
         let mut document = valid();
         document.workloads[0].valid_until = Some(end);
-        assert!(document.check().is_err(), "{end}");
+        assert!(document.check(&Names::default()).is_err(), "{end}");
     }
 }
 
 proptest! {
     #[test]
     fn a_valid_document_passes_and_its_draft_gives_it_back(document in document()) {
-        prop_assert_eq!(document.check(), Ok(()));
+        prop_assert_eq!(document.check(&Names::default()), Ok(()));
         let draft = Draft::from(&document);
-        prop_assert_eq!(draft.check(), Ok(document));
+        prop_assert_eq!(draft.check(&Names::default()), Ok(document));
     }
 }

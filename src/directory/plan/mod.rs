@@ -11,39 +11,48 @@
 //!   document takes its own with it, and nothing else.
 //! - **An earlier `contract_end` or `valid_until`**: everything issued before, if anything at all
 //!   may outlive the new end. Judged by the latest expiry ever recorded, not by counters.
+//! - **A contract that is no longer named**: everything under its owner, which is offboarded. One that is
+//!   new or ends earlier: as an earlier `contract_end`.
 //! - **A downstream that is no longer named**: the tokens that were issued for it, which may be accepted at others
 //!   too. Certificates live on: they are for every downstream of their environment. Any other change of a downstream
 //!   ends nothing.
 //!
+//! Everything is of one [`Scope`]: a source, or the administrators. What others record is not touched;
+//! records may refer to it.
+//!
 //! Such a cut stands before the new record, so that it falls on the subject as it was.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::{BTreeSet, HashMap};
 
-use super::document::registered;
-use super::{Document, DownstreamSpec, WorkloadSpec};
+use super::{Document, DownstreamSpec, Scope, Snapshot, WorkloadSpec};
 use crate::ledger::Present;
 use crate::model::{
-    Closing, Concerns, CutMade, Downstream, Environment, EnvironmentName, Event, Known, Owner, OwnerId, Position, Reason, Recording,
-    Timestamp, Whose, Workload, cut_ends,
+    Downstream, Environment, EnvironmentName, Event, Known, Origin, Owner, OwnerId, Position, Recording, Timestamp, Whose, Workload,
 };
 
+mod ends;
+mod parties;
+mod why;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
-use words::{Action, Subject, differing, whole};
+use why::Why;
+pub(crate) use words::Subject;
+use words::{Action, Fields, differing, whole};
 
-/// What applying a document would change, in the order of the ledger.
+/// What a snapshot would change, in the order of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
     /// For people.
     pub changes: Vec<Change>,
     /// What to append, in this order, in one transaction.
     pub events: Vec<Event>,
-    /// How many owners, environments, workloads and downstreams would end.
+    /// How many records would end.
     pub ends: usize,
+    /// What cannot be done, and is left as it is: it is recorded by others, or refers to nothing.
+    pub problems: Vec<String>,
 }
 
 /// One difference.
@@ -61,99 +70,140 @@ pub(crate) struct Change {
     pub living: u64,
 }
 
-/// Compares a document with what is recorded.
+/// Compares what a scope says with what is recorded.
 ///
-/// The document has passed [`Document::check`]; a record that refers to a name which the document
-/// does not declare would be left as it is.
-pub(crate) fn plan(document: &Document, present: &Present<'_>) -> Difference {
-    let mut document = document.clone();
+/// The records have passed [`Document::check`], or were sifted.
+pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>) -> Difference {
+    let mut document = snapshot.document.clone();
     document.sort();
-    let mut planning = Planning::new(present);
-    for environment in &document.environments {
+    let mut planning = Planning::new(snapshot, scope, present);
+    planning.beyond_scope(&document);
+    for environment in document.environments.iter().filter(|_| scope.holds(Subject::Environment)) {
         planning.environment(environment);
     }
-    for owner in &document.owners {
+    for owner in document.owners.iter().filter(|_| scope.holds(Subject::Owner)) {
         planning.owner(owner);
     }
-    for workload in &document.workloads {
+    for workload in document.workloads.iter().filter(|_| scope.holds(Subject::Workload)) {
         planning.workload(workload);
     }
-    for downstream in &document.downstreams {
+    for downstream in document.downstreams.iter().filter(|_| scope.holds(Subject::Downstream)) {
         planning.downstream(downstream);
     }
-    planning.ends(&document);
+    planning.parties();
+    planning.ends();
     planning.difference
 }
 
 struct Planning<'a> {
+    snapshot: &'a Snapshot,
+    scope: &'a Scope,
     present: &'a Present<'a>,
-    /// The numbers of the owners that the document names.
+    /// The numbers of the owners that are named.
     owners: HashMap<OwnerId, Position>,
-    /// The numbers of the environments that the document names.
+    /// The numbers of the environments that are named.
     environments: HashMap<EnvironmentName, Position>,
     difference: Difference,
 }
 
 impl<'a> Planning<'a> {
-    fn new(present: &'a Present<'a>) -> Self {
-        Self { present, owners: HashMap::new(), environments: HashMap::new(), difference: Difference::default() }
+    fn new(snapshot: &'a Snapshot, scope: &'a Scope, present: &'a Present<'a>) -> Self {
+        Self { snapshot, scope, present, owners: HashMap::new(), environments: HashMap::new(), difference: Difference::default() }
+    }
+
+    /// Tells what is named and is none of the scope's business.
+    fn beyond_scope(&mut self, document: &Document) {
+        let named = [
+            (Subject::Owner, document.owners.len()),
+            (Subject::Environment, document.environments.len()),
+            (Subject::Workload, document.workloads.len()),
+            (Subject::Downstream, document.downstreams.len()),
+            (Subject::Person, self.snapshot.people.len()),
+            (Subject::Contract, self.snapshot.contracts.len()),
+        ];
+        for (subject, count) in named.into_iter().filter(|(subject, count)| *count > 0 && !self.scope.holds(*subject)) {
+            self.problem(format!("{count} records of kind {subject} are left, which `holds` does not name"));
+        }
     }
 
     fn environment(&mut self, environment: &Environment) {
         let known = self.present.facts.environment(&environment.name);
         self.environments.insert(environment.name.clone(), self.number(known));
-        if known.is_none_or(|known| !known.is_registered()) {
-            self.add(Subject::Environment, &environment.name, added(known, String::new()));
-            self.difference.events.push(Event::EnvironmentRecorded(recording(known, environment.clone())));
+        let origin = self.origin(Subject::Environment, environment.name.as_str());
+        if self.is_of_others(Subject::Environment, &environment.name, known, environment) {
+            return;
         }
+        match known.filter(|known| known.is_registered()) {
+            Some(known) if known.origin == origin => return,
+            Some(known) => self.change(Subject::Environment, &environment.name, from(known, origin.as_ref()), 0),
+            None => self.add(Subject::Environment, &environment.name, added(known, String::new())),
+        }
+        self.difference.events.push(Event::EnvironmentRecorded(recording(known, origin, environment.clone())));
     }
 
     fn owner(&mut self, owner: &Owner) {
         let known = self.present.facts.owner(&owner.id);
         self.owners.insert(owner.id.clone(), self.number(known));
+        let origin = self.origin(Subject::Owner, owner.id.as_str());
+        if self.is_of_others(Subject::Owner, &owner.id, known, owner) {
+            return;
+        }
         match known.filter(|known| known.is_registered()) {
-            Some(known) if *known.record == *owner => return,
+            Some(known) if *known.record == *owner && known.origin == origin => return,
             Some(known) => {
                 let shortened = self.is_shortened(known.record.contract_end, owner.contract_end);
                 let living = if shortened { self.cut(known.number, Whose::Owner(known.number), Why::ContractEnd) } else { 0 };
-                let (name, detail) = (owner.id.to_string(), differing(&*known.record, owner));
-                self.difference.changes.push(Change { action: Action::Change, subject: Subject::Owner, name, detail, living });
+                let detail = joined(&differing(&*known.record, owner), &from(known, origin.as_ref()));
+                self.change(Subject::Owner, &owner.id, detail, living);
             }
             None => self.add(Subject::Owner, &owner.id, added(known, whole(owner))),
         }
-        self.difference.events.push(Event::OwnerRecorded(recording(known, owner.clone())));
+        self.difference.events.push(Event::OwnerRecorded(recording(known, origin, owner.clone())));
     }
 
     fn workload(&mut self, spec: &WorkloadSpec) {
-        let Some(owner) = self.owners.get(&spec.owner).copied() else { return };
-        let Some(environments) = self.environment_numbers(&spec.environments) else { return };
+        let owner = self.owner_number(&spec.owner);
+        let Some(owner) = self.found(Subject::Workload, &spec.spiffe_id, ("owner", &spec.owner), owner) else { return };
+        let Some(environments) = self.environment_numbers(Subject::Workload, &spec.spiffe_id, &spec.environments) else { return };
         let record = Workload {
             spiffe_id: spec.spiffe_id.clone(),
             owner,
             purpose: spec.purpose.clone(),
             environments,
             valid_until: spec.valid_until,
+            business_owner: spec.business_owner.clone(),
+            technical_owner: spec.technical_owner.clone(),
         };
         let known = self.present.facts.workload(&spec.spiffe_id);
+        let origin = self.origin(Subject::Workload, &spec.spiffe_id.to_string());
+        if self.is_of_others(Subject::Workload, &spec.spiffe_id, known, &record) {
+            return;
+        }
         match known.filter(|known| known.is_registered()) {
-            Some(known) if *known.record == record => return,
+            Some(known) if *known.record == record && known.origin == origin => return,
             Some(known) => {
                 let action = if known.record.owner == owner { Action::Change } else { Action::Move };
                 let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
                 let why = self.why_curtailed(&known.record, &record);
                 let living = why.map(|why| self.cut(known.number, whose, why)).unwrap_or_default();
-                let detail = WorkloadSpec::of(&known.record, self.present.facts).map(|old| differing(&old, spec)).unwrap_or_default();
+                let old = WorkloadSpec::of(&known.record, self.present.facts);
+                let detail = joined(&old.map(|old| differing(&old, spec)).unwrap_or_default(), &from(known, origin.as_ref()));
                 let name = spec.spiffe_id.to_string();
                 self.difference.changes.push(Change { action, subject: Subject::Workload, name, detail, living });
             }
             None => self.add(Subject::Workload, &spec.spiffe_id, added(known, whole(spec))),
         }
-        self.difference.events.push(Event::WorkloadRecorded(recording(known, record)));
+        self.difference.events.push(Event::WorkloadRecorded(recording(known, origin, record)));
     }
 
     /// Why what was issued to a workload that was `old` may not live on now that it is `new`.
     fn why_curtailed(&self, old: &Workload, new: &Workload) -> Option<Why> {
-        let goes_on = |environment: &Position| self.environments.values().any(|named| named == environment);
+        let facts = self.present.facts;
+        let stays = |number: Position| {
+            let known = facts.environment_numbered(number).filter(|known| known.is_registered());
+            known.is_some_and(|known| !self.has_ended(Subject::Environment, known, known.record.name.as_str()))
+        };
+        let goes_on = |environment: &Position| self.environments.values().any(|named| named == environment) || stays(*environment);
         let lost = |environment: &Position| !new.environments.contains(environment) && goes_on(environment);
         if old.owner != new.owner {
             Some(Why::Moved)
@@ -165,7 +215,7 @@ impl<'a> Planning<'a> {
     }
 
     fn downstream(&mut self, spec: &DownstreamSpec) {
-        let Some(environments) = self.environment_numbers(&spec.environments) else { return };
+        let Some(environments) = self.environment_numbers(Subject::Downstream, &spec.name, &spec.environments) else { return };
         let record = Downstream {
             name: spec.name.clone(),
             accepts_tokens: spec.accepts_tokens,
@@ -174,68 +224,54 @@ impl<'a> Planning<'a> {
             environments,
             verifier_kind: spec.verifier_kind,
             verifier: spec.verifier.clone(),
+            business_owner: spec.business_owner.clone(),
+            technical_owner: spec.technical_owner.clone(),
         };
         let known = self.present.facts.downstream(&spec.name);
+        let origin = self.origin(Subject::Downstream, spec.name.as_str());
+        if self.is_of_others(Subject::Downstream, &spec.name, known, &record) {
+            return;
+        }
         match known {
-            Some(known) if *known.record == record => return,
+            Some(known) if *known.record == record && known.origin == origin => return,
             Some(known) => {
-                let detail = differing(&DownstreamSpec::of(&known.record, self.present.facts), spec);
-                let name = spec.name.to_string();
-                self.difference.changes.push(Change { action: Action::Change, subject: Subject::Downstream, name, detail, living: 0 });
+                let old = DownstreamSpec::of(&known.record, self.present.facts);
+                self.change(Subject::Downstream, &spec.name, joined(&differing(&old, spec), &from(known, origin.as_ref())), 0);
             }
             None => self.add(Subject::Downstream, &spec.name, whole(spec)),
         }
-        self.difference.events.push(Event::DownstreamRecorded(recording(known, record)));
+        self.difference.events.push(Event::DownstreamRecorded(recording(known, origin, record)));
     }
 
-    /// Ends what the document does not name.
-    fn ends(&mut self, document: &Document) {
-        let facts = self.present.facts;
-        let named = document.workloads.iter().map(|workload| &workload.spiffe_id).collect();
-        for known in absent(facts.workloads(), |record| &record.spiffe_id, &named) {
-            let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
-            let living = self.cut(known.number, whose, Why::Absent);
-            self.end(Subject::Workload, &known.record.spiffe_id, living);
+    /// Whether a record is not this scope's to touch. An administrator may repeat it as it is.
+    fn is_of_others<T: PartialEq>(&mut self, subject: Subject, name: &impl ToString, known: Option<&Known<T>>, record: &T) -> bool {
+        let Some(known) = known.filter(|known| known.is_registered() && !self.scope.may_touch(known)) else { return false };
+        if self.scope.source.is_some() || *known.record != *record {
+            let whose = match &known.origin {
+                Some(Origin { source, record }) => format!("source {source} (as `{record}`)"),
+                None => "the administrators".to_owned(),
+            };
+            self.problem(format!("{subject} `{}` is recorded by {whose}; left as it is", name.to_string()));
         }
-        let named = document.owners.iter().map(|owner| &owner.id).collect();
-        for known in absent(facts.owners(), |record| &record.id, &named) {
-            let living = self.cut(known.number, Whose::Owner(known.number), Why::Absent);
-            self.end(Subject::Owner, &known.record.id, living);
-        }
-        let named = document.environments.iter().map(|environment| &environment.name).collect();
-        for known in absent(facts.environments(), |record| &record.name, &named) {
-            let living = self.cut(known.number, Whose::Environment(known.number), Why::Absent);
-            self.end(Subject::Environment, &known.record.name, living);
-        }
-        let named = document.downstreams.iter().map(|downstream| &downstream.name).collect();
-        for known in absent(facts.downstreams(), |record| &record.name, &named) {
-            let living = self.cut(known.number, Whose::Bearing(known.number), Why::Decommissioned);
-            self.difference.events.push(Event::DownstreamRemoved { number: known.number });
-            self.end(Subject::Downstream, &known.record.name, living);
-        }
+        true
+    }
+
+    fn problem(&mut self, problem: String) {
+        self.difference.problems.push(problem);
     }
 
     fn add(&mut self, subject: Subject, name: &impl ToString, detail: String) {
         self.difference.changes.push(Change { action: Action::Add, subject, name: name.to_string(), detail, living: 0 });
     }
 
-    fn end(&mut self, subject: Subject, name: &impl ToString, living: u64) {
-        let detail = Why::Absent.note().to_owned();
-        self.difference.changes.push(Change { action: Action::End, subject, name: name.to_string(), detail, living });
-        self.difference.ends += 1;
+    fn change(&mut self, subject: Subject, name: &impl ToString, detail: String, living: u64) {
+        self.difference.changes.push(Change { action: Action::Change, subject, name: name.to_string(), detail, living });
     }
 
-    /// Cuts a subject and counts what dies. The cut stays in the list until everything that was
-    /// ever issued, to anybody, has expired everywhere, so that it needs no look at whose that is.
-    fn cut(&mut self, number: Position, whose: Whose, why: Why) -> u64 {
-        let ends = cut_ends(self.present.latest_expiry, self.present.now);
-        let (closing, reason) = why.consequence();
-        let census = self.present.living.census(whose, self.present.now);
-        let found = Concerns::of(&census, self.present.facts);
-        let known = self.present.facts.cuts().get(number).is_none() && !self.present.living.may_be_low(self.present.now);
-        let concerns = Some(if known { found } else { found.anywhere(self.present.facts, self.present.latest_expiry) });
-        self.difference.events.push(Event::Cut(CutMade { number, reason, ends, closing, note: why.note().parse().ok(), concerns }));
-        census.total
+    /// Where a record of this scope comes from.
+    fn origin(&self, subject: Subject, name: &str) -> Option<Origin> {
+        let source = self.scope.source.clone()?;
+        Some(Origin { source, record: self.snapshot.record_id(subject, name)? })
     }
 
     /// Whether an end was moved to before the expiry of something that may be alive.
@@ -250,47 +286,39 @@ impl<'a> Planning<'a> {
         known.map_or(next, |known| known.number)
     }
 
-    /// The numbers of environments, ascending; `None` if one is not declared.
-    fn environment_numbers(&self, names: &BTreeSet<EnvironmentName>) -> Option<Vec<Position>> {
-        let numbers: Option<BTreeSet<Position>> = names.iter().map(|name| self.environments.get(name).copied()).collect();
-        numbers.map(|numbers| numbers.into_iter().collect())
+    /// The number of an owner that is named here, or that others record.
+    fn owner_number(&self, id: &OwnerId) -> Option<Position> {
+        let recorded = || self.present.facts.owner(id).filter(|known| known.is_registered()).map(|known| known.number);
+        self.owners.get(id).copied().or_else(recorded)
     }
-}
 
-/// Why a registry cuts.
-#[derive(Clone, Copy)]
-enum Why {
-    Absent,
-    Decommissioned,
-    Moved,
-    EnvironmentTaken,
-    ContractEnd,
-    ValidUntil,
-}
+    fn environment_number(&self, name: &EnvironmentName) -> Option<Position> {
+        let recorded = || self.present.facts.environment(name).filter(|known| known.is_registered()).map(|known| known.number);
+        self.environments.get(name).copied().or_else(recorded)
+    }
 
-impl Why {
-    const fn consequence(self) -> (Closing, Reason) {
-        match self {
-            Self::Absent => (Closing::Unregister, Reason::CessationOfOperation),
-            Self::Decommissioned => (Closing::Nothing, Reason::CessationOfOperation),
-            Self::Moved => (Closing::MoveOwner, Reason::AffiliationChanged),
-            Self::EnvironmentTaken | Self::ContractEnd | Self::ValidUntil => (Closing::Nothing, Reason::PrivilegeWithdrawn),
+    /// What a reference refers to, or a problem.
+    fn found<V>(&mut self, subject: Subject, name: &impl ToString, (what, id): (&str, &dyn ToString), found: Option<V>) -> Option<V> {
+        if found.is_none() {
+            let (name, id) = (name.to_string(), id.to_string());
+            self.problem(format!("{subject} `{name}`: no {what} `{id}` is recorded; left as it is"));
         }
+        found
     }
 
-    const fn note(self) -> &'static str {
-        match self {
-            Self::Absent | Self::Decommissioned => "no longer named by the registry",
-            Self::Moved => "moved to another owner by the registry",
-            Self::EnvironmentTaken => "an environment was taken away by the registry",
-            Self::ContractEnd => "contract_end was moved earlier by the registry",
-            Self::ValidUntil => "valid_until was moved earlier by the registry",
+    /// The numbers of environments, ascending; `None` if one is recorded nowhere.
+    fn environment_numbers(&mut self, subject: Subject, of: &impl ToString, names: &BTreeSet<EnvironmentName>) -> Option<Vec<Position>> {
+        let mut numbers = BTreeSet::new();
+        for name in names {
+            let number = self.environment_number(name);
+            numbers.insert(self.found(subject, of, ("environment", name), number)?);
         }
+        Some(numbers.into_iter().collect())
     }
 }
 
-fn recording<T>(known: Option<&Known<T>>, record: T) -> Recording<T> {
-    Recording { number: known.map(|known| known.number), record }
+fn recording<T>(known: Option<&Known<T>>, origin: Option<Origin>, record: T) -> Recording<T> {
+    Recording { number: known.map(|known| known.number), origin, record }
 }
 
 /// How an addition reads: whether it was there before, and whether naming it opens it.
@@ -300,16 +328,21 @@ fn added<T>(known: Option<&Known<T>>, fields: String) -> String {
         Some(Known { closed: None, .. }) => "named again",
         Some(_) => "named again, and still closed by a revocation",
     };
-    if fields.is_empty() { again.to_owned() } else { format!("{again}; {fields}") }
+    joined(again, &fields)
 }
 
-/// The registered records that `named` does not hold, by name.
-fn absent<'a, T: 'a, N: Ord + Hash>(
-    known: impl Iterator<Item = &'a Known<T>>,
-    name: fn(&T) -> &N,
-    named: &HashSet<&N>,
-) -> Vec<&'a Known<T>> {
-    let mut absent: Vec<_> = registered(known).filter(|known| !named.contains(name(&known.record))).collect();
-    absent.sort_by(|one, other| name(&one.record).cmp(name(&other.record)));
-    absent
+/// How it reads that a record comes from somewhere else now.
+fn from<T>(known: &Known<T>, origin: Option<&Origin>) -> String {
+    let shown = |origin: Option<&Origin>| {
+        origin.map_or_else(|| "the administrators".to_owned(), |Origin { source, record }| format!("source {source} as `{record}`"))
+    };
+    if known.origin.as_ref() == origin {
+        return String::new();
+    }
+    format!("recorded by: {} -> {}", shown(known.origin.as_ref()), shown(origin))
+}
+
+fn joined(one: &str, other: &str) -> String {
+    let separator = if one.is_empty() || other.is_empty() { "" } else { "; " };
+    format!("{one}{separator}{other}")
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Action {
 }
 
 /// What sort of record a change is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Subject {
     /// An owner.
     Owner,
@@ -47,6 +47,10 @@ pub(crate) enum Subject {
     Workload,
     /// A downstream.
     Downstream,
+    /// A person.
+    Person,
+    /// A contract.
+    Contract,
 }
 
 impl Subject {
@@ -57,6 +61,8 @@ impl Subject {
             Self::Environment => "environment",
             Self::Workload => "workload",
             Self::Downstream => "downstream",
+            Self::Person => "person",
+            Self::Contract => "contract",
         }
     }
 }
@@ -81,20 +87,30 @@ impl Fields for Owner {
 
 impl Fields for WorkloadSpec {
     fn fields(&self) -> Vec<(&'static str, String)> {
-        let WorkloadDraft { spiffe_id: _, owner, purpose, environments, valid_until } = self.into();
-        words([("owner", owner), ("purpose", purpose), ("environments", Some(environments.join(" "))), ("valid_until", valid_until)])
+        let WorkloadDraft { spiffe_id: _, owner, purpose, environments, valid_until, business_owner, technical_owner } = self.into();
+        words([
+            ("owner", owner),
+            ("purpose", purpose),
+            ("environments", Some(environments.join(" "))),
+            ("valid_until", valid_until),
+            ("business_owner", business_owner),
+            ("technical_owner", technical_owner),
+        ])
     }
 }
 
 impl Fields for DownstreamSpec {
     fn fields(&self) -> Vec<(&'static str, String)> {
-        let DownstreamDraft { name: _, accepts, audiences, environments, verifier_kind, verifier } = self.into();
+        let draft: DownstreamDraft<String> = self.into();
+        let DownstreamDraft { name: _, accepts, audiences, environments, verifier_kind, verifier, business_owner, technical_owner } = draft;
         words([
             ("accepts", Some(accepts.join(" "))),
             ("audiences", Some(audiences.join(" "))),
             ("environments", Some(environments.join(" "))),
             ("verifier_kind", verifier_kind),
             ("verifier", verifier),
+            ("business_owner", business_owner),
+            ("technical_owner", technical_owner),
         ])
     }
 }

@@ -9,16 +9,26 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, OwnerDraft, Place, Problem, WorkloadDraft};
+use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, Names, OwnerDraft, Place, Problem, WorkloadDraft};
 
 #[cfg(test)]
 mod tests;
 
-/// Reads files, each with its name and its text, as one registry.
+/// Reads files, each with its name and its text, as one registry. It may refer to what `others` record.
 ///
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
-pub(crate) fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Problem>> {
+pub(crate) fn read(files: Vec<(PathBuf, String)>, others: &Names) -> Result<Document, Vec<Problem>> {
+    let (draft, names) = parse(files)?;
+    draft.check(others).map_err(|findings| told_all(findings, &names))
+}
+
+fn told_all(mut findings: Vec<Finding<'_, Written>>, names: &[PathBuf]) -> Vec<Problem> {
+    findings.sort_by_key(|finding| (finding.at.file, finding.at.line));
+    findings.into_iter().map(|finding| told(finding, names)).collect()
+}
+
+fn parse(files: Vec<(PathBuf, String)>) -> Result<(Draft<Written>, Vec<PathBuf>), Vec<Problem>> {
     let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
     let mut names = Vec::with_capacity(files.len());
     let mut problems = Vec::new();
@@ -31,13 +41,7 @@ pub(crate) fn read(files: Vec<(PathBuf, String)>) -> Result<Document, Vec<Proble
         }
         names.push(name);
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    draft.check().map_err(|mut findings| {
-        findings.sort_by_key(|finding| (finding.at.file, finding.at.line));
-        findings.into_iter().map(|finding| told(finding, &names)).collect()
-    })
+    if problems.is_empty() { Ok((draft, names)) } else { Err(problems) }
 }
 
 /// A text and where it was written.
@@ -73,6 +77,8 @@ impl Draft<Written> {
             purpose: workload.purpose.map(written),
             environments: all(workload.environments),
             valid_until: workload.valid_until.map(written),
+            business_owner: workload.business_owner.map(written),
+            technical_owner: workload.technical_owner.map(written),
         }));
         self.downstreams.extend(document.downstreams.into_iter().map(|downstream| DownstreamDraft {
             name: written(downstream.name),
@@ -81,6 +87,8 @@ impl Draft<Written> {
             environments: all(downstream.environments),
             verifier_kind: downstream.verifier_kind.map(written),
             verifier: downstream.verifier.map(written),
+            business_owner: downstream.business_owner.map(written),
+            technical_owner: downstream.technical_owner.map(written),
         }));
     }
 }

@@ -94,11 +94,12 @@ impl From<OwnerStory> for api::Owner {
             kind: owner.record.kind.to_string(),
             business_owner: owner.record.business_owner.to_string(),
             technical_owner: owner.record.technical_owner.to_string(),
-            contract_end: owner.record.contract_end.map(time::timestamp),
+            contract_end: owner.contract_end.map(time::timestamp),
             standing: api::Standing::from(owner.standing).into(),
             closed_position: fields::number(owner.closed),
             workloads: owner.workloads,
             living: owner.living.map(Into::into),
+            origin: owner.origin.as_ref().map(fields::origin),
         }
     }
 }

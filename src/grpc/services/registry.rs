@@ -5,7 +5,7 @@ use crate::broker::{ClosedRecord, Error, Exported};
 use crate::directory::{Change, Document, DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
-use crate::model::{Invalid, Timestamp};
+use crate::model::{Contact, Invalid, Origin, Timestamp};
 use crate::policy::Caller;
 
 service!(registry_server::Registry {
@@ -19,7 +19,7 @@ impl Call for api::RegistryApplyRequest {
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         let allow_end = usize::try_from(self.allow_end).unwrap_or(usize::MAX);
-        let (position, difference) = parts.broker.apply_registry(caller, document(self.document)?, allow_end).await?;
+        let (position, difference) = parts.broker.apply_registry(caller, document(parts, self.document)?, allow_end).await?;
         Ok(api::RegistryApplyResponse { position: fields::number(position), changes: changes(difference.changes) })
     }
 }
@@ -28,7 +28,7 @@ impl Call for api::RegistryDiffRequest {
     type Answer = api::RegistryDiffResponse;
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
-        let difference = parts.broker.registry_difference(caller, document(self.document)?).await?;
+        let difference = parts.broker.registry_difference(caller, document(parts, self.document)?).await?;
         Ok(api::RegistryDiffResponse { changes: changes(difference.changes) })
     }
 }
@@ -37,20 +37,25 @@ impl Call for api::RegistryExportRequest {
     type Answer = api::RegistryExportResponse;
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
-        let Exported { document, position, closed } = parts.broker.export_registry(caller).await?;
+        let Exported { document, position, closed, origins } = parts.broker.export_registry(caller).await?;
         Ok(api::RegistryExportResponse {
             document: Some((&document).into()),
             position: position.get(),
             closed: closed.into_iter().map(Into::into).collect(),
+            sourced: origins.into_iter().map(sourced).collect(),
         })
     }
 }
 
+fn sourced((subject, name, origin): (&'static str, String, Origin)) -> api::SourcedRecord {
+    api::SourcedRecord { subject: subject.to_owned(), name, origin: Some(fields::origin(&origin)) }
+}
+
 /// The document in a request. Without one nothing would be named, and so everything would end.
-fn document(wire: Option<api::RegistryDocument>) -> Result<Document, Invalid> {
+fn document(parts: &Parts, wire: Option<api::RegistryDocument>) -> Result<Document, Invalid> {
     let wire = wire.ok_or_else(|| Invalid::new("document", "there is none"))?;
     let draft = draft(wire)?;
-    draft.check().map_err(|findings| {
+    draft.check(&parts.broker.names_of_sources()).map_err(|findings| {
         let told: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
         Invalid::new("document", told.join("; "))
     })
@@ -77,6 +82,8 @@ fn draft(wire: api::RegistryDocument) -> Result<Draft<String>, Invalid> {
             purpose: given(workload.purpose),
             environments: workload.environments,
             valid_until: end("valid_until", workload.valid_until)?,
+            business_owner: given(workload.business_owner),
+            technical_owner: given(workload.technical_owner),
         })
     });
     let downstreams = wire.downstreams.into_iter().map(|downstream| DownstreamDraft {
@@ -86,6 +93,8 @@ fn draft(wire: api::RegistryDocument) -> Result<Draft<String>, Invalid> {
         environments: downstream.environments,
         verifier_kind: given(downstream.verifier_kind),
         verifier: given(downstream.verifier),
+        business_owner: given(downstream.business_owner),
+        technical_owner: given(downstream.technical_owner),
     });
     Ok(Draft {
         owners: owners.collect::<Result<_, Invalid>>()?,
@@ -109,6 +118,7 @@ fn changes(changes: Vec<Change>) -> Vec<api::RegistryChange> {
 impl From<&Document> for api::RegistryDocument {
     fn from(document: &Document) -> Self {
         let end = |end: Option<Timestamp>| end.map(time::timestamp);
+        let text = |contact: Option<&Contact>| contact.map(ToString::to_string).unwrap_or_default();
         let owners = document.owners.iter().map(|owner| api::OwnerRecord {
             id: owner.id.to_string(),
             kind: owner.kind.to_string(),
@@ -122,6 +132,8 @@ impl From<&Document> for api::RegistryDocument {
             purpose: workload.purpose.to_string(),
             environments: workload.environments.iter().map(ToString::to_string).collect(),
             valid_until: end(workload.valid_until),
+            business_owner: text(workload.business_owner.as_ref()),
+            technical_owner: text(workload.technical_owner.as_ref()),
         });
         let environments = document.environments.iter().map(|environment| api::EnvironmentRecord { name: environment.name.to_string() });
         // What a downstream accepts is two flags here and a list of words on the wire and in files.
@@ -132,6 +144,8 @@ impl From<&Document> for api::RegistryDocument {
             environments: downstream.environments,
             verifier_kind: downstream.verifier_kind.unwrap_or_default(),
             verifier: downstream.verifier.unwrap_or_default(),
+            business_owner: downstream.business_owner.unwrap_or_default(),
+            technical_owner: downstream.technical_owner.unwrap_or_default(),
         });
         Self {
             owners: owners.collect(),

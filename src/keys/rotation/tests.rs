@@ -183,6 +183,7 @@ impl World {
                     closing: Closing::Nothing,
                     note: None,
                     concerns: None,
+                    source: None,
                 }));
             }
         }

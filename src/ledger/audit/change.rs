@@ -2,8 +2,8 @@
 
 use super::Audit;
 use crate::model::{
-    Closing, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose, Workload,
-    cut_ends,
+    Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose,
+    Workload, cut_ends,
 };
 use crate::policy::text_hash;
 
@@ -53,7 +53,22 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             return wrong;
         }
         Event::DownstreamConfirmed(confirmed) => unconfirmed(confirmed, entry.position, facts),
-        Event::LedgerOpened { .. } | Event::AdministrativeRead { .. } | Event::RequestsRefused(_) | Event::CredentialIssued(_) => None,
+        Event::PersonRecorded(recording) => numbered(recording, facts.person(&recording.record.id)),
+        Event::PersonEnded { number } => {
+            let known = facts.people().any(|known| known.number == *number);
+            (!known).then(|| format!("ended person {number}, which was unknown"))
+        }
+        Event::ContractRecorded(recording) => contracted(recording, facts),
+        Event::ContractEnded { number, owner } => {
+            let known = facts.contracts().any(|known| known.number == *number && known.record.owner == *owner);
+            (!known).then(|| format!("ended contract {number} of owner {owner}, which was unknown"))
+        }
+        Event::LedgerOpened { .. }
+        | Event::AdministrativeRead { .. }
+        | Event::RequestsRefused(_)
+        | Event::CredentialIssued(_)
+        | Event::SourceHeld(_)
+        | Event::SourceConfirmed { .. } => None,
     };
     wrong.into_iter().collect()
 }
@@ -65,6 +80,17 @@ fn numbered<T>(recording: &Recording<T>, known: Option<&Known<T>>) -> Option<Str
         (Some(number), known) if known != Some(number) => Some(format!("records something else under the number {number}")),
         _ => None,
     }
+}
+
+/// A contract is of one owner for ever.
+fn contracted(recording: &Recording<Contract>, facts: &Facts) -> Option<String> {
+    let owner = recording.record.owner;
+    if facts.owner_numbered(owner).is_none() {
+        return Some(format!("records a contract of owner {owner}, which was unknown"));
+    }
+    let number = recording.number?;
+    let known = facts.contracts().any(|known| known.number == number && known.record.owner == owner);
+    (!known).then(|| format!("records something else under the number {number}"))
 }
 
 fn unfounded(record: &Workload, facts: &Facts) -> Option<String> {

@@ -61,7 +61,7 @@ fn outlived(issued: &Issued, facts: &Facts) -> Option<String> {
         ("the longest life of its kind", Some(issued.issued_at.plus(issued.kind.longest_life()))),
         ("its task", subjects.task.and_then(|task| facts.task(task)).map(|task| task.record.deadline)),
         ("its workload", facts.workload_numbered(subjects.workload).and_then(|known| known.record.valid_until)),
-        ("the contract of its owner", facts.owner_numbered(subjects.owner).and_then(|known| known.record.contract_end)),
+        ("the contract of its owner", facts.owner_numbered(subjects.owner).and_then(|known| facts.contract_end(known))),
         ("its signing key", key.and_then(KnownKey::ends)),
         ("its exception", issued.exception.and_then(|number| facts.exceptions().get(number)).map(|known| known.record.until)),
     ];

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun, Event,
-    Exception, Issued, Owner, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task, Timestamp, Workload,
+    Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun,
+    Event, Exception, Held, Issued, Origin, Owner, Person, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task,
+    Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -45,10 +46,10 @@ fn read_event(event: Wire) -> Read<Event> {
         }),
         Wire::KeyRetired(retired) => Event::KeyRetired { number: number("number", retired.number)?, ends: time_or_none(retired.ends_ms) },
         Wire::PolicyChanged(changed) => Event::PolicyChanged(policy(changed)?),
-        Wire::OwnerRecorded(recorded) => Event::OwnerRecorded(owner(&recorded)?),
+        Wire::OwnerRecorded(recorded) => Event::OwnerRecorded(owner(recorded)?),
         Wire::EnvironmentRecorded(recorded) => {
             let record = Environment { name: text("name", &recorded.name)? };
-            Event::EnvironmentRecorded(Recording { number: number_or_none(recorded.number), record })
+            Event::EnvironmentRecorded(recording(recorded.number, recorded.origin, record)?)
         }
         Wire::WorkloadRecorded(recorded) => Event::WorkloadRecorded(workload(recorded)?),
         Wire::DownstreamRecorded(recorded) => Event::DownstreamRecorded(downstream(recorded)?),
@@ -74,31 +75,69 @@ fn read_event(event: Wire) -> Read<Event> {
             reached: number_or_none(begun.reached),
             note: text_or_none("note", &begun.note)?,
         }),
-        Wire::DownstreamConfirmed(confirmed) => Event::DownstreamConfirmed(DownstreamConfirmed {
-            number: number("number", confirmed.number)?,
-            position: number("position", confirmed.position)?,
-            confirmed: confirmed.confirmed,
-            lapsed: confirmed.lapsed,
-        }),
-        Wire::RequestsRefused(refused) => Event::RequestsRefused(Refused {
-            workload: number_or_none(refused.workload),
-            identity: text_or_none("identity", &refused.identity)?,
-            reason: present("reason", refused.reason)?,
-            count: refused.count,
-            since: time("since_ms", refused.since_ms)?,
-        }),
-        Wire::ExceptionRequested(requested) => Event::ExceptionRequested(Box::new(Exception {
-            workload: number("workload", requested.workload)?,
-            environment: number("environment", requested.environment)?,
-            audience: text_or_none("audience", &requested.audience)?,
-            scopes: texts("scopes", &requested.scopes)?,
-            until: time("until_ms", requested.until_ms)?,
-            purpose: text("purpose", &requested.purpose)?,
-            requested_by: text("requested_by", &requested.requested_by)?,
-        })),
+        Wire::DownstreamConfirmed(confirmed) => Event::DownstreamConfirmed(downstream_confirmed(&confirmed)?),
+        Wire::RequestsRefused(refused) => Event::RequestsRefused(requests_refused(refused)?),
+        Wire::PersonRecorded(recorded) => {
+            let record = Person { id: text("id", &recorded.id)?, active: recorded.active };
+            Event::PersonRecorded(recording(recorded.number, recorded.origin, record)?)
+        }
+        Wire::PersonEnded(ended) => Event::PersonEnded { number: number("number", ended.number)? },
+        Wire::ContractRecorded(recorded) => {
+            let record = Contract { owner: number("owner", recorded.owner)?, end: time("end_ms", recorded.end_ms)? };
+            Event::ContractRecorded(recording(recorded.number, recorded.origin, record)?)
+        }
+        Wire::ContractEnded(ended) => {
+            Event::ContractEnded { number: number("number", ended.number)?, owner: number("owner", ended.owner)? }
+        }
+        Wire::ExceptionRequested(requested) => Event::ExceptionRequested(Box::new(exception_requested(&requested)?)),
         Wire::ExceptionApproved(approved) => {
             Event::ExceptionApproved { number: number("number", approved.number)?, note: text_or_none("note", &approved.note)? }
         }
+        Wire::SourceHeld(held) => Event::SourceHeld(source_held(&held)?),
+        Wire::SourceConfirmed(confirmed) => {
+            Event::SourceConfirmed { source: text("source", &confirmed.source)?, digest: array("digest", &confirmed.digest)? }
+        }
+    })
+}
+
+fn downstream_confirmed(confirmed: &wire::DownstreamConfirmed) -> Read<DownstreamConfirmed> {
+    Ok(DownstreamConfirmed {
+        number: number("number", confirmed.number)?,
+        position: number("position", confirmed.position)?,
+        confirmed: confirmed.confirmed,
+        lapsed: confirmed.lapsed,
+    })
+}
+
+fn requests_refused(refused: wire::RequestsRefused) -> Read<Refused> {
+    Ok(Refused {
+        workload: number_or_none(refused.workload),
+        identity: text_or_none("identity", &refused.identity)?,
+        reason: present("reason", refused.reason)?,
+        count: refused.count,
+        since: time("since_ms", refused.since_ms)?,
+    })
+}
+
+fn exception_requested(requested: &wire::ExceptionRequested) -> Read<Exception> {
+    Ok(Exception {
+        workload: number("workload", requested.workload)?,
+        environment: number("environment", requested.environment)?,
+        audience: text_or_none("audience", &requested.audience)?,
+        scopes: texts("scopes", &requested.scopes)?,
+        until: time("until_ms", requested.until_ms)?,
+        purpose: text("purpose", &requested.purpose)?,
+        requested_by: text("requested_by", &requested.requested_by)?,
+    })
+}
+
+fn source_held(held: &wire::SourceHeld) -> Read<Held> {
+    Ok(Held {
+        source: text("source", &held.source)?,
+        digest: if held.digest.is_empty() { None } else { Some(array("digest", &held.digest)?) },
+        why: text("why", &held.why)?,
+        ends: held.ends,
+        of: held.of,
     })
 }
 
@@ -107,7 +146,14 @@ fn policy(changed: wire::PolicyChanged) -> Read<PolicyText> {
     Ok(PolicyText { hash: array("hash", &changed.hash)?, files: changed.files.into_iter().map(file).collect::<Read<_>>()? })
 }
 
-fn owner(recorded: &wire::OwnerRecorded) -> Read<Recording<Owner>> {
+fn recording<T>(number: u64, origin: Option<wire::Origin>, record: T) -> Read<Recording<T>> {
+    let from = |origin: wire::Origin| {
+        Ok(Origin { source: text("origin.source", &origin.source)?, record: text("origin.record", &origin.record)? })
+    };
+    Ok(Recording { number: number_or_none(number), origin: origin.map(from).transpose()?, record })
+}
+
+fn owner(recorded: wire::OwnerRecorded) -> Read<Recording<Owner>> {
     let record = Owner {
         id: text("id", &recorded.id)?,
         kind: word("kind", recorded.kind)?,
@@ -115,7 +161,7 @@ fn owner(recorded: &wire::OwnerRecorded) -> Read<Recording<Owner>> {
         technical_owner: text("technical_owner", &recorded.technical_owner)?,
         contract_end: time_or_none(recorded.contract_end_ms),
     };
-    Ok(Recording { number: number_or_none(recorded.number), record })
+    recording(recorded.number, recorded.origin, record)
 }
 
 fn workload(recorded: wire::WorkloadRecorded) -> Read<Recording<Workload>> {
@@ -125,8 +171,10 @@ fn workload(recorded: wire::WorkloadRecorded) -> Read<Recording<Workload>> {
         purpose: text("purpose", &recorded.purpose)?,
         environments: numbers("environments", recorded.environments)?,
         valid_until: time_or_none(recorded.valid_until_ms),
+        business_owner: text_or_none("business_owner", &recorded.business_owner)?,
+        technical_owner: text_or_none("technical_owner", &recorded.technical_owner)?,
     };
-    Ok(Recording { number: number_or_none(recorded.number), record })
+    recording(recorded.number, recorded.origin, record)
 }
 
 fn downstream(recorded: wire::DownstreamRecorded) -> Read<Recording<Downstream>> {
@@ -138,8 +186,10 @@ fn downstream(recorded: wire::DownstreamRecorded) -> Read<Recording<Downstream>>
         environments: numbers("environments", recorded.environments)?,
         verifier_kind: word("verifier_kind", recorded.verifier_kind)?,
         verifier: text_or_none("verifier", &recorded.verifier)?,
+        business_owner: text_or_none("business_owner", &recorded.business_owner)?,
+        technical_owner: text_or_none("technical_owner", &recorded.technical_owner)?,
     };
-    Ok(Recording { number: number_or_none(recorded.number), record })
+    recording(recorded.number, recorded.origin, record)
 }
 
 fn issued(issued: wire::CredentialIssued) -> Read<Issued> {
@@ -178,6 +228,7 @@ fn cut(cut: &wire::Cut) -> Read<CutMade> {
         closing: word("closing", cut.closing)?,
         note: text_or_none("note", &cut.note)?,
         concerns: cut.concerns.as_ref().map(concerns).transpose()?,
+        source: text_or_none("source", &cut.source)?,
     })
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Issued, Owner, PolicyName, PolicyText,
-    Position, PublicKey, Recording, Task, Timestamp, Workload,
+    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Held, Issued, Origin, Owner, PolicyName,
+    PolicyText, Position, PublicKey, Recording, Task, Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -48,6 +48,24 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::ExceptionRequested(exception) => Wire::ExceptionRequested(exception_requested(exception)),
         Event::ExceptionApproved { number, note } => {
             Wire::ExceptionApproved(wire::ExceptionApproved { number: number.get(), note: text(note.as_ref()) })
+        }
+        Event::PersonRecorded(Recording { number, origin, record }) => Wire::PersonRecorded(wire::PersonRecorded {
+            number: or_zero(*number),
+            id: record.id.to_string(),
+            active: record.active,
+            origin: origin.as_ref().map(from),
+        }),
+        Event::PersonEnded { number } => Wire::PersonEnded(wire::PersonEnded { number: number.get() }),
+        Event::ContractRecorded(Recording { number, origin, record }) => Wire::ContractRecorded(wire::ContractRecorded {
+            number: or_zero(*number),
+            owner: record.owner.get(),
+            end_ms: record.end.millis(),
+            origin: origin.as_ref().map(from),
+        }),
+        Event::ContractEnded { number, owner } => Wire::ContractEnded(wire::ContractEnded { number: number.get(), owner: owner.get() }),
+        Event::SourceHeld(held) => Wire::SourceHeld(source_held(held)),
+        Event::SourceConfirmed { source, digest } => {
+            Wire::SourceConfirmed(wire::SourceConfirmed { source: source.to_string(), digest: digest.to_vec() })
         }
     }
 }
@@ -105,7 +123,21 @@ fn policy_changed(text: &PolicyText) -> wire::PolicyChanged {
     wire::PolicyChanged { hash: text.hash.to_vec(), files: text.files.iter().map(file).collect() }
 }
 
-fn owner(Recording { number, record }: &Recording<Owner>) -> wire::OwnerRecorded {
+fn from(origin: &Origin) -> wire::Origin {
+    wire::Origin { source: origin.source.to_string(), record: origin.record.to_string() }
+}
+
+fn source_held(held: &Held) -> wire::SourceHeld {
+    wire::SourceHeld {
+        source: held.source.to_string(),
+        digest: held.digest.map(|digest| digest.to_vec()).unwrap_or_default(),
+        why: held.why.to_string(),
+        ends: held.ends,
+        of: held.of,
+    }
+}
+
+fn owner(Recording { number, origin, record }: &Recording<Owner>) -> wire::OwnerRecorded {
     wire::OwnerRecorded {
         number: or_zero(*number),
         id: record.id.to_string(),
@@ -113,14 +145,15 @@ fn owner(Recording { number, record }: &Recording<Owner>) -> wire::OwnerRecorded
         business_owner: record.business_owner.to_string(),
         technical_owner: record.technical_owner.to_string(),
         contract_end_ms: or_never(record.contract_end),
+        origin: origin.as_ref().map(from),
     }
 }
 
-fn environment(Recording { number, record }: &Recording<Environment>) -> wire::EnvironmentRecorded {
-    wire::EnvironmentRecorded { number: or_zero(*number), name: record.name.to_string() }
+fn environment(Recording { number, origin, record }: &Recording<Environment>) -> wire::EnvironmentRecorded {
+    wire::EnvironmentRecorded { number: or_zero(*number), name: record.name.to_string(), origin: origin.as_ref().map(from) }
 }
 
-fn workload(Recording { number, record }: &Recording<Workload>) -> wire::WorkloadRecorded {
+fn workload(Recording { number, origin, record }: &Recording<Workload>) -> wire::WorkloadRecorded {
     wire::WorkloadRecorded {
         number: or_zero(*number),
         spiffe_id: record.spiffe_id.to_string(),
@@ -128,10 +161,13 @@ fn workload(Recording { number, record }: &Recording<Workload>) -> wire::Workloa
         purpose: record.purpose.to_string(),
         environments: numbers(&record.environments),
         valid_until_ms: or_never(record.valid_until),
+        origin: origin.as_ref().map(from),
+        business_owner: text(record.business_owner.as_ref()),
+        technical_owner: text(record.technical_owner.as_ref()),
     }
 }
 
-fn downstream(Recording { number, record }: &Recording<Downstream>) -> wire::DownstreamRecorded {
+fn downstream(Recording { number, origin, record }: &Recording<Downstream>) -> wire::DownstreamRecorded {
     wire::DownstreamRecorded {
         number: or_zero(*number),
         name: record.name.to_string(),
@@ -141,6 +177,9 @@ fn downstream(Recording { number, record }: &Recording<Downstream>) -> wire::Dow
         environments: numbers(&record.environments),
         verifier_kind: record.verifier_kind.number(),
         verifier: text(record.verifier.as_ref()),
+        origin: origin.as_ref().map(from),
+        business_owner: text(record.business_owner.as_ref()),
+        technical_owner: text(record.technical_owner.as_ref()),
     }
 }
 
@@ -163,6 +202,7 @@ fn cut(cut: &CutMade) -> wire::Cut {
         closing: cut.closing.number(),
         note: text(cut.note.as_ref()),
         concerns: cut.concerns.as_ref().map(concerns),
+        source: text(cut.source.as_ref()),
     }
 }
 

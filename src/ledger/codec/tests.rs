@@ -9,9 +9,9 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event, issued_by_exception};
 use crate::model::{
-    Bound, Closing, Concern, Concerns, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, Epoch,
-    EpochBegun, Event, Exception, Issued, KeyPurpose, Note, Owner, OwnerKind, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId,
-    Subjects, Task, VerifierKind, Workload,
+    Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
+    Environment, Epoch, EpochBegun, Event, Exception, Held, Issued, KeyPurpose, Note, Origin, Owner, OwnerKind, Person, PolicyText,
+    PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -35,7 +35,7 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/entries");
     let mut wrong = String::new();
     let named = every_event().into_iter().map(|event| (event.name(), event));
-    for (name, event) in named.chain([("cut_with_concerns", samples::cut_with_concerns())]) {
+    for (name, event) in named.chain([("cut_with_concerns", samples::cut_with_concerns())]).chain(samples::of_a_source()) {
         let entry = entry(event);
         let bytes = encode(&entry);
         assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{name}");
@@ -138,7 +138,8 @@ fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy
 }
 
 fn recording<T: std::fmt::Debug>(record: impl Strategy<Value = T>) -> impl Strategy<Value = Recording<T>> {
-    (option::of(position()), record).prop_map(|(number, record)| Recording { number, record })
+    let origin = (parsed("[a-z]{1,9}"), parsed("[a-zA-Z0-9/]{1,20}")).prop_map(|(source, record)| Origin { source, record });
+    (option::of(position()), option::of(origin), record).prop_map(|(number, origin, record)| Recording { number, origin, record })
 }
 
 prop_compose! {
@@ -165,12 +166,29 @@ fn records() -> impl Strategy<Value = Event> {
     let owner = (parsed("[a-z]{1,9}"), word(OwnerKind::ALL), parsed("[a-z@]{1,9}"), parsed("[a-z@]{1,9}"), option::of(time())).prop_map(
         |(id, kind, business_owner, technical_owner, contract_end)| Owner { id, kind, business_owner, technical_owner, contract_end },
     );
-    let workload = (id(), position(), note(), vec(position(), 0..3), option::of(time())).prop_map(
-        |(spiffe_id, owner, purpose, environments, valid_until)| Workload { spiffe_id, owner, purpose, environments, valid_until },
+    let contacts = || [option::of(parsed("[a-z@]{1,9}")), option::of(parsed("[a-z@]{1,9}"))];
+    let workload = (id(), position(), note(), vec(position(), 0..3), option::of(time()), contacts()).prop_map(
+        |(spiffe_id, owner, purpose, environments, valid_until, [business_owner, technical_owner])| Workload {
+            spiffe_id,
+            owner,
+            purpose,
+            environments,
+            valid_until,
+            business_owner,
+            technical_owner,
+        },
     );
-    let kind = (word(VerifierKind::ALL), option::of(id()));
+    let person = (parsed("[a-z@]{1,9}"), any::<bool>()).prop_map(|(id, active)| Person { id, active });
+    let contract = (position(), time()).prop_map(|(owner, end)| Contract { owner, end });
+    let kind = (word(VerifierKind::ALL), option::of(id()), contacts());
     let downstream = (parsed("[a-z]{1,9}"), any::<[bool; 2]>(), vec(parsed("[a-z:/]{1,20}"), 0..3), vec(position(), 0..3), kind).prop_map(
-        |(name, [accepts_tokens, accepts_certificates], audiences, environments, (verifier_kind, verifier))| Downstream {
+        |(
+            name,
+            [accepts_tokens, accepts_certificates],
+            audiences,
+            environments,
+            (verifier_kind, verifier, [business_owner, technical_owner]),
+        )| Downstream {
             name,
             accepts_tokens,
             accepts_certificates,
@@ -178,6 +196,8 @@ fn records() -> impl Strategy<Value = Event> {
             environments,
             verifier_kind,
             verifier,
+            business_owner,
+            technical_owner,
         },
     );
     prop_oneof![
@@ -185,6 +205,20 @@ fn records() -> impl Strategy<Value = Event> {
         recording(parsed("[a-z]{1,9}").prop_map(|name| Environment { name })).prop_map(Event::EnvironmentRecorded),
         recording(workload).prop_map(Event::WorkloadRecorded),
         recording(downstream).prop_map(Event::DownstreamRecorded),
+        recording(person).prop_map(Event::PersonRecorded),
+        recording(contract).prop_map(Event::ContractRecorded),
+    ]
+}
+
+fn sources() -> impl Strategy<Value = Event> {
+    let source = || parsed("[a-z]{1,9}");
+    let held = (source(), option::of(any::<[u8; 32]>()), note(), any::<u64>(), any::<u64>())
+        .prop_map(|(source, digest, why, ends, of)| Held { source, digest, why, ends, of });
+    prop_oneof![
+        held.prop_map(Event::SourceHeld),
+        (source(), any::<[u8; 32]>()).prop_map(|(source, digest)| Event::SourceConfirmed { source, digest }),
+        position().prop_map(|number| Event::PersonEnded { number }),
+        (position(), position()).prop_map(|(number, owner)| Event::ContractEnded { number, owner }),
     ]
 }
 
@@ -209,7 +243,16 @@ fn event() -> impl Strategy<Value = Event> {
         Concerns::in_order(concerns, ended).expect("in order")
     });
     let cut = (position(), word(Reason::ALL), option::of(time()), word(Closing::ALL), option::of(note()), option::of(concerns))
-        .prop_map(|(number, reason, ends, closing, note, concerns)| CutMade { number, reason, ends, closing, note, concerns });
+        .prop_flat_map(|cut| (Just(cut), option::of(parsed("[a-z]{1,9}"))))
+        .prop_map(|((number, reason, ends, closing, note, concerns), source)| CutMade {
+            number,
+            reason,
+            ends,
+            closing,
+            note,
+            concerns,
+            source,
+        });
     let audience = option::of(parsed("[!#-Z]{1,30}"));
     let exception = (position(), position(), audience, vec(parsed("[a-z:]{1,9}"), 0..3), time(), note(), id()).prop_map(
         |(workload, environment, audience, scopes, until, purpose, requested_by)| Exception {
@@ -235,6 +278,7 @@ fn event() -> impl Strategy<Value = Event> {
         task.prop_map(Event::TaskOpened),
         issued().prop_map(|issued| Event::CredentialIssued(Box::new(issued))),
         cut.prop_map(Event::Cut),
+        sources(),
         (position(), option::of(note())).prop_map(|(number, note)| Event::Reinstated { number, note }),
         ("[A-Za-z]{1,20}", option::of(position())).prop_map(|(action, number)| Event::AdministrativeRead { action, number }),
         (any::<[u8; 16]>(), option::of(position()), option::of(note())).prop_map(|(epoch, reached, note)| Event::EpochBegun(EpochBegun {

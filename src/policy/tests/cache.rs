@@ -28,7 +28,7 @@ fn a_change_of_a_record_is_seen() {
     });
     check(r#"principal.owner.kind == Curfew::OwnerKind::"team""#, |world, _, _| {
         let number = Some(world.payments);
-        world.apply(Event::OwnerRecorded(Recording { number, record: owner("payments", OwnerKind::Vendor) }));
+        world.apply(Event::OwnerRecorded(Recording { number, origin: None, record: owner("payments", OwnerKind::Vendor) }));
     });
     check(&format!(r#"resource.audiences.contains("{SHARED}")"#), |world, _, _| {
         let production = world.production;

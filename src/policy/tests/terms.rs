@@ -49,7 +49,7 @@ fn a_life_that_nothing_is_left_of_is_refused_with_its_bound() {
             let mut payments = owner("payments", OwnerKind::Vendor);
             payments.contract_end = Some(NOW);
             let number = Some(case.world.payments);
-            case.world.apply(Event::OwnerRecorded(Recording { number, record: payments }));
+            case.world.apply(Event::OwnerRecorded(Recording { number, origin: None, record: payments }));
         },
         DenialCode::NoLifeLeft,
     );
@@ -59,7 +59,7 @@ fn a_life_that_nothing_is_left_of_is_refused_with_its_bound() {
             let mut record = (*known.record).clone();
             record.valid_until = Some(NOW);
             let number = Some(case.world.invoicer);
-            case.world.apply(Event::WorkloadRecorded(Recording { number, record }));
+            case.world.apply(Event::WorkloadRecorded(Recording { number, origin: None, record }));
         },
         DenialCode::NoLifeLeft,
     );

@@ -64,7 +64,7 @@ pub(super) struct World {
 }
 
 fn fresh<T>(record: T) -> Recording<T> {
-    Recording { number: None, record }
+    Recording { number: None, origin: None, record }
 }
 
 impl World {
@@ -107,8 +107,16 @@ impl World {
 
     pub(super) fn workload(&mut self, id: &str, owner: Position, environments: &[Position]) -> Position {
         let number = self.facts.workload(&a(id)).map(|known| known.number);
-        let record = Workload { spiffe_id: a(id), owner, purpose: a("a test"), environments: environments.to_vec(), valid_until: None };
-        let at = self.apply(Event::WorkloadRecorded(Recording { number, record }));
+        let record = Workload {
+            spiffe_id: a(id),
+            owner,
+            purpose: a("a test"),
+            environments: environments.to_vec(),
+            valid_until: None,
+            business_owner: None,
+            technical_owner: None,
+        };
+        let at = self.apply(Event::WorkloadRecorded(Recording { number, origin: None, record }));
         number.unwrap_or(at)
     }
 
@@ -122,8 +130,10 @@ impl World {
             environments: environments.to_vec(),
             verifier_kind: VerifierKind::Follower,
             verifier: Some(a(VERIFIER)),
+            business_owner: None,
+            technical_owner: None,
         };
-        let at = self.apply(Event::DownstreamRecorded(Recording { number, record }));
+        let at = self.apply(Event::DownstreamRecorded(Recording { number, origin: None, record }));
         number.unwrap_or(at)
     }
 
@@ -150,7 +160,15 @@ impl World {
     /// A cut that stays in the list.
     pub(super) fn cut(&mut self, number: Position, closing: Closing) -> Position {
         let ends = Some(Timestamp::from_seconds(NOW.seconds() + 3600));
-        self.apply(Event::Cut(CutMade { number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None }))
+        self.apply(Event::Cut(CutMade {
+            number,
+            reason: Reason::PrivilegeWithdrawn,
+            ends,
+            closing,
+            note: None,
+            concerns: None,
+            source: None,
+        }))
     }
 
     /// A certificate of ours for the invoicer in production, issued after everything so far.

@@ -10,7 +10,7 @@ use script::{Expected, Place, Test};
 pub(super) use script::Script;
 
 use crate::broker::{Object, Proposal};
-use crate::directory::{self, Document, Problem};
+use crate::directory::{self, Document, Problem, Scope, Snapshot};
 use crate::ledger::Present;
 use crate::model::{
     CredentialId, CredentialKind, Entry, EnvironmentName, Event, Facts, Living, OwnerId, Position, Refusal, SpiffeId, Subjects, Task,
@@ -58,7 +58,7 @@ impl Scene {
         let mut scene =
             Self { file: file.to_owned(), facts: Facts::default(), last: Position::BROKER, now, administrators, tasks: BTreeMap::new() };
         let present = Present { facts: &scene.facts, living: &Living::default(), head: scene.last, latest_expiry: Timestamp::EPOCH, now };
-        let events = directory::plan(document, &present).events;
+        let events = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), &present).events;
         events.into_iter().for_each(|event| scene.append(event));
         for task in &script.tasks {
             let owner: OwnerId = place.required("owner", &task.owner)?;

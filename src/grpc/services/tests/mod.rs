@@ -134,6 +134,8 @@ fn document() -> api::RegistryDocument {
             purpose: "copies orders".to_owned(),
             environments: vec!["production".to_owned()],
             valid_until: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+            business_owner: "ada@example.org".to_owned(),
+            technical_owner: String::new(),
         }],
         downstreams: vec![api::DownstreamRecord {
             name: "ledger".to_owned(),
@@ -142,6 +144,8 @@ fn document() -> api::RegistryDocument {
             environments: vec!["production".to_owned()],
             verifier_kind: "follower".to_owned(),
             verifier: "spiffe://example.org/ledger".to_owned(),
+            business_owner: String::new(),
+            technical_owner: "ops@example.org".to_owned(),
         }],
     }
 }

@@ -10,10 +10,10 @@ use super::super::{start, store};
 use super::*;
 use crate::ledger::codec;
 use crate::ledger::samples::{
-    EPOCH, NOW, again, begun, cut, downstream, environment, exception, first, issued, key, owner, policy, task, workload,
+    EPOCH, NOW, again, begun, contract, cut, downstream, environment, exception, first, issued, key, owner, policy, task, workload,
 };
 use crate::ledger::tip::Tip;
-use crate::model::{CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Recording, Subjects};
+use crate::model::{CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Person, Recording, Subjects};
 
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ enum Step {
     Environment { name: u8, anew: bool },
     Workload { name: u8, anew: bool, owner: Index },
     Downstream { name: u8, anew: bool },
+    Person { name: u8, anew: bool },
+    EndPerson(Index),
+    Contract { name: u8, anew: bool },
+    EndContract { name: u8 },
     Remove(Index),
     Task,
     Cut { subject: Index, closing: Closing, ends: Option<u64> },
@@ -44,6 +48,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => named().prop_map(|(name, anew)| Step::Environment { name, anew }),
         2 => (named(), any::<Index>()).prop_map(|((name, anew), owner)| Step::Workload { name, anew, owner }),
         2 => named().prop_map(|(name, anew)| Step::Downstream { name, anew }),
+        2 => named().prop_map(|(name, anew)| Step::Person { name, anew }),
+        1 => any::<Index>().prop_map(Step::EndPerson),
+        3 => named().prop_map(|(name, anew)| Step::Contract { name, anew }),
+        1 => named().prop_map(|(name, _)| Step::EndContract { name }),
         1 => any::<Index>().prop_map(Step::Remove),
         2 => Just(Step::Task),
         8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
@@ -99,6 +107,22 @@ impl History {
             }
             Step::Downstream { name, anew } => {
                 Event::DownstreamRecorded(self.recording(("downstream", *name, *anew), downstream(&format!("d{name}"), &[])))
+            }
+            Step::Person { name, anew } => {
+                let record = Person { id: format!("p{name}").parse().expect("a contact"), active: *anew };
+                Event::PersonRecorded(self.recording(("person", *name, *anew), record))
+            }
+            Step::EndPerson(index) => Event::PersonEnded { number: subject(&self.subjects, index) },
+            Step::Contract { name, anew } => {
+                let owner = self.number("owner", *name).unwrap_or(Position::BROKER);
+                // A contract is of one owner for ever.
+                let key = (owner.get() % 251) as u8;
+                Event::ContractRecorded(self.recording(("contract", key, *anew), contract(owner)))
+            }
+            Step::EndContract { name } => {
+                let owner = self.number("owner", *name).unwrap_or(Position::BROKER);
+                let number = self.number("contract", (owner.get() % 251) as u8).unwrap_or(Position::BROKER);
+                Event::ContractEnded { number, owner }
             }
             Step::Remove(index) => Event::DownstreamRemoved { number: subject(&self.subjects, index) },
             Step::Task => Event::TaskOpened(task(Position::BROKER, Position::BROKER, None)),

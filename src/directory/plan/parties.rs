@@ -1,0 +1,104 @@
+//! People and contracts, as sources name them.
+
+use std::collections::HashMap;
+
+use super::{Action, Change, Fields, Planning, Subject, Why, added, differing, from, joined, recording, whole};
+use crate::directory::ContractSpec;
+use crate::model::{Contract, Event, Known, Owner, Person, Position, RecordId, Whose};
+
+impl Planning<'_> {
+    /// Records who there is and for how long, and ends what is not named.
+    pub(super) fn parties(&mut self) {
+        let snapshot = self.snapshot;
+        if self.scope.holds(Subject::Person) {
+            snapshot.people.iter().for_each(|person| self.person(person));
+            let facts = self.present.facts;
+            for (name, known) in self.absent(Subject::Person, facts.people(), |record| record.id.to_string()) {
+                self.difference.events.push(Event::PersonEnded { number: known.number });
+                self.end(Subject::Person, name, 0);
+            }
+        }
+        if self.scope.holds(Subject::Contract) {
+            let facts = self.present.facts;
+            let own = facts.contracts().filter(|known| self.scope.is_own(known));
+            let own: HashMap<&RecordId, &Known<Contract>> = own.filter_map(|known| Some((&known.origin.as_ref()?.record, known))).collect();
+            for spec in &snapshot.contracts {
+                self.contract(spec, own.get(&spec.record).copied());
+            }
+            let mut gone: Vec<_> = own.into_iter().filter(|(id, known)| self.has_ended(Subject::Contract, known, id.as_str())).collect();
+            gone.sort_by_key(|(_, known)| known.number);
+            for (id, known) in gone {
+                let living = self.contract_gone(known);
+                self.end(Subject::Contract, id.to_string(), living);
+            }
+        }
+    }
+
+    fn person(&mut self, person: &Person) {
+        let known = self.present.facts.person(&person.id);
+        let origin = self.origin(Subject::Person, person.id.as_str());
+        if self.is_of_others(Subject::Person, &person.id, known, person) {
+            return;
+        }
+        match known.filter(|known| known.is_registered()) {
+            Some(known) if *known.record == *person && known.origin == origin => return,
+            Some(known) => {
+                let detail = joined(&differing(&*known.record, person), &from(known, origin.as_ref()));
+                self.change(Subject::Person, &person.id, detail, 0);
+            }
+            None => self.add(Subject::Person, &person.id, added(known, whole(person))),
+        }
+        self.difference.events.push(Event::PersonRecorded(recording(known, origin, person.clone())));
+    }
+
+    fn contract(&mut self, spec: &ContractSpec, known: Option<&Known<Contract>>) {
+        let owner = self.owner_number(&spec.owner);
+        let Some(owner) = self.found(Subject::Contract, &spec.record, ("owner", &spec.owner), owner) else { return };
+        let (record, origin) = (Contract { owner, end: spec.end }, self.origin(Subject::Contract, spec.record.as_str()));
+        match known {
+            Some(known) if *known.record == record && known.origin == origin => return,
+            Some(known) if known.record.owner == owner => {
+                let living = if spec.end < known.record.end { self.shorten(owner, spec) } else { 0 };
+                let detail = format!("end: {} -> {}", known.record.end, spec.end);
+                self.change(Subject::Contract, &spec.record, detail, living);
+                self.difference.events.push(Event::ContractRecorded(recording(Some(known), origin, record)));
+                return;
+            }
+            // A contract is of one owner: of another it is another one.
+            Some(other) => {
+                let living = self.contract_gone(other);
+                self.end(Subject::Contract, spec.record.to_string(), living);
+            }
+            None => {}
+        }
+        let living = self.shorten(owner, spec);
+        let detail = format!("owner: {}; end: {}", spec.owner, spec.end);
+        let (subject, name) = (Subject::Contract, spec.record.to_string());
+        self.difference.changes.push(Change { action: Action::Add, subject, name, detail, living });
+        self.difference.events.push(Event::ContractRecorded(recording(None, origin, record)));
+    }
+
+    /// Cuts what would outlive a contract; gives how many die.
+    fn shorten(&mut self, owner: Position, spec: &ContractSpec) -> u64 {
+        let facts = self.present.facts;
+        let before = facts.owner_numbered(owner).and_then(|known| facts.contract_end(known));
+        if !self.is_shortened(before, Some(spec.end)) {
+            return 0;
+        }
+        self.cut(owner, Whose::Owner(owner), Why::ContractEnd)
+    }
+
+    /// Ends a contract, and offboards its owner unless that has ended already.
+    fn contract_gone(&mut self, known: &Known<Contract>) -> u64 {
+        let owner = known.record.owner;
+        self.difference.events.push(Event::ContractEnded { number: known.number, owner });
+        let open = self.present.facts.owner_numbered(owner).is_some_and(Known::<Owner>::has_not_ended);
+        if open { self.cut(owner, Whose::Owner(owner), Why::ContractGone) } else { 0 }
+    }
+}
+
+impl Fields for Person {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![("active", self.active.to_string())]
+    }
+}

@@ -1,0 +1,108 @@
+//! What a source says at one moment, and what of that is its business.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{Document, Subject};
+use crate::model::{Known, OwnerId, Person, RecordId, SourceName, Timestamp};
+
+/// A contract as a source names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContractSpec {
+    /// What it is called at the source.
+    pub record: RecordId,
+    /// Its owner.
+    pub owner: OwnerId,
+    /// When it ends.
+    pub end: Timestamp,
+}
+
+/// Whose records a plan may touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The source; the administrators if absent.
+    pub source: Option<SourceName>,
+    /// What it is authoritative for.
+    pub holds: BTreeSet<Subject>,
+    /// Whether it takes over what the administrators recorded, where it names that.
+    pub takes_over: bool,
+}
+
+impl Scope {
+    /// What administrators apply.
+    pub(crate) fn administrators() -> Self {
+        let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream].into();
+        Self { source: None, holds, takes_over: false }
+    }
+
+    pub(super) fn holds(&self, subject: Subject) -> bool {
+        self.holds.contains(&subject)
+    }
+
+    /// Whether a record is of this scope.
+    pub(super) fn is_own<T>(&self, known: &Known<T>) -> bool {
+        known.is_of(self.source.as_ref())
+    }
+
+    /// Whether a record may be changed within this scope.
+    pub(super) fn may_touch<T>(&self, known: &Known<T>) -> bool {
+        self.is_own(known) || (self.takes_over && known.origin.is_none())
+    }
+}
+
+/// What a scope says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Its records.
+    pub document: Document,
+    /// Its people, each once.
+    pub people: Vec<Person>,
+    /// Its contracts, each once.
+    pub contracts: Vec<ContractSpec>,
+    /// What records are called at the source, where that is not their name.
+    pub ids: HashMap<(Subject, String), RecordId>,
+    /// What is named and cannot be used: it stays as it is.
+    pub kept: HashSet<(Subject, String)>,
+    /// Of these something is named of which not even the name can be read: none of them ends.
+    pub unnamed: BTreeSet<Subject>,
+    /// Everything that is named.
+    pub(super) named: HashSet<(Subject, String)>,
+}
+
+impl From<Document> for Snapshot {
+    fn from(document: Document) -> Self {
+        Self { document, ..Self::default() }.indexed()
+    }
+}
+
+impl Snapshot {
+    /// With everything that is named looked up quickly. To be called once it is complete.
+    #[must_use]
+    pub(crate) fn indexed(mut self) -> Self {
+        let Document { owners, environments, workloads, downstreams } = &self.document;
+        let owners = owners.iter().map(|owner| (Subject::Owner, owner.id.to_string()));
+        let environments = environments.iter().map(|environment| (Subject::Environment, environment.name.to_string()));
+        let workloads = workloads.iter().map(|workload| (Subject::Workload, workload.spiffe_id.to_string()));
+        let downstreams = downstreams.iter().map(|downstream| (Subject::Downstream, downstream.name.to_string()));
+        let people = self.people.iter().map(|person| (Subject::Person, person.id.to_string()));
+        let contracts = self.contracts.iter().map(|contract| (Subject::Contract, contract.record.to_string()));
+        self.named = owners.chain(environments).chain(workloads).chain(downstreams).chain(people).chain(contracts).collect();
+        self
+    }
+
+    /// Whether a record of this scope has ended: neither named, nor kept.
+    pub(super) fn ends(&self, subject: Subject, name: &str) -> bool {
+        let key = (subject, name.to_owned());
+        !self.unnamed.contains(&subject) && !self.named.contains(&key) && !self.kept.contains(&key)
+    }
+
+    /// What a record is called at the source.
+    pub(super) fn record_id(&self, subject: Subject, name: &str) -> Option<RecordId> {
+        let given = self.ids.get(&(subject, name.to_owned())).cloned();
+        given.or_else(|| shortened(name).parse().ok())
+    }
+}
+
+/// A name that is longer than an id may be, as far as that goes.
+fn shortened(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(256)).unwrap_or(name)
+}
