@@ -18,6 +18,7 @@ fn generate() -> Result<(), Box<dyn std::error::Error>> {
         "curfew/v1/policy.proto",
         "curfew/v1/registry.proto",
         "curfew/v1/revocations.proto",
+        "curfew/v1/sources.proto",
         "curfew/v1/tasks.proto",
         "curfew/v1/trust.proto",
         "curfew/ledger/v1/entry.proto",

@@ -277,6 +277,7 @@ async fn open(
         administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into(),
         quotas: QUOTAS,
         followers,
+        sources: Vec::new(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

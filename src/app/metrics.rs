@@ -27,6 +27,7 @@ pub(super) struct Faults {
     pub(super) deadlines: Counter,
     pub(super) high_water: Counter,
     pub(super) keys: Counter,
+    pub(super) sources: Counter,
 }
 
 /// Shows ledger, policy, list and keys in the registry, and counts faults.
@@ -38,6 +39,7 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
         ("server_certificate_errors", "Server certificates that could not be made or read", &faults.server_certificate),
         ("high_water_errors", "Times that the high-water mark could not be moved on", &faults.high_water),
         ("key_errors", "Times that signing keys could not be made, changed or wiped", &faults.keys),
+        ("source_errors", "Times that what a source says could not be applied", &faults.sources),
         ("deadline_errors", "Times that what ends by itself could not be ended", &faults.deadlines),
     ];
     for (name, help, counter) in counters {
@@ -123,6 +125,9 @@ impl Collector for Observed {
             None,
             f64::from(u8::from(self.unmarked)),
         )?;
+        let (doubted, problems) = self.broker.sources_in_trouble();
+        gauge("sources_doubted", "Sources that are not believed", None, count(doubted))?;
+        gauge("source_problems", "Records of sources that are left as they were", None, count(problems))?;
         gauge("cuts_active", "Cuts in the revocation list", None, count(cuts))?;
         gauge("tasks_open", "Tasks that are open", None, count(tasks))?;
         gauge("watches", "Streams of the list that are open", None, count(self.broker.watches()))?;

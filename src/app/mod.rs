@@ -10,6 +10,7 @@ pub mod process;
 mod recover;
 mod serve;
 pub(crate) mod server_identity;
+mod sources;
 pub mod telemetry;
 mod upkeep;
 

@@ -230,6 +230,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
         followers,
+        sources: config.sources.iter().map(|source| source.declared.clone()).collect(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

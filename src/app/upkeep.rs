@@ -15,6 +15,7 @@ use super::error::ServeError;
 use super::metrics::Faults;
 
 use super::server_identity::ServerIdentity;
+use super::sources;
 use crate::ambient::Clock;
 use crate::broker::Broker;
 use crate::grpc::{Issuer, Peer, Trust, TrustBundles};
@@ -103,6 +104,10 @@ impl Upkeep {
         let broker = Arc::clone(&self.broker);
         chores.spawn(async move { broker.keep_confirming().await });
         chores.spawn(identity.keep(self.faults.clone()));
+        for source in &self.config.sources {
+            let (broker, clock, faults) = (Arc::clone(&self.broker), self.clock.clone(), self.faults.clone());
+            chores.spawn(sources::keep(source.clone(), broker, clock, faults));
+        }
         chores.spawn(Arc::clone(self).keep_ends());
         chores.spawn(Arc::clone(self).keep_bundles());
         chores.spawn(Arc::clone(self).keep_keys());

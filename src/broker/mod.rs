@@ -44,6 +44,7 @@ mod registry;
 mod report;
 mod revoke;
 mod search;
+mod source;
 mod story;
 mod task;
 mod whoami;
@@ -66,6 +67,7 @@ pub(crate) use owner::OwnerStory;
 pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
 pub(crate) use search::Wanted;
+pub(crate) use source::{Declared, Doubted, Said, SourceStory};
 pub(crate) use story::{End, WholeStory};
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;
@@ -94,6 +96,7 @@ pub(crate) struct Broker {
     reads: reads::Reads,
     refusals: refusals::Refusals,
     followers: Arc<Followers>,
+    sources: source::Sources,
 }
 
 /// What a broker is made of.
@@ -115,6 +118,8 @@ pub(crate) struct Parts {
     pub quotas: Quotas,
     /// Who follows the list; whoever publishes tells it what is out.
     pub followers: Arc<Followers>,
+    /// Where records come from besides administrators.
+    pub sources: Vec<Declared>,
     /// What time it is.
     pub clock: Clock,
     /// Where random bytes come from.
@@ -141,6 +146,7 @@ impl Broker {
             reads: reads::Reads::default(),
             refusals: refusals::Refusals::default(),
             followers: parts.followers,
+            sources: source::Sources::new(parts.sources),
         }
     }
 

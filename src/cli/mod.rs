@@ -27,6 +27,7 @@ mod revoking;
 mod sample;
 mod serve;
 mod session;
+mod source;
 mod task;
 mod token;
 mod verify;
@@ -115,6 +116,9 @@ enum Command {
     /// Who and what there is.
     #[command(subcommand)]
     Registry(registry::Command),
+    /// Where records come from besides administrators.
+    #[command(subcommand)]
+    Source(source::Command),
     /// The policy text.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -188,6 +192,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Exception(command) => command.run(session).await,
         Command::Revocations(command) => command.run(session).await,
         Command::Registry(command) => command.run(session).await,
+        Command::Source(command) => command.run(session).await,
         Command::Policy(command) => command.run(session).await,
         Command::Ledger(command) => command.run(session).await,
         Command::Verify(command) => command.run(session).await,

@@ -46,7 +46,7 @@ struct Answer {
 }
 
 #[derive(Debug, Serialize)]
-struct Change {
+pub(super) struct Change {
     action: String,
     subject: String,
     name: String,
@@ -152,7 +152,7 @@ pub(super) async fn apply(client: &Client, document: api::RegistryDocument, allo
     Ok(answer(client.registry().apply(api::RegistryApplyRequest { document: Some(document), allow_end })).await?)
 }
 
-fn changes(changes: Vec<api::RegistryChange>) -> Vec<Change> {
+pub(super) fn changes(changes: Vec<api::RegistryChange>) -> Vec<Change> {
     let shown = |change: api::RegistryChange| Change {
         action: change.action,
         subject: change.subject,

@@ -46,6 +46,7 @@ use self::api::owners_client::OwnersClient;
 use self::api::policy_client::PolicyClient;
 use self::api::registry_client::RegistryClient;
 use self::api::revocations_client::RevocationsClient;
+use self::api::sources_client::SourcesClient;
 use self::api::tasks_client::TasksClient;
 use self::api::trust_client::TrustClient;
 use self::backoff::backoff;
@@ -194,6 +195,8 @@ services! {
     policy: PolicyClient;
     /// What no policy permits, allowed for a time.
     exceptions: ExceptionsClient;
+    /// Where records come from besides administrators.
+    sources: SourcesClient;
     /// The signing keys.
     keys: KeysClient;
     /// Reading the ledger.

@@ -1,9 +1,11 @@
 //! What a source says at one moment, and what of that is its business.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::str::FromStr;
 
-use super::{Document, Subject};
-use crate::model::{Known, OwnerId, Person, RecordId, SourceName, Timestamp};
+use super::check::meant;
+use super::{Document, Draft, Finding, Names, Subject};
+use crate::model::{DownstreamName, EnvironmentName, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
 
 /// A contract as a source names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,38 @@ impl From<Document> for Snapshot {
 }
 
 impl Snapshot {
+    /// What is right of a draft. What is wrong is told, and stays as it is recorded.
+    pub(crate) fn sift<'a, T: AsRef<str>>(draft: &'a Draft<T>, others: &Names) -> (Self, Vec<Finding<'a, T>>) {
+        let (document, findings) = draft.sift(others);
+        let mut snapshot = Self::from(document);
+        if !findings.is_empty() {
+            snapshot.keep::<OwnerId>(Subject::Owner, draft.owners.iter().map(|draft| draft.id.as_ref()));
+            snapshot.keep::<EnvironmentName>(Subject::Environment, draft.environments.iter().map(|draft| draft.name.as_ref()));
+            snapshot.keep::<SpiffeId>(Subject::Workload, draft.workloads.iter().map(|draft| draft.spiffe_id.as_ref()));
+            snapshot.keep::<DownstreamName>(Subject::Downstream, draft.downstreams.iter().map(|draft| draft.name.as_ref()));
+        }
+        (snapshot, findings)
+    }
+
+    /// Keeps what is named and is not among the records.
+    fn keep<'t, N: FromStr + ToString>(&mut self, subject: Subject, names: impl Iterator<Item = &'t str>) {
+        for name in names {
+            match meant::<N>(name) {
+                Some(name) => {
+                    self.kept.insert((subject, name.to_string()));
+                }
+                None => {
+                    self.unnamed.insert(subject);
+                }
+            }
+        }
+    }
+
+    /// How many records are named.
+    pub(crate) fn len(&self) -> usize {
+        self.named.len()
+    }
+
     /// With everything that is named looked up quickly. To be called once it is complete.
     #[must_use]
     pub(crate) fn indexed(mut self) -> Self {

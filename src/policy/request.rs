@@ -87,6 +87,10 @@ actions! {
     RevokeException,
     /// Look at the exceptions of a workload, or at all.
     ReadException,
+    /// Look at where records come from.
+    ReadSource,
+    /// Let through what a source says and was not believed.
+    ConfirmSource,
 }
 
 impl Action {
@@ -136,7 +140,9 @@ impl Action {
             | Self::ApplyPolicy
             | Self::ReadKeys
             | Self::RotateKey
-            | Self::RevokeKey => matches!(resource, Resource::System),
+            | Self::RevokeKey
+            | Self::ReadSource
+            | Self::ConfirmSource => matches!(resource, Resource::System),
         }
     }
 
@@ -160,6 +166,7 @@ impl Action {
                 | Self::ExplainPolicy
                 | Self::ReadKeys
                 | Self::ReadException
+                | Self::ReadSource
         )
     }
 }

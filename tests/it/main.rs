@@ -44,6 +44,7 @@ mod race;
 mod recovery;
 mod rotation;
 mod service;
+mod sources;
 mod stock;
 mod tidy;
 mod wire;

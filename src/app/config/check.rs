@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::hsm::Pkcs11;
 use super::raw::{Raw, RawLimits, RawListen, RawLists, RawServer, SERVER_NAMES};
-use super::{Config, Limits, Listen, Log, Server};
+use super::{Config, Limits, Listen, Log, Server, sources};
 use crate::broker::Quotas;
 use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
 use crate::keys::rotation::{Rotation, Schedule};
@@ -32,20 +32,20 @@ const LATEST: Duration = Duration::from_secs(30);
 
 /// Everything that is wrong, not only the first of it.
 #[derive(Default)]
-struct Problems(Vec<Invalid>);
+pub(super) struct Problems(Vec<Invalid>);
 
 impl Problems {
-    fn note(&mut self, field: &'static str, problem: impl std::fmt::Display) {
+    pub(super) fn note(&mut self, field: &'static str, problem: impl std::fmt::Display) {
         self.0.push(Invalid::new(field, problem));
     }
 
-    fn unless(&mut self, holds: bool, field: &'static str, problem: impl std::fmt::Display) {
+    pub(super) fn unless(&mut self, holds: bool, field: &'static str, problem: impl std::fmt::Display) {
         if !holds {
             self.note(field, problem);
         }
     }
 
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, field: &'static str, text: &str) -> Option<T> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, field: &'static str, text: &str) -> Option<T> {
         text.parse().map_err(|error| self.note(field, format_args!("`{text}`: {error}"))).ok()
     }
 }
@@ -80,6 +80,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
     keeping(&raw, &mut problems);
     let rotation = rotation(&raw, &mut problems);
+    let sources = sources::validate(&raw.source, &mut problems);
     listen(&raw.listen, &mut problems);
     limits(&raw.limits, &mut problems);
     if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
@@ -99,6 +100,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             min_free_disk: raw.min_free_disk.bytes(),
             worker_threads: raw.worker_threads,
             rotation,
+            sources,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin, lists: raw.listen.lists },
             lists: Lifetimes {
                 interval: raw.lists.interval.duration(),

@@ -10,6 +10,7 @@ pub mod keys_dir;
 mod raw;
 pub mod sealing;
 mod signing;
+pub(in crate::app) mod sources;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,7 @@ pub struct Config {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) rotation: Rotation,
+    pub(super) sources: Vec<sources::Source>,
     policies_dir: PathBuf,
     keys_dir: PathBuf,
     unseal_with: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::sources::RawSource;
 use super::units::{Size, Span};
 
 /// The file, field by field; `docs/samples/curfew.toml` says what each is for.
@@ -55,6 +56,8 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     #[serde(default)]
     pub(super) trust: Vec<RawTrust>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) source: Vec<RawSource>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,7 +299,12 @@ impl Raw {
         let paths = [&mut self.data_dir, &mut self.keys_dir, &mut self.policies_dir, high_water].into_iter();
         let optional = [&mut self.unseal_with, &mut self.server.certificate, &mut self.server.key].into_iter().flatten();
         let hsm = self.pkcs11.as_mut().into_iter().flat_map(|hsm| [&mut hsm.module, &mut hsm.pin_file]);
-        for path in paths.chain(optional).chain(hsm).chain(self.trust.iter_mut().map(|trust| &mut trust.bundle)) {
+        for path in paths
+            .chain(optional)
+            .chain(hsm)
+            .chain(self.trust.iter_mut().map(|trust| &mut trust.bundle))
+            .chain(self.source.iter_mut().map(|source| &mut source.path))
+        {
             *path = folder.join(&path);
         }
     }

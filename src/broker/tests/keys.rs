@@ -178,6 +178,7 @@ async fn files_that_take_the_place_of_others_take_over() {
         keeping: Keeping { keeper: Unkept::new(&domain), rotation: hundred_hours() },
         urls: Urls { issuer: "https://broker.example.org".to_owned(), crl: "https://broker.example.org".to_owned() },
         followers: Arc::new(Followers::new(Windows::of_lists(Duration::from_secs(30)), START)),
+        sources: Vec::new(),
         administrators: [administrator().spiffe_id].into(),
         quotas: QUOTAS,
         clock,

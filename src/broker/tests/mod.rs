@@ -128,7 +128,19 @@ impl World {
         let followers = Arc::new(Followers::new(Windows::of_lists(Duration::from_secs(30)), START));
         let keeper = Unkept::new(&domain);
         let keeping = Keeping { keeper: Arc::clone(&keeper) as _, rotation: hundred_hours() };
-        let broker = Broker::new(Parts { ledger, engine, keyring, keeping, urls, administrators, quotas, followers, clock, entropy });
+        let broker = Broker::new(Parts {
+            ledger,
+            engine,
+            keyring,
+            keeping,
+            urls,
+            administrators,
+            quotas,
+            followers,
+            sources: Vec::new(),
+            clock,
+            entropy,
+        });
         let world = Self { broker: Arc::new(broker), hand, keeper };
         world.apply(REGISTRY, 0).await.unwrap();
         world

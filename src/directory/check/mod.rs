@@ -130,12 +130,15 @@ impl<T: AsRef<str>> Draft<T> {
         document.environments.retain(|environment| !environment_twice.contains(environment.name.as_str()));
         document.workloads.retain(|workload| !workload_twice.contains(&workload.spiffe_id.to_string().to_lowercase()));
         document.downstreams.retain(|downstream| !downstream_twice.contains(downstream.name.as_str()));
-        self.wide_audiences(&mut findings);
+        let wide = self.wide_audiences(&mut findings);
+        document.downstreams.retain(|downstream| !wide.contains(downstream.name.as_str()));
         (document, findings)
     }
 
-    /// Finds audiences that more downstreams of one environment declare than a token can carry the numbers of.
-    fn wide_audiences<'a>(&'a self, findings: &mut Vec<Finding<'a, T>>) {
+    /// Finds audiences that more downstreams of one environment declare than a token can carry the numbers of,
+    /// and gives the names of those that are too many.
+    fn wide_audiences<'a>(&'a self, findings: &mut Vec<Finding<'a, T>>) -> HashSet<&'a str> {
+        let mut found = HashSet::new();
         let mut declared: HashMap<(&str, &str), usize> = HashMap::new();
         for downstream in &self.downstreams {
             for audience in &downstream.audiences {
@@ -150,9 +153,11 @@ impl<T: AsRef<str>> Draft<T> {
                     let problem =
                         format!("{MOST_DOWNSTREAMS} downstreams of an environment declare `{}` already; write another", audience.as_ref());
                     record.refuse("audiences", audience, &problem);
+                    found.insert(downstream.name.as_ref());
                 }
             }
         }
+        found
     }
 }
 
@@ -339,7 +344,7 @@ fn accepted(text: &str) -> Result<&'static str, String> {
 
 /// What a text is, or was probably meant to be: without padding, or else in lower case. It stands
 /// in for a malformed name only while the rest is checked.
-fn meant<V: FromStr>(text: &str) -> Option<V> {
+pub(super) fn meant<V: FromStr>(text: &str) -> Option<V> {
     let trimmed = text.trim();
     [text, trimmed, &trimmed.to_lowercase()].into_iter().find_map(|text| text.parse().ok())
 }

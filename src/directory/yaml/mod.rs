@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, Names, OwnerDraft, Place, Problem, WorkloadDraft};
+use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, Names, OwnerDraft, Place, Problem, Snapshot, WorkloadDraft};
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,16 @@ mod tests;
 pub(crate) fn read(files: Vec<(PathBuf, String)>, others: &Names) -> Result<Document, Vec<Problem>> {
     let (draft, names) = parse(files)?;
     draft.check(others).map_err(|findings| told_all(findings, &names))
+}
+
+/// What of the files can be used, and what is wrong with the rest.
+///
+/// # Errors
+/// Syntax and shape: nothing can be used then.
+pub(crate) fn sift(files: Vec<(PathBuf, String)>, others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
+    let (draft, names) = parse(files)?;
+    let (snapshot, findings) = Snapshot::sift(&draft, others);
+    Ok((snapshot, told_all(findings, &names)))
 }
 
 fn told_all(mut findings: Vec<Finding<'_, Written>>, names: &[PathBuf]) -> Vec<Problem> {

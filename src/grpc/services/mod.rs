@@ -16,6 +16,7 @@ mod owners;
 mod policy;
 mod registry;
 mod revocations;
+mod sources;
 mod tasks;
 mod trust;
 mod watch;
@@ -77,6 +78,7 @@ pub(super) fn routes(parts: Parts, longest: usize) -> Result<(Routes, HealthRepo
         .add_service(api::policy_server::PolicyServer::new(api.clone()).max_decoding_message_size(document))
         .add_service(api::registry_server::RegistryServer::new(api.clone()).max_decoding_message_size(document))
         .add_service(api::revocations_server::RevocationsServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::sources_server::SourcesServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::tasks_server::TasksServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::trust_server::TrustServer::new(api).max_decoding_message_size(longest));
     Ok((routes, reporter))

@@ -104,7 +104,7 @@ fn draft(wire: api::RegistryDocument) -> Result<Draft<String>, Invalid> {
     })
 }
 
-fn changes(changes: Vec<Change>) -> Vec<api::RegistryChange> {
+pub(super) fn changes(changes: Vec<Change>) -> Vec<api::RegistryChange> {
     let wire = |change: Change| api::RegistryChange {
         action: change.action.to_string(),
         subject: change.subject.to_string(),

@@ -47,7 +47,9 @@ fn resource(world: &mut World, action: Action) -> Resource {
         | Action::ApplyPolicy
         | Action::ReadKeys
         | Action::RotateKey
-        | Action::RevokeKey => Resource::System,
+        | Action::RevokeKey
+        | Action::ReadSource
+        | Action::ConfirmSource => Resource::System,
     }
 }
 

@@ -85,7 +85,19 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
     let urls = Urls { issuer: issuer.clone(), crl: issuer };
     let keeping = broker::Keeping { keeper: Unkept::new(&domain), rotation: hundred_hours() };
     let entropy_of = entropy.clone();
-    let parts = broker::Parts { ledger, engine, keyring, keeping, urls, administrators, quotas, followers, clock, entropy: entropy_of };
+    let parts = broker::Parts {
+        ledger,
+        engine,
+        keyring,
+        keeping,
+        urls,
+        administrators,
+        quotas,
+        followers,
+        sources: Vec::new(),
+        clock,
+        entropy: entropy_of,
+    };
     let broker = Broker::new(parts);
     let parts = Parts { broker: Arc::new(broker), publisher, entropy, meters: CallMeters::default(), stopping: CancellationToken::new() };
     (Api(Arc::new(parts)), hand)

@@ -1,0 +1,294 @@
+//! Sources: what each says is applied as one change, or is not believed and waits for a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+use super::{Broker, Error};
+use crate::directory::{self, Change, Scope, Snapshot, Subject};
+use crate::ledger::Present;
+use crate::model::{Event, Facts, Held, Invalid, Known, Note, Refusal, SourceName, Timestamp};
+use crate::policy::{Action, Caller, Resource};
+
+mod belief;
+
+use belief::disbelief;
+
+/// A source, as the configuration declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Its name.
+    pub name: SourceName,
+    /// How it is read.
+    pub kind: &'static str,
+    /// What it is authoritative for.
+    pub holds: BTreeSet<Subject>,
+    /// Whether it takes over what the administrators recorded, where it names that.
+    pub takes_over: bool,
+    /// What percentage of its records may end at once.
+    pub max_ended: u8,
+}
+
+/// What a source says, as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    /// SHA-256 of it.
+    pub digest: [u8; 32],
+    /// What of it can be used.
+    pub snapshot: Snapshot,
+    /// What is wrong with the rest.
+    pub problems: Vec<String>,
+}
+
+/// What a source says that is not believed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Doubted {
+    /// SHA-256 of it; absent if it could not be read.
+    pub digest: Option<[u8; 32]>,
+    /// Why.
+    pub why: String,
+    /// How many records would end.
+    pub ends: usize,
+    /// Of how many.
+    pub of: usize,
+    /// What would change.
+    pub changes: Vec<Change>,
+}
+
+/// How a source stands.
+#[derive(Clone, Debug, Default)]
+struct State {
+    heard: Option<Timestamp>,
+    believed: Option<Timestamp>,
+    /// What was last applied without a problem: to hear it again changes nothing.
+    settled: Option<[u8; 32]>,
+    problems: Vec<String>,
+    doubted: Option<Doubted>,
+    confirmed: Option<[u8; 32]>,
+}
+
+/// A source, as it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceStory {
+    /// As the configuration declares it.
+    pub declared: Declared,
+    /// How many records there are of it.
+    pub records: usize,
+    /// When it was last read, or was to be.
+    pub heard: Option<Timestamp>,
+    /// When what it said was last believed.
+    pub believed: Option<Timestamp>,
+    /// What of that is left as it was, and why.
+    pub problems: Vec<String>,
+    /// What it says now, if that is not believed.
+    pub doubted: Option<Doubted>,
+}
+
+/// The sources of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    declared: BTreeMap<SourceName, (Declared, Arc<Notify>)>,
+    states: DashMap<SourceName, State>,
+}
+
+/// What became of what a source said.
+enum Outcome {
+    Applied { changes: Vec<Change>, problems: Vec<String> },
+    Doubted(Doubted),
+}
+
+impl Sources {
+    pub(super) fn new(declared: Vec<Declared>) -> Self {
+        let declared = declared.into_iter().map(|declared| (declared.name.clone(), (declared, Arc::default()))).collect();
+        Self { declared, states: DashMap::new() }
+    }
+
+    fn find(&self, name: &SourceName) -> Result<&(Declared, Arc<Notify>), Refusal> {
+        self.declared.get(name).ok_or_else(|| Refusal::not_found("source", name))
+    }
+
+    fn state(&self, name: &SourceName) -> State {
+        self.states.get(name).map(|state| state.value().clone()).unwrap_or_default()
+    }
+
+    fn change(&self, name: &SourceName, change: impl FnOnce(&mut State)) {
+        change(&mut self.states.entry(name.clone()).or_default());
+    }
+}
+
+impl Declared {
+    fn scope(&self) -> Scope {
+        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over }
+    }
+
+    fn story(&self, state: State, facts: &Facts) -> SourceStory {
+        let State { heard, believed, problems, doubted, .. } = state;
+        SourceStory { records: own(facts, &self.name), declared: self.clone(), heard, believed, problems, doubted }
+    }
+}
+
+/// How many records there are of a source.
+fn own(facts: &Facts, name: &SourceName) -> usize {
+    fn count<'a, T: 'a>(known: impl Iterator<Item = &'a Known<T>>, name: &SourceName) -> usize {
+        known.filter(|known| known.is_registered() && known.is_of(Some(name))).count()
+    }
+    count(facts.owners(), name)
+        + count(facts.environments(), name)
+        + count(facts.workloads(), name)
+        + count(facts.downstreams(), name)
+        + count(facts.people(), name)
+        + count(facts.contracts(), name)
+}
+
+impl Broker {
+    /// Resolves when somebody wants a source to be read at once.
+    pub(crate) async fn source_wanted(&self, name: &SourceName) {
+        if let Some((_, wanted)) = self.sources.declared.get(name) {
+            wanted.notified().await;
+        }
+    }
+
+    /// Names that records of a source may refer to besides its own.
+    pub(crate) fn names_beside(&self, name: &SourceName) -> directory::Names {
+        directory::Names::of_others(&self.ledger.facts(), Some(name))
+    }
+
+    /// Applies what a source says as one change, if it is believed. What could not be read is not.
+    ///
+    /// # Errors
+    /// If the ledger cannot commit, or there is no such source.
+    pub(crate) async fn hear_source(&self, name: &SourceName, said: Result<Said, String>) -> Result<(), Error> {
+        let (declared, _) = self.sources.find(name)?;
+        let (now, before) = (self.clock.now(), self.sources.state(name));
+        let digest = said.as_ref().ok().map(|said| said.digest);
+        if digest.is_some() && digest == before.settled && before.doubted.is_none() {
+            self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), Some(now)));
+            return Ok(());
+        }
+        let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
+        let confirmed = before.confirmed.is_some() && before.confirmed == digest;
+        let declared = declared.clone();
+        let plan = move |present: &Present<'_>| Ok(hearing(present, &declared, said, (confirmed, known)));
+        let (_, outcome) = self.change(None, plan).await?;
+        tell(name, &outcome, &before);
+        self.sources.change(name, |state| {
+            state.heard = Some(now);
+            match outcome {
+                Outcome::Doubted(doubted) => state.doubted = Some(doubted),
+                Outcome::Applied { problems, .. } => {
+                    let settled = digest.filter(|_| problems.is_empty());
+                    *state = State { heard: Some(now), believed: Some(now), settled, problems, doubted: None, confirmed: None };
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Every source of the configuration, by name.
+    ///
+    /// # Errors
+    /// `Denied` by policy.
+    pub(crate) async fn list_sources(&self, caller: &Caller) -> Result<Vec<SourceStory>, Error> {
+        self.authorise(caller, Action::ReadSource, |_, _| Ok(Resource::System)).await?;
+        let facts = self.ledger.facts();
+        let declared = self.sources.declared.values();
+        Ok(declared.map(|(declared, _)| declared.story(self.sources.state(&declared.name), &facts)).collect())
+    }
+
+    /// One source.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` by policy.
+    pub(crate) async fn source(&self, caller: &Caller, name: &SourceName) -> Result<SourceStory, Error> {
+        self.authorise(caller, Action::ReadSource, |_, _| Ok(Resource::System)).await?;
+        let (declared, _) = self.sources.find(name)?;
+        Ok(declared.story(self.sources.state(name), &self.ledger.facts()))
+    }
+
+    /// Lets through exactly what a source says now and was not believed: it is read again, and applied if it
+    /// still says that.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` if it says something else; `Denied` by policy.
+    pub(crate) async fn confirm_source(&self, caller: &Caller, name: &SourceName, digest: [u8; 32]) -> Result<SourceStory, Error> {
+        self.authorise(caller, Action::ConfirmSource, |_, _| Ok(Resource::System)).await?;
+        let (declared, wanted) = self.sources.find(name)?;
+        let state = self.sources.state(name);
+        if state.doubted.as_ref().and_then(|doubted| doubted.digest) != Some(digest) {
+            let problem = "the source says nothing of this digest that is not believed; look at `source show`, and confirm what it names";
+            return Err(Invalid::new("digest", problem).into());
+        }
+        let event = Event::SourceConfirmed { source: name.clone(), digest };
+        self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
+        self.sources.change(name, |state| state.confirmed = Some(digest));
+        wanted.notify_one();
+        Ok(declared.story(self.sources.state(name), &self.ledger.facts()))
+    }
+
+    /// How many sources are not believed, and how many problems there are with all.
+    pub(crate) fn sources_in_trouble(&self) -> (usize, usize) {
+        let states: Vec<(bool, usize)> = self.sources.states.iter().map(|state| (state.doubted.is_some(), state.problems.len())).collect();
+        (states.iter().filter(|(doubted, _)| *doubted).count(), states.iter().map(|(_, problems)| problems).sum())
+    }
+}
+
+/// What to append for what a source says.
+fn hearing(
+    present: &Present<'_>,
+    declared: &Declared,
+    said: Result<Said, String>,
+    (confirmed, known): (bool, bool),
+) -> (Vec<Event>, Outcome) {
+    let of = own(present.facts, &declared.name);
+    let doubted = match said {
+        Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
+        Ok(Said { digest, snapshot, mut problems }) => {
+            let difference = directory::plan(&snapshot, &declared.scope(), present);
+            let why = disbelief(&difference, (&snapshot, problems.len()), of, declared.max_ended);
+            match why.filter(|_| !confirmed) {
+                None => {
+                    problems.extend(difference.problems);
+                    return (difference.events, Outcome::Applied { changes: difference.changes, problems });
+                }
+                Some(why) => Doubted { digest: Some(digest), why, ends: difference.ends, of, changes: difference.changes },
+            }
+        }
+    };
+    let events = if known { Vec::new() } else { held(&declared.name, &doubted).into_iter().collect() };
+    (events, Outcome::Doubted(doubted))
+}
+
+fn held(source: &SourceName, doubted: &Doubted) -> Option<Event> {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let line: String = doubted.why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect();
+    let why: Note = line.trim().parse().ok()?;
+    Some(Event::SourceHeld(Held { source: source.clone(), digest: doubted.digest, why, ends: count(doubted.ends), of: count(doubted.of) }))
+}
+
+/// So many lines of a difference are logged.
+const MOST_TOLD: usize = 100;
+
+/// The line in the log: what changed, and what is wrong, once.
+fn tell(source: &SourceName, outcome: &Outcome, before: &State) {
+    match outcome {
+        Outcome::Doubted(doubted) if before.doubted.as_ref() != Some(doubted) => {
+            let Doubted { why, ends, of, .. } = doubted;
+            tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
+        }
+        Outcome::Doubted(_) => {}
+        Outcome::Applied { changes, problems } => {
+            for Change { action, subject, name, detail, living } in changes.iter().take(MOST_TOLD) {
+                tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
+            }
+            if !changes.is_empty() {
+                tracing::info!(%source, changes = changes.len(), "applied what the source says");
+            }
+            let news = problems.iter().filter(|problem| !before.problems.contains(problem));
+            for problem in news.take(MOST_TOLD) {
+                tracing::warn!(%source, problem, "a record of a source is left as it is");
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Records that come from a checkout that the broker watches, by the commands that people type, each ending with a
+//! verifier that rejects.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, eventually, program, run};
+use crate::holder::Holder;
+use crate::service::Service;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const API: &str = "spiffe://example.org/payments/api";
+
+/// A broker with a source for each name, which reads a folder of the same name.
+struct World {
+    broker: Broker,
+    administrator: Identity,
+}
+
+impl World {
+    /// The first source says what the registry of the tests says.
+    fn begin(sources: &[&str]) -> Self {
+        let mut broker = Broker::prepare();
+        let mut config = fs::read_to_string(broker.config()).unwrap();
+        for name in sources {
+            config.push_str(&format!(
+                "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
+                 holds = [\"owners\", \"environments\", \"workloads\", \"downstreams\"]\n"
+            ));
+            fs::create_dir(broker.dir().join(name)).unwrap();
+        }
+        fs::write(broker.config(), config).unwrap();
+        let administrator = broker.administrator();
+        fs::write(broker.dir().join(sources[0]).join("all.yaml"), REGISTRY).unwrap();
+        broker.serve();
+        let world = Self { broker, administrator };
+        world.until(sources[0], |source| source["state"] == "believed");
+        world
+    }
+
+    fn file(&self, source: &str) -> PathBuf {
+        self.broker.dir().join(source).join("all.yaml")
+    }
+
+    fn show(&self, words: &[&str]) -> Value {
+        self.broker.curfew(&self.administrator, words.iter().chain(&["--format", "json"])).json()
+    }
+
+    fn until(&self, source: &str, seen: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, || Some(self.show(&["source", "show", source])).filter(&seen))
+    }
+
+    fn issue(&self, identity: &Identity) -> String {
+        let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
+        self.broker.curfew(identity, ask).done().trim().to_owned()
+    }
+
+    fn end(mut self) {
+        assert!(self.broker.stop().success());
+        run(program().args(["ledger", "verify"]).arg(self.broker.dir().join("data/ledger.db"))).done();
+    }
+}
+
+#[test]
+fn a_checkout_that_comes_out_empty_ends_nothing_until_a_person_confirms_it() {
+    let world = World::begin(&["teams"]);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    let workload = world.show(&["workload", "show", API]);
+    assert_eq!((workload["source"].as_str(), workload["record"].as_str()), (Some("teams"), Some(API)));
+
+    fs::write(world.file("teams"), "workloads: []\n").unwrap();
+    let doubted = world.until("teams", |source| source["state"] == "not_believed");
+    let why = doubted["why"].as_str().unwrap();
+    assert!(why.starts_with("it is empty, and "), "{why}");
+    assert!(Service::of(&world.broker).token(&token, holder.presented()).is_ok());
+    world.issue(&api);
+    let listed = world.show(&["source", "list"]);
+    assert_eq!(listed["sources"][0]["state"], "not_believed");
+
+    // What is confirmed is exactly what was seen.
+    let other = "0".repeat(64);
+    world.broker.curfew(&world.administrator, ["source", "confirm", "teams", "--digest", &other]).exits(1);
+    let digest = doubted["digest"].as_str().unwrap();
+    world.broker.curfew(&world.administrator, ["source", "confirm", "teams", "--digest", digest]).done();
+    world.until("teams", |source| source["state"] == "believed" && source["records"] == 0);
+    let closed = world.show(&["owner", "show", "payments"])["closed_position"].as_u64().unwrap();
+    let service = Service::covering(&world.broker, closed);
+    assert_eq!(service.token(&token, holder.presented()).unwrap_err().code(), "REVOKED");
+    let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
+    world.broker.curfew(&api, ask).exits(2);
+    let log = world.broker.log();
+    assert!(log.contains("the source is not believed") && log.contains("a source changed a record"), "{log}");
+    world.end();
+}
+
+#[test]
+fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_end() {
+    let world = World::begin(&["assets", "cmdb"]);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    let claim = format!("workloads:\n  - {{spiffe_id: {API}, owner: payments, purpose: mine now, environments: [production]}}\n");
+    fs::write(world.file("cmdb"), claim).unwrap();
+    let told = world.until("cmdb", |source| source["problem_count"] == 1);
+    let problem = told["problems"][0].as_str().unwrap();
+    assert!(problem.contains(API) && problem.contains("is recorded by source assets"), "{problem}");
+    assert_eq!(world.show(&["workload", "show", API])["source"], "assets");
+    assert!(Service::of(&world.broker).token(&token, holder.presented()).is_ok());
+
+    // A row that is wrong is named and stays as it is; the rest is applied.
+    let wrong = REGISTRY.replace("owner: payments", "owner: nobody");
+    assert_ne!(wrong, REGISTRY);
+    fs::write(world.file("assets"), wrong).unwrap();
+    let told = world.until("assets", |source| source["problem_count"] != 0);
+    assert!(told["problems"][0].as_str().unwrap().contains("`nobody` is not declared"), "{told}");
+    assert!(Service::of(&world.broker).token(&token, holder.presented()).is_ok());
+
+    // The asset database says that the workload is gone: what was issued to it is dead, and the other may claim it.
+    let row = "  - spiffe_id: spiffe://example.org/payments/api
+    owner: payments
+    purpose: Takes payments
+    environments: [production, staging]
+";
+    let without = REGISTRY.replace(row, "");
+    assert_ne!(without, REGISTRY);
+    fs::write(world.file("assets"), without).unwrap();
+    let moved = eventually(PATIENCE, || Some(world.show(&["workload", "show", API])).filter(|shown| shown["source"] == "cmdb"));
+    assert_eq!(moved["purpose"], "mine now");
+    let head: u64 =
+        world.show(&["ledger", "list", "--limit", "1000"])["entries"].as_array().unwrap().last().unwrap()["position"].as_u64().unwrap();
+    let service = Service::covering(&world.broker, head);
+    assert_eq!(service.token(&token, holder.presented()).unwrap_err().code(), "REVOKED");
+    world.end();
+}
