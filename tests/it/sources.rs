@@ -84,7 +84,7 @@ fn a_checkout_that_comes_out_empty_ends_nothing_until_a_person_confirms_it() {
 
     // What is confirmed is exactly what was seen.
     let other = "0".repeat(64);
-    world.broker.curfew(&world.administrator, ["source", "confirm", "teams", "--digest", &other]).exits(1);
+    world.broker.curfew(&world.administrator, ["source", "confirm", "teams", "--digest", &other]).exits(2);
     let digest = doubted["digest"].as_str().unwrap();
     world.broker.curfew(&world.administrator, ["source", "confirm", "teams", "--digest", digest]).done();
     world.until("teams", |source| source["state"] == "believed" && source["records"] == 0);
@@ -128,10 +128,10 @@ fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_
     let without = REGISTRY.replace(row, "");
     assert_ne!(without, REGISTRY);
     fs::write(world.file("assets"), without).unwrap();
-    let moved = eventually(PATIENCE, || Some(world.show(&["workload", "show", API])).filter(|shown| shown["source"] == "cmdb"));
-    assert_eq!(moved["purpose"], "mine now");
-    let head: u64 =
-        world.show(&["ledger", "list", "--limit", "1000"])["entries"].as_array().unwrap().last().unwrap()["position"].as_u64().unwrap();
+    world.until("cmdb", |source| source["records"] == 1);
+    assert_eq!(world.show(&["workload", "show", API])["purpose"], "mine now");
+    let entries = world.show(&["ledger", "list", "--limit", "1000"]);
+    let head = entries["entries"].as_array().unwrap().last().unwrap()["position"].as_u64().unwrap();
     let service = Service::covering(&world.broker, head);
     assert_eq!(service.token(&token, holder.presented()).unwrap_err().code(), "REVOKED");
     world.end();
