@@ -6,9 +6,11 @@ use prost_types::FileDescriptorSet;
 use super::api::exceptions_server::Exceptions;
 use super::api::keys_server::Keys;
 use super::api::ledger_server::Ledger as _;
+use super::api::sources_server::Sources;
 use super::*;
+use crate::directory::{Document, Snapshot};
 use crate::ledger::{Change, Present, Urgency};
-use crate::model::{Event, Position};
+use crate::model::{Environment, Event, Position};
 
 /// Every method of the API, as `Service.Method`.
 fn methods() -> Vec<String> {
@@ -65,6 +67,7 @@ impl Api {
             "Policy" | "Registry" => self.make_of_running(call).await,
             "Keys" => self.make_of_keys(call).await,
             "Exceptions" => self.make_of_exceptions(call).await,
+            "Sources" => self.make_of_sources(call).await,
             _ => self.make_of_others(call).await,
         }
     }
@@ -167,6 +170,24 @@ impl Api {
             }
             "Exceptions.Get" => Exceptions::get(self, admin(api::ExceptionsGetRequest { exception })).await.map(drop),
             "Exceptions.List" => Exceptions::list(self, admin(Default::default())).await.map(drop),
+            unknown => panic!("{unknown}: say here how it is called"),
+        }
+    }
+
+    async fn make_of_sources(&self, call: &str) -> Result<(), Status> {
+        let name = "assets".to_owned();
+        match call {
+            "Sources.List" => Sources::list(self, admin(Default::default())).await.map(drop),
+            "Sources.Get" => Sources::get(self, admin(api::SourcesGetRequest { name })).await.map(drop),
+            "Sources.Confirm" => {
+                let source = name.parse().expect("a source");
+                let document = Document { environments: vec![Environment { name: "lab".parse().expect("a name") }], ..Document::default() };
+                for (digest, document) in [([1; 32], document), ([2; 32], Document::default())] {
+                    let said = broker::Said { digest, snapshot: Snapshot::from(document), problems: Vec::new() };
+                    self.0.broker.hear_source(&source, Ok(said)).await.expect("heard");
+                }
+                Sources::confirm(self, admin(api::SourcesConfirmRequest { name, digest: "02".repeat(32) })).await.map(drop)
+            }
             unknown => panic!("{unknown}: say here how it is called"),
         }
     }

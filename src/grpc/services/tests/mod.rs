@@ -58,6 +58,12 @@ async fn with_hand() -> (Api, ManualClock) {
     within(QUOTAS).await
 }
 
+/// The source that the configuration declares.
+fn source() -> broker::Declared {
+    let holds = [crate::directory::Subject::Environment].into();
+    broker::Declared { name: "assets".parse().expect("a name"), kind: "folder", holds, takes_over: false, max_ended: 10 }
+}
+
 /// The same, where callers may ask for so much.
 async fn within(quotas: Quotas) -> (Api, ManualClock) {
     let (clock, hand) = Clock::manual(START);
@@ -94,7 +100,7 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
         administrators,
         quotas,
         followers,
-        sources: Vec::new(),
+        sources: vec![source()],
         clock,
         entropy: entropy_of,
     };
