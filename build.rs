@@ -12,6 +12,7 @@ fn generate() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "curfew/v1/credentials.proto",
         "curfew/v1/exceptions.proto",
+        "curfew/v1/findings.proto",
         "curfew/v1/keys.proto",
         "curfew/v1/ledger.proto",
         "curfew/v1/owners.proto",

@@ -276,6 +276,7 @@ async fn open(
         urls: Urls { issuer: issuer.clone(), crl: issuer },
         administrators: [domain.id(ADMINISTRATOR).map_err(failed)?].into(),
         quotas: QUOTAS,
+        reconciling: broker::Reconciling::default(),
         followers,
         sources: Vec::new(),
         clock: clock.clone(),

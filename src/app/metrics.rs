@@ -28,6 +28,7 @@ pub(super) struct Faults {
     pub(super) high_water: Counter,
     pub(super) keys: Counter,
     pub(super) sources: Counter,
+    pub(super) reconcile: Counter,
 }
 
 /// Shows ledger, policy, list and keys in the registry, and counts faults.
@@ -40,6 +41,7 @@ pub(super) fn register(registry: &mut Registry, observed: Observed) -> Faults {
         ("high_water_errors", "Times that the high-water mark could not be moved on", &faults.high_water),
         ("key_errors", "Times that signing keys could not be made, changed or wiped", &faults.keys),
         ("source_errors", "Times that what a source says could not be applied", &faults.sources),
+        ("reconcile_errors", "Times that what is registered could not be reconciled", &faults.reconcile),
         ("deadline_errors", "Times that what ends by itself could not be ended", &faults.deadlines),
     ];
     for (name, help, counter) in counters {
@@ -64,6 +66,19 @@ pub(super) struct Observed {
 }
 
 impl Observed {
+    /// What reconciliation found.
+    fn findings(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (open, high, held) = self.broker.findings_count();
+        for (name, help, value) in [
+            ("findings_open", "Findings that are open", open),
+            ("findings_high", "Findings that are open and matter most", high),
+            ("reconcile_held", "Findings that were not acted on, since it would have been too much at once", held),
+        ] {
+            ConstGauge::new(count(value)).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+
     /// Who follows the list.
     fn roll(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let roll = self.broker.roll_call();
@@ -83,6 +98,7 @@ impl Observed {
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.roll(&mut encoder)?;
+        self.findings(&mut encoder)?;
         let stats = self.ledger.stats();
         let head = self.ledger.head();
         let now = self.broker.clock().now();

@@ -231,6 +231,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         quotas: config.limits.quotas,
         followers,
         sources: config.sources.iter().map(|source| source.declared.clone()).collect(),
+        reconciling: config.reconciling.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     }));

@@ -103,6 +103,13 @@ impl Upkeep {
         chores.spawn(async move { broker.keep_telling_refusals().await });
         let broker = Arc::clone(&self.broker);
         chores.spawn(async move { broker.keep_confirming().await });
+        let (broker, errors) = (Arc::clone(&self.broker), self.faults.reconcile.clone());
+        chores.spawn(async move {
+            let failed = || {
+                errors.inc();
+            };
+            broker.keep_reconciling(failed).await;
+        });
         chores.spawn(identity.keep(self.faults.clone()));
         for source in &self.config.sources {
             let (broker, clock, faults) = (Arc::clone(&self.broker), self.clock.clone(), self.faults.clone());

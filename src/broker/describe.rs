@@ -1,6 +1,6 @@
 //! Entries in one line, for people.
 
-use crate::model::{CutMade, Event, Facts, Held, Issued, Position, Refused};
+use crate::model::{CutMade, Event, Exception, Facts, Held, Issued, Position, Refused};
 
 /// What happened, in one line, in the names that the facts know now.
 pub(super) fn event(event: &Event, facts: &Facts) -> String {
@@ -57,11 +57,12 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let downstream = downstream.map_or_else(|| confirmed.number.to_string(), |known| known.record.name.to_string());
             format!("downstream {downstream} has confirmed everything up to {}, by {} processes", confirmed.position, confirmed.confirmed)
         }
-        Event::ExceptionRequested(exception) => {
-            let what = exception.audience.as_ref().map_or_else(|| "certificates".to_owned(), |audience| format!("tokens for {audience}"));
-            let (who, place) = (name(exception.workload), name(exception.environment));
-            format!("exception asked for: {what} for {who} in {place} until {}: {}", exception.until, exception.purpose)
+        Event::FindingRaised(finding) => format!("finding, {}: {}", finding.kind, finding.detail),
+        Event::FindingChanged { number, change, note } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("finding {number} {}{note}", change.as_str())
         }
+        Event::ExceptionRequested(exception) => exception_requested(exception, facts),
         Event::ExceptionApproved { number, note } => {
             let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             format!("{} approved{note}", name(*number))
@@ -90,6 +91,12 @@ fn ended(cut: &CutMade, subject: &str) -> String {
 
 fn not_believed(Held { source, why, ends, of, .. }: &Held) -> String {
     format!("source {source} is not believed: {why}; it would have ended {ends} of {of}")
+}
+
+fn exception_requested(exception: &Exception, facts: &Facts) -> String {
+    let what = exception.audience.as_ref().map_or_else(|| "certificates".to_owned(), |audience| format!("tokens for {audience}"));
+    let (who, place) = (name(exception.workload, facts), name(exception.environment, facts));
+    format!("exception asked for: {what} for {who} in {place} until {}: {}", exception.until, exception.purpose)
 }
 
 fn name(number: Position, facts: &Facts) -> String {

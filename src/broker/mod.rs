@@ -38,6 +38,7 @@ mod open;
 mod owner;
 mod policy;
 mod reads;
+mod reconcile;
 mod recovery;
 mod refusals;
 mod registry;
@@ -64,6 +65,7 @@ pub(crate) use keys::{Keeping, KeyState, KeyStory};
 pub(crate) use limits::Quotas;
 pub(crate) use open::OpenError;
 pub(crate) use owner::OwnerStory;
+pub(crate) use reconcile::{FindingStory, Reconciling, Step};
 pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
 pub(crate) use search::Wanted;
@@ -97,6 +99,7 @@ pub(crate) struct Broker {
     refusals: refusals::Refusals,
     followers: Arc<Followers>,
     sources: source::Sources,
+    reconciliation: reconcile::Reconciliation,
 }
 
 /// What a broker is made of.
@@ -120,6 +123,8 @@ pub(crate) struct Parts {
     pub followers: Arc<Followers>,
     /// Where records come from besides administrators.
     pub sources: Vec<Declared>,
+    /// What is looked for among what is registered.
+    pub reconciling: Reconciling,
     /// What time it is.
     pub clock: Clock,
     /// Where random bytes come from.
@@ -147,6 +152,7 @@ impl Broker {
             refusals: refusals::Refusals::default(),
             followers: parts.followers,
             sources: source::Sources::new(parts.sources),
+            reconciliation: reconcile::Reconciliation::new(parts.reconciling),
         }
     }
 

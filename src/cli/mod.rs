@@ -14,6 +14,7 @@ mod environment;
 mod exception;
 mod exit;
 mod fetch;
+mod finding;
 mod identity;
 mod init;
 mod keys;
@@ -21,6 +22,7 @@ mod ledger;
 mod output;
 mod owner;
 mod policy;
+mod reconcile;
 mod registry;
 mod revocations;
 mod revoking;
@@ -110,6 +112,11 @@ enum Command {
     /// What no policy permits, allowed for a time because somebody else approved it.
     #[command(subcommand)]
     Exception(exception::Command),
+    /// Compare what is registered with what was seen, and act on what does not fit together.
+    Reconcile(reconcile::Args),
+    /// What reconciliation found.
+    #[command(subcommand)]
+    Finding(finding::Command),
     /// The signed list of what is revoked.
     #[command(subcommand)]
     Revocations(revocations::Command),
@@ -190,6 +197,8 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Downstream(command) => command.run(session).await,
         Command::Task(command) => command.run(session).await,
         Command::Exception(command) => command.run(session).await,
+        Command::Reconcile(args) => args.run(session).await,
+        Command::Finding(command) => command.run(session).await,
         Command::Revocations(command) => command.run(session).await,
         Command::Registry(command) => command.run(session).await,
         Command::Source(command) => command.run(session).await,

@@ -40,6 +40,7 @@ pub use crate::proto::api;
 
 use self::api::credentials_client::CredentialsClient;
 use self::api::exceptions_client::ExceptionsClient;
+use self::api::findings_client::FindingsClient;
 use self::api::keys_client::KeysClient;
 use self::api::ledger_client::LedgerClient;
 use self::api::owners_client::OwnersClient;
@@ -197,6 +198,8 @@ services! {
     exceptions: ExceptionsClient;
     /// Where records come from besides administrators.
     sources: SourcesClient;
+    /// Reconciliation, and what it found.
+    findings: FindingsClient;
     /// The signing keys.
     keys: KeysClient;
     /// Reading the ledger.

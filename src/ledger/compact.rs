@@ -6,7 +6,8 @@
 //! same [`Facts`](crate::model::Facts) as applying every entry, and expiring.
 
 use crate::model::{
-    CLOCK_STEP, CUT_GRACE, Closing, CutMade, Entry, Event, Exceptions, LONGEST_EXCEPTION, Position, Reason, Recording, Timestamp,
+    CLOCK_STEP, CUT_GRACE, Closing, CutMade, Entry, Event, Exceptions, FindingChange, LONGEST_EXCEPTION, Position, Reason, Recording,
+    Timestamp,
 };
 
 /// What an entry is the latest of. The numbers are stored.
@@ -59,10 +60,18 @@ pub(super) enum Aspect {
     Contract = 19,
     /// The last entry about any contract of an owner.
     Contracted = 23,
+    /// That a finding was raised.
+    Finding = 30,
+    /// That a finding was seen again.
+    FindingSeen = 31,
+    /// That something was done about a finding.
+    FindingActed = 32,
+    /// That a finding was waived.
+    FindingWaived = 33,
 }
 
 impl Aspect {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 27] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -86,7 +95,14 @@ impl Aspect {
         Self::PersonEnded,
         Self::Contract,
         Self::Contracted,
+        Self::Finding,
+        Self::FindingSeen,
+        Self::FindingActed,
+        Self::FindingWaived,
     ];
+
+    /// What is kept of a finding while it is open.
+    pub(super) const OF_FINDINGS: &[Self] = &[Self::Finding, Self::FindingSeen, Self::FindingActed, Self::FindingWaived];
 
     /// Its number in the store.
     pub(super) const fn number(self) -> u8 {
@@ -136,6 +152,13 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
         Event::EpochBegun(_) => vec![slot(Position::ZERO, Aspect::Epoch)],
+        Event::FindingRaised(_) => vec![slot(at, Aspect::Finding)],
+        Event::FindingChanged { number, change, .. } => match change {
+            FindingChange::Seen => vec![slot(*number, Aspect::FindingSeen)],
+            FindingChange::Acted(_) => vec![slot(*number, Aspect::FindingActed)],
+            FindingChange::Waived { .. } => vec![slot(*number, Aspect::FindingWaived)],
+            FindingChange::Resolved => Vec::new(),
+        },
         Event::ExceptionRequested(exception) => {
             vec![Slot { ends: Some(Exceptions::forgotten(exception.until)), ..slot(at, Aspect::Exception) }]
         }
@@ -172,11 +195,13 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
 }
 
 /// The subject that an entry takes out of the facts, and what of it is not kept any longer.
-pub(super) fn removed(entry: &Entry) -> Option<(Position, Aspect)> {
+pub(super) fn removed(entry: &Entry) -> Option<(Position, &'static [Aspect])> {
     if let Event::DownstreamRemoved { number } = entry.event {
-        Some((number, Aspect::Downstream))
+        Some((number, &[Aspect::Downstream]))
     } else if let Event::ContractEnded { number, .. } = entry.event {
-        Some((number, Aspect::Contract))
+        Some((number, &[Aspect::Contract]))
+    } else if let Event::FindingChanged { number, change: FindingChange::Resolved, .. } = entry.event {
+        Some((number, Aspect::OF_FINDINGS))
     } else {
         None
     }
@@ -208,7 +233,11 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Person
         | Aspect::PersonEnded
         | Aspect::Contract
-        | Aspect::Contracted => return None,
+        | Aspect::Contracted
+        | Aspect::Finding
+        | Aspect::FindingSeen
+        | Aspect::FindingActed
+        | Aspect::FindingWaived => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
     let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None, source: None };

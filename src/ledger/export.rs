@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{Offline, OpenError, codec, tree};
 use crate::formats::list::to_hex;
 use crate::model::{
-    Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Exception, Held, Issued, Origin, PolicyName, Position, PublicKey,
-    Recording, Refused, Task, Timestamp, Workload,
+    About, Concern, Concerns, CredentialId, CutMade, Downstream, Ended, Event, Exception, Finding, FindingChange, Held, Issued, Note,
+    Origin, PolicyName, Position, PublicKey, Recording, Refused, Task, Timestamp, Workload,
 };
 
 /// Why an export ended early.
@@ -127,6 +127,8 @@ fn fields(at: Position, event: &Event) -> Value {
         Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
         Event::RequestsRefused(refused) => requests_refused(refused),
+        Event::FindingRaised(finding) => finding_raised(finding),
+        Event::FindingChanged { number, change, note } => finding_changed(*number, change, note.as_ref()),
         Event::ExceptionRequested(exception) => exception_requested(exception),
         Event::ExceptionApproved { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
         Event::PersonRecorded(recording) => {
@@ -164,6 +166,26 @@ fn requests_refused(refused: &Refused) -> Value {
         "count": refused.count,
         "since": refused.since.to_string(),
     })
+}
+
+fn finding_raised(finding: &Finding) -> Value {
+    let (subject, identity) = match &finding.about {
+        About::Subject(number) => (Some(number.get()), None),
+        About::Identity(identity) => (None, Some(identity.to_string())),
+    };
+    json!({
+        "kind": finding.kind.as_str(),
+        "subject": subject,
+        "identity": identity,
+        "detail": finding.detail.to_string(),
+        "evidence": numbers(&finding.evidence),
+    })
+}
+
+fn finding_changed(number: Position, change: &FindingChange, note: Option<&Note>) -> Value {
+    let action = if let FindingChange::Acted(action) = change { Some(action.as_str()) } else { None };
+    let until = if let FindingChange::Waived { until } = change { Some(until.to_string()) } else { None };
+    json!({ "number": number.get(), "step": change.as_str(), "action": action, "until": until, "note": text(note) })
 }
 
 fn exception_requested(exception: &Exception) -> Value {

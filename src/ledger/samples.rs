@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
-    Bound, CUT_GRACE, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
-    Environment, Epoch, EpochBegun, Event, Exception, Held, Issued, KeyPurpose, Origin, Owner, OwnerKind, Person, PolicyText, Position,
-    PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind, Workload,
+    About, Bound, CUT_GRACE, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed,
+    Ended, Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingChange, FindingKind, Held, Issued, KeyPurpose, Origin, Owner,
+    OwnerKind, Person, PolicyText, Position, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind,
+    Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -122,6 +123,11 @@ pub(super) fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
     }
 }
 
+pub(super) fn finding(about: About) -> Finding {
+    let detail = "nothing was issued to it for 90 days".parse().expect("a note");
+    Finding { kind: FindingKind::Dormant, about, detail, evidence: vec![at(4), at(300)] }
+}
+
 pub(super) fn exception(until: Timestamp) -> Exception {
     Exception {
         workload: at(4),
@@ -189,6 +195,12 @@ pub(super) fn every_event() -> Vec<Event> {
             of: 12,
         }),
         Event::SourceConfirmed { source: origin().source, digest: [5; 32] },
+        Event::FindingRaised(Box::new(finding(About::Subject(at(4))))),
+        Event::FindingChanged {
+            number: at(20),
+            change: FindingChange::Waived { until: NOW.plus(Duration::from_secs(3600)) },
+            note: Some("the yearly closing".parse().expect("a note")),
+        },
     ]
 }
 

@@ -141,6 +141,8 @@ impl Pass {
             | Event::DownstreamConfirmed(_)
             | Event::RequestsRefused(_)
             | Event::ExceptionRequested(_)
+            | Event::FindingRaised(_)
+            | Event::FindingChanged { .. }
             | Event::ExceptionApproved { .. }
             | Event::PersonRecorded(_)
             | Event::PersonEnded { .. }

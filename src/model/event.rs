@@ -1,8 +1,9 @@
 //! What an entry of the ledger says.
 
 use super::{
-    Audience, Bound, Closing, Concerns, Contract, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Note, Origin,
-    Owner, Person, PolicyName, Position, PublicKey, Reason, Scope, SourceName, SpiffeId, Subjects, Task, Timestamp, TrustDomain, Workload,
+    Audience, Bound, Closing, Concerns, Contract, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Finding,
+    FindingChange, Note, Origin, Owner, Person, PolicyName, Position, PublicKey, Reason, Scope, SourceName, SpiffeId, Subjects, Task,
+    Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -83,6 +84,17 @@ pub enum Event {
     RequestsRefused(Refused),
     /// An exception was asked for. Its number is the position of this entry.
     ExceptionRequested(Box<Exception>),
+    /// Something does not fit together. Its number is the position of this entry.
+    FindingRaised(Box<Finding>),
+    /// Something became of a finding.
+    FindingChanged {
+        /// Its number.
+        number: Position,
+        /// What.
+        change: FindingChange,
+        /// Why.
+        note: Option<Note>,
+    },
     /// Somebody else approved it.
     ExceptionApproved {
         /// Its number.
@@ -310,6 +322,7 @@ impl Event {
             | Self::KeyRetired { number, .. }
             | Self::DownstreamRemoved { number }
             | Self::ExceptionApproved { number, .. }
+            | Self::FindingChanged { number, .. }
             | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
             | Self::PersonEnded { number }
             | Self::ContractEnded { number, .. }
@@ -322,6 +335,7 @@ impl Event {
             | Self::AdministrativeRead { .. }
             | Self::EpochBegun(_)
             | Self::ExceptionRequested(_)
+            | Self::FindingRaised(_)
             | Self::RequestsRefused(_)
             | Self::SourceHeld(_)
             | Self::SourceConfirmed { .. } => None,
@@ -369,6 +383,8 @@ impl Event {
             Self::ContractEnded { .. } => "contract_ended",
             Self::SourceHeld(_) => "source_held",
             Self::SourceConfirmed { .. } => "source_confirmed",
+            Self::FindingRaised(_) => "finding_raised",
+            Self::FindingChanged { .. } => "finding_changed",
         }
     }
 }

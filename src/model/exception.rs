@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Audience, CLOCK_STEP, Note, Position, Scope, SpiffeId, Timestamp};
+use super::{Audience, CLOCK_STEP, Entry, Note, Position, Scope, SpiffeId, Timestamp};
 
 /// How long an exception may hold at most.
 pub const LONGEST_EXCEPTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -44,6 +44,13 @@ pub struct Approval {
     pub time: Timestamp,
     /// By whom.
     pub by: Option<SpiffeId>,
+}
+
+impl Approval {
+    /// The approval that an entry is.
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { at: entry.position, time: entry.time, by: entry.actor.clone() }
+    }
 }
 
 /// An exception as it is known now. One that has been over for an hour is forgotten.

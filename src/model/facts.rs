@@ -10,8 +10,8 @@ use super::ends::Ends;
 use super::known::Register;
 use super::{
     Approval, Audience, Closed, Closing, Contact, Contract, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment,
-    EnvironmentName, Epoch, Event, Exceptions, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Retirement, SigningKeys,
-    SpiffeId, Task, Timestamp, TrustDomain, Workload,
+    EnvironmentName, Epoch, Event, Exceptions, Findings, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Retirement,
+    SigningKeys, SpiffeId, Task, Timestamp, TrustDomain, Workload,
 };
 
 /// A task as it is known now. Tasks that closed and settled are forgotten.
@@ -46,6 +46,7 @@ pub struct Facts {
     open_tasks: HashMap<Position, usize>,
     cuts: Cuts,
     exceptions: Exceptions,
+    findings: Findings,
 }
 
 impl Facts {
@@ -99,10 +100,10 @@ impl Facts {
                 self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
             }
             Event::Cut(cut) => self.cut(cut, at, entry.time),
+            Event::FindingRaised(finding) => self.findings.raise(at, finding, entry.time),
+            Event::FindingChanged { number, change, note } => self.findings.change(*number, change, note.as_ref(), entry),
             Event::ExceptionRequested(exception) => self.exceptions.request(at, exception, entry.time),
-            Event::ExceptionApproved { number, .. } => {
-                self.exceptions.approve(*number, Approval { at, time: entry.time, by: entry.actor.clone() });
-            }
+            Event::ExceptionApproved { number, .. } => self.exceptions.approve(*number, Approval::of(entry)),
             Event::Reinstated { number, .. } => {
                 self.owners.touch(*number, at, |known| known.closed = None);
                 self.environments.touch(*number, at, |known| known.closed = None);
@@ -328,6 +329,11 @@ impl Facts {
     /// The exceptions that are asked for or hold, or were over an hour ago at most.
     pub const fn exceptions(&self) -> &Exceptions {
         &self.exceptions
+    }
+
+    /// The findings that are open.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// The active cuts.

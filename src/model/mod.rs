@@ -10,6 +10,7 @@ mod enforcement;
 mod event;
 mod exception;
 mod facts;
+mod finding;
 mod known;
 mod life;
 mod living;
@@ -27,6 +28,7 @@ pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Wa
 pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Held, Issued, PolicyText, Recording, Refused};
 pub use exception::{Approval, Exception, Exceptions, KnownException, LONGEST_EXCEPTION};
 pub use facts::{Facts, KnownTask};
+pub use finding::{About, Finding, FindingChange, Findings, KnownFinding, Waiver};
 pub use known::Known;
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Accepted, Bucket, Buckets, Census, Group, Living, Whose};
@@ -38,4 +40,6 @@ pub use record::{Closed, Contract, Downstream, Environment, Origin, Owner, Perso
 pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};
-pub use vocabulary::{Bound, Closing, CredentialKind, KeyPurpose, OwnerKind, Reason, Standing, VerifierKind, WordError};
+pub use vocabulary::{
+    Bound, Closing, CredentialKind, FindingAction, FindingKind, KeyPurpose, OwnerKind, Reason, Severity, Standing, VerifierKind, WordError,
+};

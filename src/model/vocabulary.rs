@@ -181,6 +181,52 @@ words!(
 );
 
 words!(
+    /// What sort of thing does not fit together.
+    FindingKind {
+        /// A workload is open and its owner has ended.
+        Orphan = "orphan",
+        /// An identity in no record asks.
+        Unregistered = "unregistered",
+        /// Nothing was issued to a workload for long.
+        Dormant = "dormant",
+        /// One identity uses several keys at once.
+        Shared = "shared",
+        /// A workload may act where it does not.
+        OverPrivileged = "over-privileged",
+        /// Something is open beyond its own end.
+        Overdue = "overdue",
+        /// A contract ends soon.
+        Expiring = "expiring",
+    }
+);
+
+words!(
+    /// What is done about a finding.
+    FindingAction {
+        /// It is not raised.
+        Ignore = "ignore",
+        /// It is told.
+        Report = "report",
+        /// Its subject is suspended.
+        Suspend = "suspend",
+        /// Its subject is revoked.
+        Revoke = "revoke",
+    }
+);
+
+words!(
+    /// How much a finding matters.
+    Severity {
+        /// Worth a look.
+        Low = "low",
+        /// To be looked at.
+        Medium = "medium",
+        /// To be looked at today.
+        High = "high",
+    }
+);
+
+words!(
     /// What a signing key signs.
     KeyPurpose {
         /// Access tokens and JWT-SVIDs.

@@ -91,6 +91,14 @@ actions! {
     ReadSource,
     /// Let through what a source says and was not believed.
     ConfirmSource,
+    /// Compare what is registered with what was seen, and act.
+    Reconcile,
+    /// Look at findings.
+    ReadFinding,
+    /// Say that a finding is settled.
+    ResolveFinding,
+    /// Have nothing done about a finding for a time.
+    WaiveFinding,
 }
 
 impl Action {
@@ -142,7 +150,11 @@ impl Action {
             | Self::RotateKey
             | Self::RevokeKey
             | Self::ReadSource
-            | Self::ConfirmSource => matches!(resource, Resource::System),
+            | Self::ConfirmSource
+            | Self::Reconcile
+            | Self::ReadFinding
+            | Self::ResolveFinding
+            | Self::WaiveFinding => matches!(resource, Resource::System),
         }
     }
 
@@ -167,6 +179,7 @@ impl Action {
                 | Self::ReadKeys
                 | Self::ReadException
                 | Self::ReadSource
+                | Self::ReadFinding
         )
     }
 }

@@ -41,6 +41,7 @@ mod outside;
 mod pkits;
 mod process;
 mod race;
+mod reconciling;
 mod recovery;
 mod rotation;
 mod service;

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::hsm::Pkcs11;
 use super::raw::{Raw, RawLimits, RawListen, RawLists, RawServer, SERVER_NAMES};
 use super::{Config, Limits, Listen, Log, Server, sources};
-use crate::broker::Quotas;
+use crate::broker::{Quotas, Reconciling};
 use crate::grpc::{Bounds, InFlight, LONGEST_DOCUMENT};
 use crate::keys::rotation::{Rotation, Schedule};
 use crate::lists::Lifetimes;
@@ -50,6 +50,10 @@ impl Problems {
     }
 }
 
+fn reconciling(raw: &Raw, problems: &mut Problems) -> Reconciling {
+    raw.reconcile.checked(|field, problem| problems.note(field, problem))
+}
+
 /// The configuration, or everything that is wrong with it.
 pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     let mut problems = Problems::default();
@@ -79,7 +83,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");
     keeping(&raw, &mut problems);
-    let rotation = rotation(&raw, &mut problems);
+    let (rotation, reconciling) = (rotation(&raw, &mut problems), reconciling(&raw, &mut problems));
     let sources = sources::validate(&raw.source, &mut problems);
     listen(&raw.listen, &mut problems);
     limits(&raw.limits, &mut problems);
@@ -101,6 +105,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             worker_threads: raw.worker_threads,
             rotation,
             sources,
+            reconciling,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin, lists: raw.listen.lists },
             lists: Lifetimes {
                 interval: raw.lists.interval.duration(),

@@ -8,6 +8,7 @@ pub mod files;
 mod hsm;
 pub mod keys_dir;
 mod raw;
+mod reconcile;
 pub mod sealing;
 mod signing;
 pub(in crate::app) mod sources;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::broker::Quotas;
+use crate::broker::{Quotas, Reconciling};
 use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
 use crate::keys::rotation::Rotation;
@@ -33,7 +34,7 @@ use hsm::Pkcs11;
 pub use raw::LogFormat;
 use raw::Raw;
 pub use signing::Place;
-pub use units::{Size, Span, UnitError};
+pub use units::{Share, Size, Span, UnitError};
 
 /// A configuration without contradictions. Paths are resolved against the folder of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct Config {
     pub(super) log: Log,
     pub(super) rotation: Rotation,
     pub(super) sources: Vec<sources::Source>,
+    pub(super) reconciling: Reconciling,
     policies_dir: PathBuf,
     keys_dir: PathBuf,
     unseal_with: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::reconcile::RawReconcile;
 use super::sources::RawSource;
 use super::units::{Size, Span};
 
@@ -52,6 +53,8 @@ pub(super) struct Raw {
     pub(super) server: RawServer,
     #[serde(default)]
     pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) reconcile: RawReconcile,
     #[serde(default)]
     pub(super) log: RawLog,
     #[serde(default)]

@@ -16,7 +16,12 @@ pub struct Span(Duration);
 #[serde(try_from = "String", into = "String")]
 pub struct Size(u64);
 
-/// Why a text is neither, and what to write.
+/// A part of a whole, written in percent: `10%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Share(u8);
+
+/// Why a text is none of them, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not {wanted}")]
 pub struct UnitError {
@@ -29,6 +34,7 @@ const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 /// Largest first; in bytes.
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
+const SHARE_WANTED: &str = "a share: a whole number from 0 to 100 followed by %, such as 10%";
 const SPAN_WANTED: &str = "a duration: a whole number followed by ms, s, m, h or d, such as 30s";
 const SIZE_WANTED: &str = "a size: a whole number followed by B, KiB, MiB or GiB, such as 256MiB";
 
@@ -46,6 +52,36 @@ impl Span {
     /// The same as a duration.
     pub const fn duration(self) -> Duration {
         self.0
+    }
+}
+
+impl Share {
+    /// So many in a hundred.
+    pub const fn percent(percent: u8) -> Self {
+        Self(percent)
+    }
+
+    /// How many in a hundred.
+    pub const fn in_percent(self) -> u8 {
+        self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        read(text, &[("%", 1)])
+            .and_then(|percent| u8::try_from(percent).ok())
+            .filter(|percent| *percent <= 100)
+            .map(Self)
+            .ok_or_else(|| UnitError { found: text.to_owned(), wanted: SHARE_WANTED })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
     }
 }
 
@@ -132,6 +168,7 @@ macro_rules! through_text {
 
 through_text!(Span);
 through_text!(Size);
+through_text!(Share);
 
 #[cfg(test)]
 mod tests {
@@ -164,5 +201,9 @@ mod tests {
         let error = "30".parse::<Span>().expect_err("no unit");
         assert_eq!(error.to_string(), "`30` is not a duration: a whole number followed by ms, s, m, h or d, such as 30s");
         assert!("256MB".parse::<Size>().is_err());
+        for text in ["10", "101%", "-1%", "1.5%", "%", "10 %"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+        assert_eq!("10%".parse().map(|share: Share| (share, share.to_string())), Ok((Share::percent(10), "10%".to_owned())));
     }
 }

@@ -181,6 +181,7 @@ async fn files_that_take_the_place_of_others_take_over() {
         sources: Vec::new(),
         administrators: [administrator().spiffe_id].into(),
         quotas: QUOTAS,
+        reconciling: Reconciling::default(),
         clock,
         entropy: Entropy::system(),
     });

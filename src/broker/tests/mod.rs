@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Broker, CertificateRequest, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Target, TokenRequest, Withdrawal};
+use super::{
+    Broker, CertificateRequest, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Reconciling, Target, TokenRequest, Withdrawal,
+};
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::formats::binding;
 use crate::formats::urls::Urls;
@@ -32,6 +34,7 @@ mod lists;
 mod quotas;
 mod race;
 mod reading;
+mod reconciling;
 mod refusing;
 mod reporting;
 mod revoking;
@@ -91,20 +94,31 @@ impl World {
 
     /// The same, on a ledger with other options.
     pub(super) async fn keeping(quotas: Quotas, change: impl FnOnce(&mut Options)) -> Self {
-        Self::made(Place::Memory, quotas, change, |_| {}).await
+        Self::made(Place::Memory, quotas, change, |_| {}, Reconciling::default()).await
     }
 
     /// The same, with keys that are held elsewhere.
     pub(super) async fn signing(elsewhere: impl Fn(&mut Source)) -> Self {
-        Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere).await
+        Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere, Reconciling::default()).await
     }
 
     /// The same, on a ledger in a file.
     pub(super) async fn kept(file: PathBuf) -> Self {
-        Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}).await
+        Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}, Reconciling::default()).await
     }
 
-    async fn made(place: Place, quotas: Quotas, change: impl FnOnce(&mut Options), elsewhere: impl Fn(&mut Source)) -> Self {
+    /// The same, that reconciles by these settings.
+    pub(super) async fn reconciling(settings: Reconciling) -> Self {
+        Self::made(Place::Memory, QUOTAS, |_| {}, |_| {}, settings).await
+    }
+
+    async fn made(
+        place: Place,
+        quotas: Quotas,
+        change: impl FnOnce(&mut Options),
+        elsewhere: impl Fn(&mut Source),
+        reconciling: Reconciling,
+    ) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
         let domain: TrustDomain = "example.org".parse().unwrap();
@@ -138,6 +152,7 @@ impl World {
             quotas,
             followers,
             sources: Vec::new(),
+            reconciling,
             clock,
             entropy,
         });

@@ -10,6 +10,7 @@ use crate::proto::{self, api};
 mod credentials;
 mod enforcement;
 mod exceptions;
+mod findings;
 mod keys;
 mod ledger;
 mod owners;
@@ -72,6 +73,7 @@ pub(super) fn routes(parts: Parts, longest: usize) -> Result<(Routes, HealthRepo
         .add_service(reflection)
         .add_service(api::credentials_server::CredentialsServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::exceptions_server::ExceptionsServer::new(api.clone()).max_decoding_message_size(longest))
+        .add_service(api::findings_server::FindingsServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::keys_server::KeysServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::ledger_server::LedgerServer::new(api.clone()).max_decoding_message_size(longest))
         .add_service(api::owners_server::OwnersServer::new(api.clone()).max_decoding_message_size(longest))

@@ -2,8 +2,8 @@
 
 use super::Audit;
 use crate::model::{
-    Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp, Whose,
-    Workload, cut_ends,
+    About, Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp,
+    Whose, Workload, cut_ends,
 };
 use crate::policy::text_hash;
 
@@ -36,6 +36,11 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
         Event::Reinstated { number, .. } => {
             let party = matches!(Subject::find(*number, facts, find), Some(Subject::Owner | Subject::Workload | Subject::Environment));
             (!party).then(|| format!("reinstated {number}, which is no owner, workload or environment"))
+        }
+        Event::FindingRaised(finding) => unfounded_finding(&finding.about, facts),
+        Event::FindingChanged { number, .. } => {
+            let known = facts.findings().get(*number).is_some();
+            (!known).then(|| format!("changes finding {number}, which was not open"))
         }
         Event::ExceptionRequested(exception) => {
             let (workload, environment) = (exception.workload, exception.environment);
@@ -135,6 +140,13 @@ fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> 
         return Some("opened a task under something that was unknown, closed or of somebody else".to_owned());
     }
     now.is_some_and(|now| task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
+}
+
+/// A finding is about somebody who is known, or about nobody who is.
+fn unfounded_finding(about: &About, facts: &Facts) -> Option<String> {
+    let About::Subject(number) = *about else { return None };
+    let known = facts.workload_numbered(number).is_some() || facts.owner_numbered(number).is_some();
+    (!known).then(|| format!("is a finding about {number}, which was no owner or workload"))
 }
 
 /// An exception is approved once, while it can hold, and not by who asked for it.

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch, EpochBegun,
-    Event, Exception, Held, Issued, Origin, Owner, Person, PolicyText, Position, PublicKey, Reason, Recording, Refused, Subjects, Task,
-    Timestamp, Workload,
+    About, Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch,
+    EpochBegun, Event, Exception, Finding, FindingChange, Held, Issued, Origin, Owner, Person, PolicyText, Position, PublicKey, Reason,
+    Recording, Refused, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -90,6 +90,8 @@ fn read_event(event: Wire) -> Read<Event> {
             Event::ContractEnded { number: number("number", ended.number)?, owner: number("owner", ended.owner)? }
         }
         Wire::ExceptionRequested(requested) => Event::ExceptionRequested(Box::new(exception_requested(&requested)?)),
+        Wire::FindingRaised(raised) => Event::FindingRaised(Box::new(finding(raised)?)),
+        Wire::FindingChanged(changed) => finding_changed(&changed)?,
         Wire::ExceptionApproved(approved) => {
             Event::ExceptionApproved { number: number("number", approved.number)?, note: text_or_none("note", &approved.note)? }
         }
@@ -138,6 +140,33 @@ fn source_held(held: &wire::SourceHeld) -> Read<Held> {
         why: text("why", &held.why)?,
         ends: held.ends,
         of: held.of,
+    })
+}
+
+fn finding(raised: wire::FindingRaised) -> Read<Finding> {
+    let about = match (number_or_none(raised.subject), raised.identity.as_str()) {
+        (Some(number), "") => About::Subject(number),
+        (None, identity) => About::Identity(text("identity", identity)?),
+        (Some(_), _) => return Err(wrong("identity", "stands beside a subject")),
+    };
+    let (kind, detail) = (word("kind", raised.kind)?, text("detail", &raised.detail)?);
+    Ok(Finding { kind, about, detail, evidence: numbers("evidence", raised.evidence)? })
+}
+
+fn finding_changed(changed: &wire::FindingChanged) -> Read<Event> {
+    let (number, change) = (number("number", changed.number)?, finding_change(changed)?);
+    Ok(Event::FindingChanged { number, change, note: text_or_none("note", &changed.note)? })
+}
+
+fn finding_change(changed: &wire::FindingChanged) -> Read<FindingChange> {
+    Ok(match wire::FindingStep::try_from(changed.step) {
+        Ok(wire::FindingStep::Seen) => FindingChange::Seen,
+        Ok(wire::FindingStep::Acted) => FindingChange::Acted(word("action", changed.action)?),
+        Ok(wire::FindingStep::Resolved) => FindingChange::Resolved,
+        Ok(wire::FindingStep::Waived) => FindingChange::Waived { until: time("until_ms", changed.until_ms)? },
+        Ok(wire::FindingStep::Unspecified) | Err(_) => {
+            return Err(wrong("step", format_args!("{} is none that this version knows", changed.step)));
+        }
     })
 }
 

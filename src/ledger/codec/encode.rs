@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Held, Issued, Origin, Owner, PolicyName,
-    PolicyText, Position, PublicKey, Recording, Task, Timestamp, Workload,
+    About, Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Finding, FindingChange, Held, Issued,
+    Origin, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task, Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -45,6 +45,11 @@ pub(super) fn event(event: &Event) -> Wire {
             count: refused.count,
             since_ms: refused.since.millis(),
         }),
+        Event::FindingRaised(finding) => Wire::FindingRaised(finding_raised(finding)),
+        Event::FindingChanged { number, change, note } => {
+            let base = wire::FindingChanged { number: number.get(), note: text(note.as_ref()), ..Default::default() };
+            Wire::FindingChanged(finding_changed(change, base))
+        }
         Event::ExceptionRequested(exception) => Wire::ExceptionRequested(exception_requested(exception)),
         Event::ExceptionApproved { number, note } => {
             Wire::ExceptionApproved(wire::ExceptionApproved { number: number.get(), note: text(note.as_ref()) })
@@ -93,6 +98,30 @@ pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
         policy_hash: issued.policy_hash.to_vec(),
         purpose: text(issued.purpose.as_ref()),
         exception: or_zero(issued.exception),
+    }
+}
+
+fn finding_raised(finding: &Finding) -> wire::FindingRaised {
+    let (subject, identity) = match &finding.about {
+        About::Subject(number) => (number.get(), String::new()),
+        About::Identity(identity) => (0, identity.to_string()),
+    };
+    wire::FindingRaised {
+        kind: finding.kind.number(),
+        subject,
+        identity,
+        detail: finding.detail.to_string(),
+        evidence: numbers(&finding.evidence),
+    }
+}
+
+fn finding_changed(change: &FindingChange, base: wire::FindingChanged) -> wire::FindingChanged {
+    let step = |step: wire::FindingStep| wire::FindingChanged { step: step.into(), ..base };
+    match change {
+        FindingChange::Seen => step(wire::FindingStep::Seen),
+        FindingChange::Acted(action) => wire::FindingChanged { action: action.number(), ..step(wire::FindingStep::Acted) },
+        FindingChange::Resolved => step(wire::FindingStep::Resolved),
+        FindingChange::Waived { until } => wire::FindingChanged { until_ms: until.millis(), ..step(wire::FindingStep::Waived) },
     }
 }
 

@@ -9,9 +9,9 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event, issued_by_exception};
 use crate::model::{
-    Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
-    Environment, Epoch, EpochBegun, Event, Exception, Held, Issued, KeyPurpose, Note, Origin, Owner, OwnerKind, Person, PolicyText,
-    PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    About, Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
+    Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingAction, FindingChange, FindingKind, Held, Issued, KeyPurpose, Note,
+    Origin, Owner, OwnerKind, Person, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -162,6 +162,42 @@ prop_compose! {
     }
 }
 
+fn exceptions() -> impl Strategy<Value = Event> {
+    let audience = option::of(parsed("[!#-Z]{1,30}"));
+    let exception = (position(), position(), audience, vec(parsed("[a-z:]{1,9}"), 0..3), time(), note(), id()).prop_map(
+        |(workload, environment, audience, scopes, until, purpose, requested_by)| Exception {
+            workload,
+            environment,
+            audience,
+            scopes,
+            until,
+            purpose,
+            requested_by,
+        },
+    );
+    exception.prop_map(|exception| Event::ExceptionRequested(Box::new(exception)))
+}
+
+fn findings() -> impl Strategy<Value = Event> {
+    let about = prop_oneof![position().prop_map(About::Subject), id().prop_map(About::Identity)];
+    let finding = (word(FindingKind::ALL), about, note(), vec(position(), 0..3)).prop_map(|(kind, about, detail, evidence)| Finding {
+        kind,
+        about,
+        detail,
+        evidence,
+    });
+    let change = prop_oneof![
+        Just(FindingChange::Seen),
+        word(FindingAction::ALL).prop_map(FindingChange::Acted),
+        Just(FindingChange::Resolved),
+        time().prop_map(|until| FindingChange::Waived { until }),
+    ];
+    prop_oneof![
+        finding.prop_map(|finding| Event::FindingRaised(Box::new(finding))),
+        (position(), change, option::of(note())).prop_map(|(number, change, note)| Event::FindingChanged { number, change, note }),
+    ]
+}
+
 fn records() -> impl Strategy<Value = Event> {
     let owner = (parsed("[a-z]{1,9}"), word(OwnerKind::ALL), parsed("[a-z@]{1,9}"), parsed("[a-z@]{1,9}"), option::of(time())).prop_map(
         |(id, kind, business_owner, technical_owner, contract_end)| Owner { id, kind, business_owner, technical_owner, contract_end },
@@ -253,20 +289,9 @@ fn event() -> impl Strategy<Value = Event> {
             concerns,
             source,
         });
-    let audience = option::of(parsed("[!#-Z]{1,30}"));
-    let exception = (position(), position(), audience, vec(parsed("[a-z:]{1,9}"), 0..3), time(), note(), id()).prop_map(
-        |(workload, environment, audience, scopes, until, purpose, requested_by)| Exception {
-            workload,
-            environment,
-            audience,
-            scopes,
-            until,
-            purpose,
-            requested_by,
-        },
-    );
     prop_oneof![
-        exception.prop_map(|exception| Event::ExceptionRequested(Box::new(exception))),
+        findings(),
+        exceptions(),
         (position(), option::of(note())).prop_map(|(number, note)| Event::ExceptionApproved { number, note }),
         (any::<[u8; 16]>(), parsed("[a-z.]{1,20}"))
             .prop_map(|(epoch, trust_domain)| Event::LedgerOpened { epoch: Epoch(epoch), trust_domain }),

@@ -49,7 +49,11 @@ fn resource(world: &mut World, action: Action) -> Resource {
         | Action::RotateKey
         | Action::RevokeKey
         | Action::ReadSource
-        | Action::ConfirmSource => Resource::System,
+        | Action::ConfirmSource
+        | Action::Reconcile
+        | Action::ReadFinding
+        | Action::ResolveFinding
+        | Action::WaiveFinding => Resource::System,
     }
 }
 

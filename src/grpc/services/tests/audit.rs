@@ -4,6 +4,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 use super::api::exceptions_server::Exceptions;
+use super::api::findings_server::Findings;
 use super::api::keys_server::Keys;
 use super::api::ledger_server::Ledger as _;
 use super::api::sources_server::Sources;
@@ -68,6 +69,7 @@ impl Api {
             "Keys" => self.make_of_keys(call).await,
             "Exceptions" => self.make_of_exceptions(call).await,
             "Sources" => self.make_of_sources(call).await,
+            "Findings" => self.make_of_findings(call).await,
             _ => self.make_of_others(call).await,
         }
     }
@@ -144,6 +146,27 @@ impl Api {
                 let number = keys.iter().find(|key| key.purpose == "checkpoint").map_or(0, |key| key.number);
                 let reason = api::RevocationReason::KeyCompromise.into();
                 Keys::revoke(self, admin(api::KeysRevokeRequest { number, reason, note: "stolen".to_owned() })).await.map(drop)
+            }
+            unknown => panic!("{unknown}: say here how it is called"),
+        }
+    }
+
+    async fn make_of_findings(&self, call: &str) -> Result<(), Status> {
+        // Something to find: the contract of the vendor ends soon.
+        Findings::reconcile(self, admin(Default::default())).await?;
+        let found = Findings::list(self, admin(Default::default())).await?.into_inner().findings;
+        let finding = found.first().expect("one that is open").finding;
+        match call {
+            "Findings.Reconcile" | "Findings.List" => Ok(()),
+            "Findings.Get" => Findings::get(self, admin(api::FindingsGetRequest { finding })).await.map(drop),
+            "Findings.Resolve" => {
+                let ask = api::FindingsResolveRequest { finding, note: "it is settled".to_owned() };
+                Findings::resolve(self, admin(ask)).await.map(drop)
+            }
+            "Findings.Waive" => {
+                let until = Some(prost_types::Timestamp { seconds: 1_781_308_000, nanos: 0 });
+                let ask = api::FindingsWaiveRequest { finding, until, note: "known".to_owned() };
+                Findings::waive(self, admin(ask)).await.map(drop)
             }
             unknown => panic!("{unknown}: say here how it is called"),
         }

@@ -91,6 +91,8 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
     let urls = Urls { issuer: issuer.clone(), crl: issuer };
     let keeping = broker::Keeping { keeper: Unkept::new(&domain), rotation: hundred_hours() };
     let entropy_of = entropy.clone();
+    // So far ahead that the vendor of the registry is among what is told.
+    let reconciling = broker::Reconciling { announce: Duration::from_secs(365 * 86_400), ..Default::default() };
     let parts = broker::Parts {
         ledger,
         engine,
@@ -101,6 +103,7 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
         quotas,
         followers,
         sources: vec![source()],
+        reconciling,
         clock,
         entropy: entropy_of,
     };

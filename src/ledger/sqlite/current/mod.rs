@@ -52,10 +52,12 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
             .prepare_cached("INSERT INTO confirmations (number, reaches, position) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
             .execute([int(confirmed.number.get()), int(confirmed.position.get()), int(entry.position.get())])?;
     }
-    if let Some((number, aspect)) = compact::removed(entry) {
-        connection
-            .prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect = ?2")?
-            .execute(params![int(number.get()), aspect.number()])?;
+    if let Some((number, aspects)) = compact::removed(entry) {
+        for aspect in aspects {
+            connection
+                .prepare_cached("DELETE FROM current WHERE number = ?1 AND aspect = ?2")?
+                .execute(params![int(number.get()), aspect.number()])?;
+        }
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use super::super::{start, store};
 use super::*;
 use crate::ledger::codec;
 use crate::ledger::samples::{
-    EPOCH, NOW, again, begun, contract, cut, downstream, environment, exception, first, issued, key, owner, policy, task, workload,
+    EPOCH, NOW, again, begun, contract, cut, downstream, environment, exception, finding, first, issued, key, owner, policy, task, workload,
 };
 use crate::ledger::tip::Tip;
-use crate::model::{CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Person, Recording, Subjects};
+use crate::model::{About, CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, FindingAction, FindingChange, Person, Recording, Subjects};
 
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ enum Step {
     Issue,
     Exception { until: u64 },
     Approve(Index),
+    Finding(Index),
+    Change { finding: Index, change: FindingChange },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -66,6 +68,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Issue),
         2 => (0..8000u64).prop_map(|until| Step::Exception { until }),
         2 => any::<Index>().prop_map(Step::Approve),
+        2 => any::<Index>().prop_map(Step::Finding),
+        3 => (any::<Index>(), select(vec![
+            FindingChange::Seen, FindingChange::Acted(FindingAction::Suspend), FindingChange::Resolved, FindingChange::Waived { until: NOW },
+        ])).prop_map(|(finding, change)| Step::Change { finding, change }),
     ]
 }
 
@@ -139,6 +145,10 @@ impl History {
             Step::Epoch(epoch) => Event::EpochBegun(begun([*epoch; 16])),
             Step::Exception { until } => Event::ExceptionRequested(Box::new(exception(time.plus(Duration::from_secs(*until))))),
             Step::Approve(index) => Event::ExceptionApproved { number: subject(&self.subjects, index), note: None },
+            Step::Finding(index) => Event::FindingRaised(Box::new(finding(About::Subject(subject(&self.subjects, index))))),
+            Step::Change { finding, change } => {
+                Event::FindingChanged { number: subject(&self.subjects, finding), change: change.clone(), note: None }
+            }
             Step::Issue => {
                 let [owner, workload, environment] = [Position::BROKER; 3];
                 Event::CredentialIssued(Box::new(issued(Subjects { owner, workload, environment, task: None, lineage: None }, time)))

@@ -1,0 +1,105 @@
+//! What a large registry costs: 100,000 workloads are applied, one line of them is changed, and all are reconciled
+//! with what was seen.
+//!
+//! Budget: a change of one line within 1 s, a run of reconciliation within 10 s, and 200 MiB. Everything goes through the
+//! API, over mutual TLS. `cargo bench --bench reconcile` takes about a minute, and prints a table, then one line
+//! of JSON. `-- --quick` makes a hundredth of it, to see that it works.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends; it measures time and prints figures"
+)]
+
+#[path = "../../tests/it/harness.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod harness;
+
+#[path = "../issue/process.rs"]
+#[expect(dead_code, reason = "the benchmark of issuing uses more of it")]
+mod process;
+
+use std::time::{Duration, Instant};
+
+use curfew::client::{Client, api};
+
+use harness::Broker;
+use process::Process;
+
+/// Workloads of one owner.
+const OF_ONE: usize = 100;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let workloads = if quick { 1_000 } else { 100_000 };
+    let broker = Broker::start_empty();
+    let administrator = broker.administrator();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = broker.client(&administrator).await;
+        let mut document = document(workloads);
+        let applied = apply(&client, &document).await;
+        document.workloads[workloads / 2].purpose = "something else".to_owned();
+        let changed = apply(&client, &document).await;
+        // The first run reads what the ledger has; the others only what is new.
+        let first = reconcile(&client).await;
+        let second = reconcile(&client).await;
+        let mib = Process(broker.process_id()).resident_bytes() as f64 / 1_048_576.0;
+        println!("apply {workloads:>7} workloads    {:>9.0} ms", millis(applied));
+        println!("apply a change of one   {:>9.0} ms   bar 1000", millis(changed));
+        println!("reconcile, first run    {:>9.0} ms   bar 10000", millis(first));
+        println!("reconcile, second run   {:>9.0} ms   bar 10000", millis(second));
+        println!("resident                {mib:>9.1} MiB  bar 200");
+        let json = serde_json::json!({
+            "workloads": workloads, "apply_ms": millis(applied), "change_ms": millis(changed),
+            "reconcile_first_ms": millis(first), "reconcile_ms": millis(second), "resident_mib": mib,
+        });
+        println!("{json}");
+    });
+}
+
+fn document(workloads: usize) -> api::RegistryDocument {
+    let owner = |number: usize| api::OwnerRecord {
+        id: format!("team-{number}"),
+        kind: "team".to_owned(),
+        business_owner: "b@example.org".to_owned(),
+        technical_owner: "t@example.org".to_owned(),
+        ..Default::default()
+    };
+    let workload = |number: usize| api::WorkloadRecord {
+        spiffe_id: format!("spiffe://example.org/w{number}"),
+        owner: format!("team-{}", number / OF_ONE),
+        purpose: "a benchmark".to_owned(),
+        environments: vec!["production".to_owned()],
+        ..Default::default()
+    };
+    api::RegistryDocument {
+        owners: (0..workloads.div_ceil(OF_ONE)).map(owner).collect(),
+        environments: vec![api::EnvironmentRecord { name: "production".to_owned() }],
+        workloads: (0..workloads).map(workload).collect(),
+        downstreams: Vec::new(),
+    }
+}
+
+async fn apply(client: &Client, document: &api::RegistryDocument) -> Duration {
+    let ask = api::RegistryApplyRequest { document: Some(document.clone()), ..Default::default() };
+    let began = Instant::now();
+    client.registry().apply(ask).await.expect("applied");
+    began.elapsed()
+}
+
+async fn reconcile(client: &Client) -> Duration {
+    let began = Instant::now();
+    client.findings().reconcile(api::FindingsReconcileRequest { dry_run: false }).await.expect("reconciled");
+    began.elapsed()
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e5).round() / 1e2
+}

@@ -1,0 +1,340 @@
+//! Reconciliation: what is registered against what was seen, as findings with evidence; and what is done about them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::describe::nameless;
+use super::enforcement::concerns_of;
+use super::{Broker, Error, required};
+use crate::ledger::{Present, Urgency};
+use crate::model::{
+    About, Closing, CutMade, Event, Facts, Finding, FindingAction, FindingChange, FindingKind, Invalid, KnownFinding, Note, Position,
+    Reason, Refusal, SpiffeId, Timestamp, Whose, cut_ends,
+};
+use crate::policy::{Action, Caller, Resource};
+
+mod observed;
+mod plan;
+
+use observed::Observed;
+use plan::{Ground, Plan};
+
+/// How many entries are read at once.
+const CHUNK: usize = 4096;
+/// How long a waiver may hold.
+const LONGEST_WAIVER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What is looked for, how often, and what is done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reconciling {
+    /// How often.
+    pub every: Duration,
+    /// Without an issuance for so long, a workload is dormant.
+    pub dormant_after: Duration,
+    /// The same of an environment of a workload that is in use elsewhere.
+    pub unused_after: Duration,
+    /// How long before its end a contract is told.
+    pub announce: Duration,
+    /// From the first sight to the action.
+    pub grace: Duration,
+    /// No run acts on more than this share of all workloads, in percent.
+    pub max_acted: u8,
+    /// What is done, by kind.
+    pub actions: BTreeMap<FindingKind, FindingAction>,
+}
+
+impl Default for Reconciling {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        Self {
+            every: Duration::from_secs(60 * 60),
+            dormant_after: days(90),
+            unused_after: days(90),
+            announce: days(30),
+            grace: days(7),
+            max_acted: 10,
+            actions: BTreeMap::new(),
+        }
+    }
+}
+
+impl Reconciling {
+    /// What is done about a kind of finding.
+    pub(crate) fn action(&self, kind: FindingKind) -> FindingAction {
+        self.actions.get(&kind).copied().unwrap_or_else(|| kind.default_action())
+    }
+}
+
+/// What reconciliation remembers.
+#[derive(Debug)]
+pub(super) struct Reconciliation {
+    settings: Reconciling,
+    /// One run at a time.
+    observed: Mutex<Observed>,
+    /// What the last run did not do, since it was too much at once.
+    held: AtomicUsize,
+}
+
+impl Reconciliation {
+    pub(super) fn new(settings: Reconciling) -> Self {
+        Self { settings, observed: Mutex::default(), held: AtomicUsize::new(0) }
+    }
+}
+
+/// What a run did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reconciled {
+    /// Each thing by itself.
+    pub steps: Vec<Step>,
+    /// What is not done, since it is too much at once.
+    pub held: usize,
+    /// How many workloads were looked at.
+    pub workloads: usize,
+}
+
+/// One thing that a run does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// raise, resolve, suspend, revoke, or held.
+    pub what: &'static str,
+    /// The number of the finding; absent if it is raised.
+    pub number: Option<Position>,
+    /// Which sort of finding.
+    pub kind: FindingKind,
+    /// What it is about, by name.
+    pub about: String,
+    /// For people.
+    pub detail: Note,
+}
+
+/// A finding, in names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FindingStory {
+    /// What is known of it.
+    pub known: KnownFinding,
+    /// What it is about.
+    pub about: String,
+    /// What is to be done about it.
+    pub action: FindingAction,
+    /// When that is done, if it is not waived, done, or too much at once.
+    pub due: Option<Timestamp>,
+}
+
+impl Broker {
+    /// Compares and acts now, or says what that would do.
+    ///
+    /// # Errors
+    /// `Denied` by policy; if the ledger cannot be read or written.
+    pub(crate) async fn reconcile(&self, caller: &Caller, dry_run: bool) -> Result<Reconciled, Error> {
+        self.authorise(caller, Action::Reconcile, |_, _| Ok(Resource::System)).await?;
+        self.run(Some(caller.spiffe_id.clone()), dry_run).await
+    }
+
+    /// Compares and acts at its times, until it is dropped.
+    pub(crate) async fn keep_reconciling(&self, failed: impl Fn() + Send) {
+        loop {
+            self.clock.sleep(self.reconciliation.settings.every).await;
+            match self.run(None, false).await {
+                Ok(run) if run.held > 0 => {
+                    tracing::error!(
+                        held = run.held,
+                        "nothing was done about findings: it would have been too much at once; see `curfew reconcile --dry-run`"
+                    );
+                }
+                Ok(run) => tracing::info!(steps = run.steps.len(), workloads = run.workloads, "reconciled"),
+                Err(error) => {
+                    tracing::error!(%error, "what is registered could not be reconciled");
+                    failed();
+                }
+            }
+        }
+    }
+
+    /// How many findings are open, how many of them matter most, and how many actions the last run held back.
+    pub(crate) fn findings_count(&self) -> (usize, usize, usize) {
+        let facts = self.ledger.facts();
+        let high = facts.findings().iter().filter(|known| known.record.kind.severity() == crate::model::Severity::High).count();
+        (facts.findings().iter().count(), high, self.reconciliation.held.load(Ordering::Relaxed))
+    }
+
+    async fn run(&self, actor: Option<SpiffeId>, dry_run: bool) -> Result<Reconciled, Error> {
+        let mut observed = self.reconciliation.observed.lock().await;
+        self.observe(&mut observed).await?;
+        let settings = &self.reconciliation.settings;
+        let ground = Ground::of(&self.ledger.facts());
+        let plan = plan::plan(&ground, &observed, settings, self.clock.now());
+        let answer = Reconciled { steps: self.steps(&plan), held: plan.held.len(), workloads: ground.workloads.len() };
+        if !dry_run {
+            self.reconciliation.held.store(answer.held, Ordering::Relaxed);
+            // What was planned outside of the transaction is done only where it still fits.
+            let doing = move |present: &Present<'_>| Ok((events(&plan, present), ()));
+            self.change_when(Urgency::Ordinary, actor.as_ref(), doing).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Looks at the entries that were not looked at, in small steps.
+    async fn observe(&self, observed: &mut Observed) -> Result<(), Error> {
+        let settings = &self.reconciliation.settings;
+        let mut next = match observed.next {
+            Some(next) => next,
+            None => {
+                let since = self.clock.now().minus(settings.dormant_after.max(settings.unused_after));
+                let first = self.ledger.first_since(since).await?;
+                observed.since = if first <= Position::BROKER { Timestamp::EPOCH } else { since };
+                first.max(Position::BROKER)
+            }
+        };
+        let head = self.ledger.head().position;
+        while next <= head {
+            let chunk = self.ledger.entries(next, CHUNK).await?;
+            let Some(last) = chunk.last().map(|stored| stored.position) else { break };
+            // What cannot be read shows nothing.
+            chunk.iter().filter_map(|stored| stored.entry.as_ref().ok()).for_each(|entry| observed.take(entry));
+            next = last.next();
+        }
+        observed.next = Some(next);
+        Ok(())
+    }
+
+    fn steps(&self, plan: &Plan) -> Vec<Step> {
+        let facts = self.ledger.facts();
+        let of = |what: &'static str, number: Position| {
+            let known = facts.findings().get(number)?;
+            Some(step(what, Some(number), &known.record, &facts))
+        };
+        let raised = plan.raise.iter().map(|finding| step("raise", None, finding, &facts));
+        let resolved = plan.resolve.iter().filter_map(|number| of("resolve", *number));
+        let acted = plan.act.iter().filter_map(|(number, action)| of(action.as_str(), *number));
+        let held = plan.held.iter().filter_map(|(number, _)| of("held", *number));
+        raised.chain(resolved).chain(acted).chain(held).collect()
+    }
+
+    /// The open findings, by number: at most `limit`, and whether there are more.
+    ///
+    /// # Errors
+    /// `Denied` by policy.
+    pub(crate) async fn findings(&self, caller: &Caller, limit: usize) -> Result<(Vec<FindingStory>, bool), Error> {
+        self.authorise(caller, Action::ReadFinding, |_, _| Ok(Resource::System)).await?;
+        let facts = self.ledger.facts();
+        let stories: Vec<_> = facts.findings().iter().take(limit + 1).map(|known| self.finding_story(known, &facts)).collect();
+        let more = stories.len() > limit;
+        Ok((stories.into_iter().take(limit).collect(), more))
+    }
+
+    /// One open finding.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` by policy.
+    pub(crate) async fn finding(&self, caller: &Caller, number: Position) -> Result<FindingStory, Error> {
+        self.authorise(caller, Action::ReadFinding, |_, _| Ok(Resource::System)).await?;
+        let facts = self.ledger.facts();
+        Ok(self.finding_story(open(number, &facts)?, &facts))
+    }
+
+    /// Says that a finding is settled. If it is still so, the next run raises it anew.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` without a note; `Denied` by policy.
+    pub(crate) async fn resolve_finding(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Position, Error> {
+        let note = required(note)?;
+        self.authorise(caller, Action::ResolveFinding, |facts, _| open(number, facts).map(|_| Resource::System)).await?;
+        self.change_finding(caller, (number, FindingChange::Resolved), note).await
+    }
+
+    /// Has nothing done about a finding until then.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` without a note, or for an end that is past or more than a year ahead; `Denied` by policy.
+    pub(crate) async fn waive_finding(
+        &self,
+        caller: &Caller,
+        number: Position,
+        until: Timestamp,
+        note: Option<Note>,
+    ) -> Result<Position, Error> {
+        let note = required(note)?;
+        self.authorise(caller, Action::WaiveFinding, |facts, now| {
+            let found = open(number, facts)?;
+            if until <= now || until > now.plus(LONGEST_WAIVER) {
+                return Err(Invalid::new("until", format!("it is {until}; give an instant after now, {now}, and within a year")).into());
+            }
+            Ok(found).map(|_| Resource::System)
+        })
+        .await?;
+        self.change_finding(caller, (number, FindingChange::Waived { until }), note).await
+    }
+
+    async fn change_finding(&self, caller: &Caller, (number, change): (Position, FindingChange), note: Note) -> Result<Position, Error> {
+        let plan = move |present: &Present<'_>| {
+            open(number, present.facts)?;
+            Ok((vec![Event::FindingChanged { number, change, note: Some(note) }], ()))
+        };
+        Ok(self.change(Some(&caller.spiffe_id), plan).await?.0.last)
+    }
+
+    fn finding_story(&self, known: &KnownFinding, facts: &Facts) -> FindingStory {
+        let settings = &self.reconciliation.settings;
+        let action = settings.action(known.record.kind);
+        let acts = matches!(action, FindingAction::Suspend | FindingAction::Revoke) && known.record.kind.can_be_acted_on();
+        let due = (acts && known.acted.is_none()).then(|| known.raised.plus(settings.grace));
+        FindingStory { about: name(&known.record.about, facts), action, due, known: known.clone() }
+    }
+}
+
+fn step(what: &'static str, number: Option<Position>, finding: &Finding, facts: &Facts) -> Step {
+    Step { what, number, kind: finding.kind, about: name(&finding.about, facts), detail: finding.detail.clone() }
+}
+
+fn open(number: Position, facts: &Facts) -> Result<&KnownFinding, Refusal> {
+    facts.findings().get(number).ok_or_else(|| Refusal::not_found("open finding", number))
+}
+
+fn name(about: &About, facts: &Facts) -> String {
+    match about {
+        About::Identity(identity) => identity.to_string(),
+        About::Subject(number) => {
+            let workload = facts.workload_numbered(*number).map(|known| known.record.spiffe_id.to_string());
+            workload.or_else(|| facts.owner_numbered(*number).map(|known| known.record.id.to_string())).unwrap_or_else(|| nameless(*number))
+        }
+    }
+}
+
+/// What a plan says, where it still fits.
+fn events(plan: &Plan, present: &Present<'_>) -> Vec<Event> {
+    let findings = present.facts.findings();
+    let still = |number: &Position| findings.get(*number).is_some();
+    let new = plan.raise.iter().filter(|finding| findings.about(finding.kind, &finding.about).is_none());
+    let mut events: Vec<Event> = new.map(|finding| Event::FindingRaised(Box::new(finding.clone()))).collect();
+    let change = |number: Position, change: FindingChange| Event::FindingChanged { number, change, note: None };
+    events.extend(plan.seen.iter().copied().filter(still).map(|number| change(number, FindingChange::Seen)));
+    events.extend(plan.resolve.iter().copied().filter(still).map(|number| change(number, FindingChange::Resolved)));
+    for (number, action) in &plan.act {
+        let Some(known) = findings.get(*number) else { continue };
+        if let Some(cut) = ending(known, *action, present) {
+            events.extend([cut, change(*number, FindingChange::Acted(*action))]);
+        }
+    }
+    events
+}
+
+/// The cut that is made because of a finding; none if its subject is closed already.
+fn ending(known: &KnownFinding, action: FindingAction, present: &Present<'_>) -> Option<Event> {
+    let About::Subject(number) = known.record.about else { return None };
+    let whose = match (present.facts.workload_numbered(number), present.facts.owner_numbered(number)) {
+        (Some(workload), _) if workload.is_open() => Whose::Workload { owner: workload.record.owner, workload: number },
+        (None, Some(owner)) if owner.is_open() => Whose::Owner(number),
+        _ => return None,
+    };
+    let (closing, reason) = match action {
+        FindingAction::Suspend => (Closing::Suspend, Reason::PrivilegeWithdrawn),
+        FindingAction::Revoke => (Closing::Offboard, Reason::CessationOfOperation),
+        FindingAction::Report | FindingAction::Ignore => return None,
+    };
+    let note = format!("finding {}: {}", known.number, known.record.kind).parse().ok();
+    let (ends, concerns) = (cut_ends(present.latest_expiry, present.now), Some(concerns_of(present, whose, number)));
+    Some(Event::Cut(CutMade { number, reason, ends, closing, note, concerns, source: None }))
+}

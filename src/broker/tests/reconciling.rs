@@ -1,0 +1,172 @@
+//! What does not fit together is found, told, and acted on after its grace; and no run does too much.
+
+use super::*;
+use crate::model::{Event, FindingAction, FindingKind};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn settings(kind: FindingKind, action: FindingAction) -> Reconciling {
+    let ignored = FindingKind::ALL.iter().map(|kind| (*kind, FindingAction::Ignore));
+    let actions = ignored.chain([(kind, action)]).collect();
+    Reconciling { dormant_after: DAY * 10, unused_after: DAY * 10, grace: DAY * 2, actions, ..Reconciling::default() }
+}
+
+impl World {
+    /// A run, in words: what, of which kind, about whom.
+    async fn run(&self, dry_run: bool) -> Vec<String> {
+        let run = self.broker.reconcile(&administrator(), dry_run).await.unwrap();
+        let word =
+            |step: &crate::broker::Step| format!("{} {} {}", step.what, step.kind, step.about.trim_start_matches("spiffe://example.org"));
+        run.steps.iter().map(word).collect()
+    }
+
+    fn days(&self, days: u32) {
+        self.hand.set(START.plus(DAY * days));
+    }
+
+    async fn finding(&self) -> Position {
+        self.broker.findings(&administrator(), 10).await.unwrap().0.first().expect("one is open").known.number
+    }
+}
+
+#[tokio::test]
+async fn a_workload_that_falls_silent_is_told_then_suspended_after_its_grace_and_the_finding_is_over() {
+    let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Suspend)).await;
+    let (api, batch) = (caller("/payments/api"), caller("/payments/batch"));
+    world.days(5);
+    world.token(&api).await.unwrap();
+    assert_eq!(world.run(false).await, [""; 0], "none has been silent for long enough");
+    world.days(11);
+    // The vendor's workload and the other one were never issued anything.
+    let raised = world.run(true).await;
+    assert_eq!(raised, ["raise dormant /acme/sync", "raise dormant /payments/batch"]);
+    assert_eq!(world.run(true).await, raised, "a dry run changes nothing");
+    world.run(false).await;
+    assert_eq!(world.run(false).await, [""; 0], "and is told once");
+    world.token(&batch).await.unwrap();
+    assert_eq!(world.run(false).await, ["resolve dormant /payments/batch"], "it is so no longer");
+    world.days(13);
+    assert_eq!(world.run(false).await, ["suspend dormant /acme/sync"]);
+    assert_eq!(denied(world.token(&caller("/acme/sync")).await), DenialCode::WorkloadNotActive);
+    assert!(world.token(&api).await.is_ok());
+    assert_eq!(world.run(false).await, ["resolve dormant /acme/sync"]);
+}
+
+#[tokio::test]
+async fn what_is_acted_on_dies_and_nothing_else() {
+    let world = World::reconciling(settings(FindingKind::OverPrivileged, FindingAction::Revoke)).await;
+    world.days(11);
+    let token = world.token(&caller("/payments/api")).await.unwrap();
+    let other = world.token(&caller("/payments/batch")).await.unwrap();
+    assert_eq!(world.run(false).await, ["raise over-privileged /payments/api"], "it may act in staging, and does not");
+    world.days(13);
+    let (fresh, _) = world.certificate(&caller("/payments/batch"), "production", None).await.unwrap();
+    assert_eq!(world.run(false).await, ["revoke over-privileged /payments/api"]);
+    assert!(world.is_dead(&token).await && !world.is_dead(&fresh).await && !world.is_dead(&other).await);
+}
+
+#[tokio::test]
+async fn a_waived_finding_waits_and_is_acted_on_when_the_waiver_is_over() {
+    let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Suspend)).await;
+    for active in ["/payments/api", "/payments/batch"] {
+        world.days(5);
+        world.token(&caller(active)).await.unwrap();
+    }
+    world.days(11);
+    world.run(false).await;
+    let (broker, number) = (&world.broker, world.finding().await);
+    let note = "the yearly closing".parse().ok();
+    for until in [0, 11, 11 + 367] {
+        let refused = broker.waive_finding(&administrator(), number, START.plus(DAY * until), note.clone()).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    let unsaid = broker.waive_finding(&administrator(), number, START.plus(DAY * 14), None).await;
+    assert!(matches!(unsaid, Err(Error::Invalid(_))), "a waiver has a reason: {unsaid:?}");
+    broker.waive_finding(&administrator(), number, START.plus(DAY * 14), note).await.unwrap();
+    let waiver = broker.finding(&administrator(), number).await.unwrap().known.waiver.expect("waived");
+    assert_eq!(waiver.by, Some(administrator().spiffe_id));
+    world.days(13);
+    assert_eq!(world.run(false).await, [""; 0]);
+    world.days(14);
+    assert_eq!(world.run(false).await, ["suspend dormant /acme/sync"]);
+}
+
+#[tokio::test]
+async fn a_run_that_would_do_too_much_does_nothing_and_says_so() {
+    let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Revoke)).await;
+    let more: String = (0..5)
+        .map(|number| {
+            format!("  - {{spiffe_id: spiffe://example.org/more/{number}, owner: payments, purpose: a test, environments: [production]}}\n")
+        })
+        .collect();
+    world.apply(&REGISTRY.replace("downstreams:", &format!("{}downstreams:", more.trim_start_matches('\n'))), 0).await.unwrap();
+    world.days(11);
+    assert_eq!(world.run(false).await.len(), 8);
+    world.days(14);
+    let steps = world.run(false).await;
+    assert_eq!(steps.iter().filter(|step| step.starts_with("held ")).count(), 8, "{steps:?}");
+    assert_eq!(world.broker.findings_count(), (8, 0, 8));
+    assert!(world.token(&caller("/payments/api")).await.is_ok(), "nothing was done");
+}
+
+#[tokio::test]
+async fn an_owner_that_has_ended_leaves_orphans_and_a_contract_that_ends_is_told_before() {
+    let world = World::reconciling(settings(FindingKind::Orphan, FindingAction::Revoke)).await;
+    world.revoke_owner("payments").await.unwrap();
+    let cut = world.head();
+    assert_eq!(world.run(false).await, ["raise orphan /payments/api", "raise orphan /payments/batch"]);
+    let story = world.broker.findings(&administrator(), 1).await.unwrap();
+    assert_eq!((story.0[0].known.record.evidence.as_slice(), story.1), ([cut].as_slice(), true));
+    world.broker.reinstate(&administrator(), owner_named("payments"), "it is back".parse().ok()).await.unwrap();
+    assert_eq!(world.run(false).await, ["resolve orphan /payments/api", "resolve orphan /payments/batch"]);
+
+    let told = Reconciling { announce: DAY * 30, ..settings(FindingKind::Expiring, FindingAction::Report) };
+    let world = World::reconciling(told).await;
+    let end: Timestamp = "2027-06-30T00:00:00Z".parse().unwrap();
+    world.hand.set(end.minus(DAY * 31));
+    assert_eq!(world.run(false).await, [""; 0]);
+    world.hand.set(end.minus(DAY * 29));
+    assert_eq!(world.run(false).await, ["raise expiring acme"]);
+}
+
+#[tokio::test]
+async fn an_identity_in_no_record_that_asks_is_found_until_it_is_registered_or_gives_up() {
+    let world = World::reconciling(settings(FindingKind::Unregistered, FindingAction::Report)).await;
+    let stranger = caller("/payments/new");
+    let error = world.token(&stranger).await.unwrap_err();
+    world.broker.note_refusal(&stranger, &error);
+    world.broker.tell_all_refusals().await;
+    let told = world.head();
+    assert_eq!(world.run(false).await, ["raise unregistered /payments/new"]);
+    assert_eq!(world.broker.finding(&administrator(), world.finding().await).await.unwrap().known.record.evidence, [told]);
+    world.days(2);
+    assert_eq!(world.run(false).await, ["resolve unregistered /payments/new"]);
+}
+
+#[tokio::test]
+async fn two_certificates_in_turn_are_one_identity_in_two_hands() {
+    let world = World::reconciling(settings(FindingKind::Shared, FindingAction::Suspend)).await;
+    let one = caller("/payments/api");
+    let other = Caller { fingerprint: [8; 32], ..one.clone() };
+    world.token(&one).await.unwrap();
+    world.token(&other).await.unwrap();
+    assert_eq!(world.run(false).await, [""; 0], "it may have been renewed");
+    world.token(&one).await.unwrap();
+    assert_eq!(world.run(false).await, ["raise shared /payments/api"]);
+}
+
+#[tokio::test]
+async fn what_was_seen_is_found_again_in_the_ledger_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::kept(folder.path().join("ledger.db")).await;
+    world.days(80);
+    world.token(&caller("/payments/api")).await.unwrap();
+    world.days(91);
+    // The first look of a broker reads what was before it.
+    let raised = world.run(false).await;
+    assert!(raised.contains(&"raise dormant /payments/batch".to_owned()), "{raised:?}");
+    assert!(!raised.contains(&"raise dormant /payments/api".to_owned()), "{raised:?}");
+    let entries = world.broker.ledger().entries(Position::new(1), 1000).await.unwrap();
+    let findings = entries.iter().filter(|stored| matches!(stored.entry.as_ref().unwrap().event, Event::FindingRaised(_)));
+    assert_eq!(findings.count(), raised.len());
+}

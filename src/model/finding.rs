@@ -1,0 +1,159 @@
+//! Findings: what reconciliation found that does not fit together, and what became of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Entry, FindingAction, FindingKind, Note, Position, Severity, SpiffeId, Timestamp};
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    /// A subject of the ledger.
+    Subject(Position),
+    /// An identity in no record.
+    Identity(SpiffeId),
+}
+
+/// Something that does not fit together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What sort.
+    pub kind: FindingKind,
+    /// What it is about.
+    pub about: About,
+    /// For people.
+    pub detail: Note,
+    /// The entries that show it.
+    pub evidence: Vec<Position>,
+}
+
+/// What became of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindingChange {
+    /// It is still so; told once a day at most.
+    Seen,
+    /// What was to be done was done.
+    Acted(FindingAction),
+    /// It is so no longer, or somebody says that it is settled.
+    Resolved,
+    /// Nothing is done about it until then.
+    Waived {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+impl FindingChange {
+    /// The word for it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Acted(_) => "acted",
+            Self::Resolved => "resolved",
+            Self::Waived { .. } => "waived",
+        }
+    }
+}
+
+impl FindingKind {
+    /// How much it matters.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Orphan | Self::Overdue => Severity::High,
+            Self::Unregistered | Self::Dormant | Self::Shared => Severity::Medium,
+            Self::OverPrivileged | Self::Expiring => Severity::Low,
+        }
+    }
+
+    /// What is done about it if nobody says what.
+    pub const fn default_action(self) -> FindingAction {
+        FindingAction::Report
+    }
+
+    /// Whether more than telling can be done about it.
+    pub const fn can_be_acted_on(self) -> bool {
+        !matches!(self, Self::Unregistered | Self::Expiring)
+    }
+}
+
+/// That nothing is done about a finding for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// Until when.
+    pub until: Timestamp,
+    /// The entry.
+    pub at: Position,
+    /// Who says so.
+    pub by: Option<SpiffeId>,
+    /// Why.
+    pub note: Option<Note>,
+}
+
+/// A finding that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFinding {
+    /// Its number.
+    pub number: Position,
+    /// What was found.
+    pub record: Arc<Finding>,
+    /// When it was first seen.
+    pub raised: Timestamp,
+    /// When it was last seen, by the entries.
+    pub seen: Timestamp,
+    /// What was done, and the entry that says so.
+    pub acted: Option<(FindingAction, Position)>,
+    /// That it waits.
+    pub waiver: Option<Waiver>,
+}
+
+impl KnownFinding {
+    /// Whether nothing is done about it.
+    pub fn is_waived(&self, now: Timestamp) -> bool {
+        self.waiver.as_ref().is_some_and(|waiver| waiver.until > now)
+    }
+}
+
+/// The findings that are open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    open: BTreeMap<Position, KnownFinding>,
+    by_about: HashMap<(FindingKind, About), Position>,
+}
+
+impl Findings {
+    pub(super) fn raise(&mut self, number: Position, finding: &Finding, time: Timestamp) {
+        self.by_about.insert((finding.kind, finding.about.clone()), number);
+        let record = Arc::new(finding.clone());
+        self.open.insert(number, KnownFinding { number, record, raised: time, seen: time, acted: None, waiver: None });
+    }
+
+    pub(super) fn change(&mut self, number: Position, change: &FindingChange, note: Option<&Note>, entry: &Entry) {
+        let (at, by, note) = (entry.position, entry.actor.clone(), note.cloned());
+        let Some(known) = self.open.get_mut(&number) else { return };
+        match change {
+            FindingChange::Seen => known.seen = entry.time,
+            FindingChange::Acted(action) => known.acted = Some((*action, at)),
+            FindingChange::Waived { until } => known.waiver = Some(Waiver { until: *until, at, by, note }),
+            FindingChange::Resolved => {
+                let about = (known.record.kind, known.record.about.clone());
+                self.open.remove(&number);
+                self.by_about.remove(&about);
+            }
+        }
+    }
+
+    /// One that is open.
+    pub fn get(&self, number: Position) -> Option<&KnownFinding> {
+        self.open.get(&number)
+    }
+
+    /// All that are open, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &KnownFinding> {
+        self.open.values()
+    }
+
+    /// The open one of this sort about this.
+    pub fn about(&self, kind: FindingKind, about: &About) -> Option<&KnownFinding> {
+        self.by_about.get(&(kind, about.clone())).and_then(|number| self.open.get(number))
+    }
+}
