@@ -111,6 +111,11 @@ impl KnownFinding {
     pub fn is_waived(&self, now: Timestamp) -> bool {
         self.waiver.as_ref().is_some_and(|waiver| waiver.until > now)
     }
+
+    /// Whether something may be done about it that was not done yet.
+    pub fn awaits_action(&self, now: Timestamp) -> bool {
+        self.acted.is_none() && !self.is_waived(now)
+    }
 }
 
 /// The findings that are open.

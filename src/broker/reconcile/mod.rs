@@ -313,7 +313,7 @@ fn events(plan: &Plan, present: &Present<'_>) -> Vec<Event> {
     events.extend(plan.seen.iter().copied().filter(still).map(|number| change(number, FindingChange::Seen)));
     events.extend(plan.resolve.iter().copied().filter(still).map(|number| change(number, FindingChange::Resolved)));
     for (number, action) in &plan.act {
-        let Some(known) = findings.get(*number) else { continue };
+        let Some(known) = findings.get(*number).filter(|known| known.awaits_action(present.now)) else { continue };
         if let Some(cut) = ending(known, *action, present) {
             events.extend([cut, change(*number, FindingChange::Acted(*action))]);
         }

@@ -82,7 +82,7 @@ pub(super) fn plan(ground: &Ground, observed: &Observed, settings: &Reconciling,
             plan.seen.push(open.number);
         }
         let action = settings.action(open.record.kind);
-        let due = open.acted.is_none() && !open.is_waived(now) && now >= open.raised.plus(settings.grace);
+        let due = open.awaits_action(now) && now >= open.raised.plus(settings.grace);
         if due && matches!(action, FindingAction::Suspend | FindingAction::Revoke) && open.record.kind.can_be_acted_on() {
             plan.act.push((open.number, action));
         }
@@ -206,8 +206,12 @@ fn note(text: &str) -> Option<Note> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::events;
     use super::*;
-    use crate::model::{Bound, CredentialKind, CutMade, Entry, Event, FindingChange, Issued, OwnerKind, Reason, Recording, Subjects};
+    use crate::ledger::Present;
+    use crate::model::{
+        Bound, CredentialKind, CutMade, Entry, Event, FindingChange, Issued, Living, OwnerKind, Reason, Recording, Subjects,
+    };
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -351,6 +355,27 @@ mod tests {
             let third = plan(&Ground::of(&facts), &observed, &settings, later);
             prop_assert!(third.act.iter().all(|(number, _)| second.act.iter().all(|(acted, _)| acted != number)));
         }
+    }
+
+    #[test]
+    fn a_waiver_that_comes_between_the_plan_and_its_entries_holds() {
+        let (mut facts, observed) = world(&[(None, false)]);
+        let settings = settings(FindingAction::Suspend, 100);
+        let now = Timestamp::from_seconds(1).plus(DAY * 150);
+        let first = plan(&Ground::of(&facts), &observed, &settings, now);
+        apply(&mut facts, &first, now);
+        let now = now.plus(settings.grace);
+        let planned = plan(&Ground::of(&facts), &observed, &settings, now);
+        let cuts = |facts: &Facts| {
+            let living = Living::default();
+            let present = Present { facts, living: &living, head: facts.changed(), latest_expiry: Timestamp::EPOCH, now };
+            events(&planned, &present).iter().filter(|event| matches!(event, Event::Cut(_))).count()
+        };
+        assert_eq!(cuts(&facts), 1);
+        let number = facts.findings().iter().next().expect("one that is dormant").number;
+        let event = Event::FindingChanged { number, change: FindingChange::Waived { until: now.plus(DAY) }, note: None };
+        facts.apply(&Entry { position: at(20_000), time: now, actor: None, request_id: None, event });
+        assert_eq!(cuts(&facts), 0);
     }
 
     #[test]
