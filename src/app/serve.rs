@@ -19,10 +19,10 @@ use super::server_identity::{Making, ServerIdentity};
 use super::upkeep::Upkeep;
 use super::{key_files, upkeep};
 use crate::ambient::{Clock, Entropy};
-use crate::broker::{self, Broker, Followers};
+use crate::broker::{self, Broker, Followers, Provisioning};
 use crate::formats::checkpoint;
 use crate::grpc::{self, CallMeters, ClientVerifier, MutualTls, Peer};
-use crate::http::{self, Admin, Https, Plain};
+use crate::http::{self, Admin, Https, Plain, SCIM_PATH, Scim};
 use crate::keys::Keyring;
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::listen::{self, Connections, Limits, Meters, Server};
@@ -80,6 +80,13 @@ impl Opened {
             lists: Arc::clone(&self.lists),
             data_dir,
         }
+    }
+
+    /// What answers those who provision, if anybody may.
+    fn scim(&self, config: &Config) -> Option<Arc<Scim>> {
+        let provisioning = Provisioning::new(Arc::clone(&self.broker), format!("{}{SCIM_PATH}", config.public_url));
+        let scim = Scim { provisioning, clients: config.clients.clone() };
+        (!scim.clients.is_empty()).then(|| Arc::new(scim))
     }
 
     /// What the admin listener tells.
@@ -147,7 +154,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
         Server { admit: mutual_tls, router, limits: limits(&config), connections: connections.clone(), meters, clock: clock.clone() };
     listeners.spawn(listen::serve(doors.grpc, server, stop.clone()));
 
-    let public = http::public(Arc::clone(&opened.publisher), Arc::clone(&opened.lists), stop.clone());
+    let public = http::public(Arc::clone(&opened.publisher), Arc::clone(&opened.lists), opened.scim(&config), stop.clone());
     let public = server_of(Https(identity.plain.clone()), public, &config, &clock);
     listeners.spawn(listen::serve(doors.public, measured(public, "public", &mut registry), stop.clone()));
     if let Some(door) = doors.lists {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
 
-use super::config::sources::{Kind, Source};
+use super::config::sources::Source;
 use super::metrics::Faults;
 use crate::ambient::Clock;
 use crate::broker::{Broker, Said};
@@ -32,7 +32,6 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
 }
 
 fn read(source: &Source, names: &Names) -> Result<Said, String> {
-    let Kind::Folder = source.kind;
     let files = source.files().map_err(|error| error.to_string())?;
     if files.is_empty() {
         return Err("there is no *.yaml file in the folder".to_owned());

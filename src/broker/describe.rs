@@ -26,6 +26,11 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let standing = if recording.record.active { "active" } else { "no longer active" };
             format!("person {} recorded, {standing}", recording.record.id)
         }
+        Event::ResourceRecorded(recording) => {
+            let what = if recording.record.text.is_some() { "wrote" } else { "deleted" };
+            let which = recording.number.map(|number| format!("resource {number}"));
+            format!("a client of source {} {what} {}", recording.record.source, which.as_deref().unwrap_or("a new resource"))
+        }
         Event::PersonEnded { number } => format!("person {number} is named no longer"),
         Event::ContractRecorded(recording) => {
             format!("contract of {} recorded, until {}", name(recording.record.owner), recording.record.end)

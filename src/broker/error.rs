@@ -78,6 +78,9 @@ pub(crate) enum Limit {
     /// An administrator makes a call too often.
     #[error("this administrator makes this call too often; wait, or raise limits.administrator_rate")]
     AdministratorRate,
+    /// A source asks too often.
+    #[error("this source asks too often; wait")]
+    SourceRate,
     /// As many processes follow the list as are told apart.
     #[error(
         "more processes follow the list than are told apart; a follower names itself once for its whole life, and not anew at each connection"
@@ -102,7 +105,7 @@ impl Limit {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "THROTTLED",
-            Self::WorkloadRate | Self::Searches | Self::OwnerRate | Self::AdministratorRate => "RATE_LIMITED",
+            Self::WorkloadRate | Self::Searches | Self::OwnerRate | Self::AdministratorRate | Self::SourceRate => "RATE_LIMITED",
             Self::WorkloadLive => "QUOTA_EXCEEDED",
             Self::IdentityWatches | Self::Watches => "TOO_MANY_WATCHES",
             Self::SlowFollower => "FOLLOWER_TOO_SLOW",

@@ -45,7 +45,7 @@ pub(crate) struct Quotas {
 /// How many each may ask for within a time, by the generic cell rate algorithm: of each caller it
 /// keeps the instant at which everything it took is paid for.
 #[derive(Debug)]
-struct Rate<K: Eq + Hash> {
+pub(super) struct Rate<K: Eq + Hash> {
     each: u64,
     paid: DashMap<K, u64>,
 }
@@ -54,12 +54,12 @@ struct Rate<K: Eq + Hash> {
 const BURST: u64 = 1_000_000_000;
 
 impl<K: Eq + Hash> Rate<K> {
-    fn per_second(most: u32) -> Self {
+    pub(super) fn per_second(most: u32) -> Self {
         Self { each: BURST / u64::from(most.max(1)), paid: DashMap::new() }
     }
 
     /// Takes one, or says how long to wait.
-    fn take(&self, key: K, now: Timestamp) -> Result<(), Duration> {
+    pub(super) fn take(&self, key: K, now: Timestamp) -> Result<(), Duration> {
         let now = now.millis().saturating_mul(1_000_000);
         let mut paid = self.paid.entry(key).or_insert(now);
         // More than a burst ahead only if the clock was set back: then nobody pays for that.

@@ -1,5 +1,8 @@
 //! `curfew source`: where records come from besides administrators.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::call::answer;
@@ -7,7 +10,9 @@ use super::output::Layout;
 use super::registry::{self, Change};
 use super::session::Session;
 use super::wire;
+use crate::ambient::Entropy;
 use crate::client::api;
+use crate::formats::list::to_hex;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -26,6 +31,25 @@ pub(super) enum Command {
         #[arg(long)]
         digest: String,
     },
+    /// Make a bearer token for a client that provisions over SCIM. The client gets the token, the
+    /// configuration of the broker its hash. It is shown once, and kept nowhere.
+    Token,
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: String,
+    token_hash: String,
+}
+
+const TOKEN: Layout = Layout::fields(&["token", "token_hash"]);
+
+impl Token {
+    fn make() -> anyhow::Result<Self> {
+        let token = URL_SAFE_NO_PAD.encode(Entropy::system().bytes::<32>()?);
+        let token_hash = to_hex(digest(&SHA256, token.as_bytes()).as_ref());
+        Ok(Self { token, token_hash })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -69,14 +93,17 @@ const SOURCES: Layout = Layout::rows("sources", &["name", "kind", "records", "st
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let client = session.connect().await?;
         let found = match self {
+            Self::Token => return session.print(&Token::make()?, TOKEN),
             Self::List => {
+                let client = session.connect().await?;
                 let listed = answer(client.sources().list(api::SourcesListRequest {})).await?.sources;
                 return session.print(&Sources { sources: listed.into_iter().map(Source::from).collect() }, SOURCES);
             }
-            Self::Show { name } => answer(client.sources().get(api::SourcesGetRequest { name })).await?.source,
-            Self::Confirm { name, digest } => answer(client.sources().confirm(api::SourcesConfirmRequest { name, digest })).await?.source,
+            Self::Show { name } => answer(session.connect().await?.sources().get(api::SourcesGetRequest { name })).await?.source,
+            Self::Confirm { name, digest } => {
+                answer(session.connect().await?.sources().confirm(api::SourcesConfirmRequest { name, digest })).await?.source
+            }
         };
         session.print(&Source::from(found.unwrap_or_default()), SOURCE)
     }

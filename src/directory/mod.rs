@@ -9,6 +9,7 @@ mod check;
 mod document;
 mod draft;
 mod plan;
+pub(crate) mod scim;
 mod snapshot;
 pub(crate) mod yaml;
 

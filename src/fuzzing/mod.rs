@@ -34,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     target("policy", text::policy),
     target("policy_annotations", text::policy_annotations),
     target("registry", text::registry),
+    target("scim_filter", text::scim_filter),
+    target("scim_patch", text::scim_patch),
     target("signed_list", signed::list),
     target("signing_request", signed::signing_request),
     target("spiffe_id", text::spiffe_id),

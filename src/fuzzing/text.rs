@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::directory::{Draft, Names, yaml};
-use crate::model::{SpiffeId, TrustDomain};
+use crate::directory::{Draft, Names, scim, yaml};
+use crate::model::{Position, SpiffeId, Timestamp, TrustDomain};
 use crate::policy::Engine;
 
 pub(super) fn spiffe_id(input: &[u8]) {
@@ -27,6 +27,31 @@ pub(super) fn registry(input: &[u8]) {
         }
         Err(problems) => assert!(!problems.is_empty(), "a refusal says why"),
     }
+}
+
+/// A user, as a client may have written it.
+const USER: &str = r#"{"meta":{"resourceType":"User","created":"2026-09-21T14:13:20Z","lastModified":"2026-09-21T14:13:20Z"},
+    "userName":"ada","externalId":"x","name":{"givenName":"Ada"},"emails":[{"value":"a@x","type":"work","primary":true},{"value":"b@x"}],"active":true}"#;
+
+/// What a filter does not find, its negation finds.
+pub(super) fn scim_filter(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let Some(user) = scim::Resource::of(Position::new(7), Position::new(9), USER) else { return };
+    let found = |filter: String| scim::Query::parse(scim::Kind::User, &[("filter".to_owned(), filter)]).map(|query| query.matches(&user));
+    if let (Ok(found), Ok(negated)) = (found(text.to_owned()), found(format!("not ({text})"))) {
+        assert_ne!(found, negated, "a filter and its negation");
+    }
+}
+
+/// What a change leaves is a whole resource, which reads back.
+pub(super) fn scim_patch(input: &[u8]) {
+    let Some(user) = scim::Resource::of(Position::new(7), Position::new(9), USER) else { return };
+    let Ok(body) = serde_json::from_slice(input) else { return };
+    let kind = scim::Kind::User;
+    let Ok(attributes) = scim::Patch::parse(kind, &body).and_then(|patch| patch.apply(kind, user.written())) else { return };
+    let kept = scim::Resource::kept(kind, &attributes, user.created(), Timestamp::EPOCH);
+    let again = scim::Resource::of(user.number, user.changed, &kept).map(|again| again.written());
+    assert_eq!(again, Some(attributes), "a resource reads back");
 }
 
 /// A text that is valid is so for good: the ledger keeps it, and every start compiles it again.

@@ -169,6 +169,7 @@ mod tests {
             Limit::Queue,
             Limit::WorkloadRate,
             Limit::Searches,
+            Limit::SourceRate,
             Limit::OwnerRate,
             Limit::AdministratorRate,
             Limit::WorkloadLive,
@@ -193,6 +194,7 @@ mod tests {
                     Limit::Queue
                     | Limit::WorkloadRate
                     | Limit::Searches
+                    | Limit::SourceRate
                     | Limit::OwnerRate
                     | Limit::AdministratorRate
                     | Limit::WorkloadLive

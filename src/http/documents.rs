@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use super::revocations::{self, Revocations};
+use super::scim::{self, Scim};
 use super::{bundle, finished, timely};
 use crate::formats::urls::STATUS_PATH;
 use crate::lists::{Lists, entity_tag};
 use crate::publish::Publisher;
 
 /// Everything that the public listener serves; once the broker stops, nobody waits any more.
-pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>, stopping: CancellationToken) -> Router {
+pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>, scim: Option<Arc<Scim>>, stopping: CancellationToken) -> Router {
     let router = Router::new()
         .route("/.well-known/jwks.json", get(jwks))
         .route("/.well-known/openid-configuration", get(openid_configuration))
@@ -26,7 +27,8 @@ pub(crate) fn public(publisher: Arc<Publisher>, lists: Arc<Lists>, stopping: Can
         .route("/v1/bundle", get(spiffe_bundle))
         .route("/v1/checkpoint", get(checkpoint));
     let waiting = revocations::router(Revocations::new(Arc::clone(&publisher), stopping));
-    finished(timely(router.with_state(publisher).merge(super::lists::routes(lists))).merge(waiting))
+    let provisioning = scim.map(scim::routes).unwrap_or_default();
+    finished(timely(router.with_state(publisher).merge(super::lists::routes(lists)).merge(provisioning)).merge(waiting))
 }
 
 /// Something that is fetched, and need not be fetched again while it is the same.

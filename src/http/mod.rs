@@ -20,10 +20,12 @@ mod documents;
 mod lists;
 mod problem;
 mod revocations;
+mod scim;
 
 pub(crate) use admin::{Admin, admin};
 pub(crate) use documents::public;
 pub(crate) use lists::lists;
+pub(crate) use scim::{Client, SCIM_PATH, Scim};
 
 use problem::Problem;
 

@@ -67,7 +67,7 @@ impl World {
     }
 
     fn public(&self) -> Router {
-        public(Arc::clone(&self.publisher), Arc::clone(&self.lists), self.stopping.clone())
+        public(Arc::clone(&self.publisher), Arc::clone(&self.lists), None, self.stopping.clone())
     }
 
     fn admin(&self) -> Router {

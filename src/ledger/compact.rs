@@ -68,10 +68,12 @@ pub(super) enum Aspect {
     FindingActed = 32,
     /// That a finding was waived.
     FindingWaived = 33,
+    /// What a client of a source last wrote of a record.
+    Resource = 62,
 }
 
 impl Aspect {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -99,6 +101,7 @@ impl Aspect {
         Self::FindingSeen,
         Self::FindingActed,
         Self::FindingWaived,
+        Self::Resource,
     ];
 
     /// What is kept of a finding while it is open.
@@ -166,6 +169,7 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
             vec![Slot { ends: Some(outlives_exceptions(entry.time)), ..slot(*number, Aspect::ExceptionApproved) }]
         }
         Event::PersonRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Person)],
+        Event::ResourceRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Resource)],
         Event::PersonEnded { number } => vec![slot(*number, Aspect::PersonEnded)],
         Event::ContractRecorded(recording) => {
             vec![slot(recording.number.unwrap_or(at), Aspect::Contract), slot(recording.record.owner, Aspect::Contracted)]
@@ -237,7 +241,8 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Finding
         | Aspect::FindingSeen
         | Aspect::FindingActed
-        | Aspect::FindingWaived => return None,
+        | Aspect::FindingWaived
+        | Aspect::Resource => return None,
     };
     let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
     let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None, source: None };

@@ -134,6 +134,13 @@ fn fields(at: Position, event: &Event) -> Value {
         Event::PersonRecorded(recording) => {
             recorded(at, recording, json!({ "id": recording.record.id.to_string(), "active": recording.record.active }))
         }
+        Event::ResourceRecorded(recording) => {
+            let record = &recording.record;
+            let ended = record.ended.map(|ended| ended.to_string());
+            let members =
+                json!({ "source": record.source.to_string(), "owner": number(record.owner), "text": record.text, "ended": ended });
+            recorded(at, recording, members)
+        }
         Event::PersonEnded { number } => json!({ "number": number.get() }),
         Event::ContractRecorded(recording) => {
             recorded(at, recording, json!({ "owner": recording.record.owner.get(), "end": recording.record.end.to_string() }))

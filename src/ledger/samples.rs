@@ -6,8 +6,8 @@ use super::{Change, Ledger, Present, Urgency};
 use crate::model::{
     About, Bound, CUT_GRACE, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed,
     Ended, Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingChange, FindingKind, Held, Issued, KeyPurpose, Origin, Owner,
-    OwnerKind, Person, PolicyText, Position, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, Timestamp, VerifierKind,
-    Workload,
+    OwnerKind, Person, PolicyText, Position, PublicKey, Reason, Recording, Refused, Resource, SpiffeId, Subjects, Task, Timestamp,
+    VerifierKind, Workload,
 };
 use crate::policy::{Grant, text_hash};
 
@@ -201,6 +201,7 @@ pub(super) fn every_event() -> Vec<Event> {
             change: FindingChange::Waived { until: NOW.plus(Duration::from_secs(3600)) },
             note: Some("the yearly closing".parse().expect("a note")),
         },
+        Event::ResourceRecorded(again(at(22), resource())),
     ]
 }
 
@@ -214,6 +215,10 @@ pub(super) fn sourced<T>(number: Position, record: T) -> Recording<T> {
 
 pub(super) fn person() -> Person {
     Person { id: "ada@example.org".parse().expect("a contact"), active: true }
+}
+
+pub(super) fn resource() -> Resource {
+    Resource { source: origin().source, owner: Some(at(2)), text: Some("{\"displayName\":\"Payments\"}".to_owned()), ended: Some(NOW) }
 }
 
 pub(super) fn contract(owner: Position) -> Contract {

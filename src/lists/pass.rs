@@ -148,6 +148,7 @@ impl Pass {
             | Event::PersonEnded { .. }
             | Event::ContractRecorded(_)
             | Event::ContractEnded { .. }
+            | Event::ResourceRecorded(_)
             | Event::SourceHeld(_)
             | Event::SourceConfirmed { .. } => {}
         }

@@ -2,8 +2,8 @@
 
 use super::{
     Audience, Bound, Closing, Concerns, Contract, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Finding,
-    FindingChange, Note, Origin, Owner, Person, PolicyName, Position, PublicKey, Reason, Scope, SourceName, SpiffeId, Subjects, Task,
-    Timestamp, TrustDomain, Workload,
+    FindingChange, Note, Origin, Owner, Person, PolicyName, Position, PublicKey, Reason, Resource, Scope, SourceName, SpiffeId, Subjects,
+    Task, Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -118,6 +118,8 @@ pub enum Event {
         /// The owner's number.
         owner: Position,
     },
+    /// A client of a source wrote a record, or deleted it.
+    ResourceRecorded(Recording<Resource>),
     /// What a source says was not believed, and nothing of it applied.
     SourceHeld(Held),
     /// A person confirmed what a source says.
@@ -317,6 +319,7 @@ impl Event {
             Self::WorkloadRecorded(Recording { number, .. }) => *number,
             Self::DownstreamRecorded(Recording { number, .. }) => *number,
             Self::PersonRecorded(Recording { number, .. }) => *number,
+            Self::ResourceRecorded(Recording { number, .. }) => *number,
             Self::ContractRecorded(Recording { number, .. }) => *number,
             Self::Cut(CutMade { number, .. })
             | Self::KeyRetired { number, .. }
@@ -381,6 +384,7 @@ impl Event {
             Self::PersonEnded { .. } => "person_ended",
             Self::ContractRecorded(_) => "contract_recorded",
             Self::ContractEnded { .. } => "contract_ended",
+            Self::ResourceRecorded(_) => "resource_recorded",
             Self::SourceHeld(_) => "source_held",
             Self::SourceConfirmed { .. } => "source_confirmed",
             Self::FindingRaised(_) => "finding_raised",

@@ -10,7 +10,7 @@ use super::ends::Ends;
 use super::known::Register;
 use super::{
     Approval, Audience, Closed, Closing, Contact, Contract, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment,
-    EnvironmentName, Epoch, Event, Exceptions, Findings, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Retirement,
+    EnvironmentName, Epoch, Event, Exceptions, Findings, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Resource, Retirement,
     SigningKeys, SpiffeId, Task, Timestamp, TrustDomain, Workload,
 };
 
@@ -41,6 +41,7 @@ pub struct Facts {
     downstreams_changed: Position,
     tasks: HashMap<Position, KnownTask>,
     accountable: Accountable,
+    resources: BTreeMap<Position, Known<Resource>>,
     ends: Ends,
     /// How many tasks are open, by owner.
     open_tasks: HashMap<Position, usize>,
@@ -86,6 +87,11 @@ impl Facts {
                 self.downstreams_changed = at;
             }
             Event::PersonRecorded(recording) => self.accountable.person(recording, at),
+            Event::ResourceRecorded(recording) => {
+                let number = recording.number.unwrap_or(at);
+                let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
+                self.resources.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None });
+            }
             Event::PersonEnded { number } => self.accountable.end_person(*number, at, entry.time),
             Event::ContractRecorded(recording) => {
                 self.accountable.contract(recording, at);
@@ -274,6 +280,16 @@ impl Facts {
     /// A person by what owners, workloads and downstreams name, without case.
     pub fn person(&self, contact: &Contact) -> Option<&Known<Person>> {
         self.accountable.find(contact)
+    }
+
+    /// What clients of sources wrote and deleted, by number.
+    pub fn resources(&self) -> impl Iterator<Item = &Known<Resource>> {
+        self.resources.values()
+    }
+
+    /// What a client of a source wrote, by its number.
+    pub fn resource(&self, number: Position) -> Option<&Known<Resource>> {
+        self.resources.get(&number)
     }
 
     /// All people whom sources name or named, in no order.

@@ -36,7 +36,7 @@ pub use name::{
     Audience, Contact, DownstreamName, EnvironmentName, Instance, NameError, Note, OwnerId, PolicyName, RecordId, Scope, SourceName,
 };
 pub use position::{CredentialId, CredentialIdError, Position, PositionError};
-pub use record::{Closed, Contract, Downstream, Environment, Origin, Owner, Person, PublicKey, Task, Workload};
+pub use record::{Closed, Contract, Downstream, Environment, Origin, Owner, Person, PublicKey, Resource, Task, Workload};
 pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};

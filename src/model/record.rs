@@ -79,6 +79,19 @@ pub struct Downstream {
     pub technical_owner: Option<Contact>,
 }
 
+/// What a client of a source wrote of a record there, so that it is shown the same again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// The source that it belongs to.
+    pub source: SourceName,
+    /// The number of the owner that it is; absent for a person.
+    pub owner: Option<Position>,
+    /// What was written; absent once it was deleted.
+    pub text: Option<String>,
+    /// When it ended, if it has: it was deleted, or is not active.
+    pub ended: Option<Timestamp>,
+}
+
 /// Somebody whom owners, workloads and downstreams may name as business or technical owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {

@@ -36,6 +36,11 @@ pub(crate) fn get(broker: &Broker, path: &str) -> Answer {
 
 /// Sends one request over a connection of its own.
 pub(crate) fn send(broker: &Broker, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send_body(broker, method, path, (headers, ""))
+}
+
+/// The same, with a body.
+pub(crate) fn send_body(broker: &Broker, method: &str, path: &str, (headers, body): (&[(&str, &str)], &str)) -> Answer {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(broker.ca()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
@@ -45,7 +50,7 @@ pub(crate) fn send(broker: &Broker, method: &str, path: &str, headers: &[(&str, 
     let mut stream = StreamOwned::new(connection, tcp);
 
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n{body}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -44,6 +44,7 @@ mod race;
 mod reconciling;
 mod recovery;
 mod rotation;
+mod scim;
 mod service;
 mod sources;
 mod stock;

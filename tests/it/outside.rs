@@ -38,7 +38,7 @@ pub(crate) fn judge_broker(broker: &Broker, scripts: &[&str]) {
 }
 
 /// A script of `tests/outside`, to be run.
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let python = std::env::var_os("CURFEW_TEST_PYTHON").expect("CURFEW_TEST_PYTHON is not set: run the tests with tests/run");
     let mut command = Command::new(python);
     // No byte code is left in the checkout.

@@ -104,7 +104,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             min_free_disk: raw.min_free_disk.bytes(),
             worker_threads: raw.worker_threads,
             rotation,
-            sources,
+            sources: sources.read,
             reconciling,
             listen: Listen { grpc: raw.listen.grpc, public: raw.listen.public, admin: raw.listen.admin, lists: raw.listen.lists },
             lists: Lifetimes {
@@ -122,6 +122,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
             pkcs11: raw.pkcs11.as_ref().map(Pkcs11::new),
             high_water_file: raw.high_water_file.clone().unwrap_or_default(),
             trust,
+            clients: sources.clients,
             raw,
         }),
         (_, problems) => Err(problems),

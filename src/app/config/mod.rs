@@ -9,6 +9,7 @@ mod hsm;
 pub mod keys_dir;
 mod raw;
 mod reconcile;
+mod scim;
 pub mod sealing;
 mod signing;
 pub(in crate::app) mod sources;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::broker::{Quotas, Reconciling};
 use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
+use crate::http::Client;
 use crate::keys::rotation::Rotation;
 use crate::lists::Lifetimes;
 use crate::model::{Invalid, PolicyName, SpiffeId, TrustDomain, Windows};
@@ -66,6 +68,8 @@ pub struct Config {
     pkcs11: Option<Pkcs11>,
     high_water_file: PathBuf,
     trust: BTreeMap<TrustDomain, PathBuf>,
+    /// Who may provision over SCIM.
+    pub(super) clients: Vec<Client>,
     raw: Raw,
 }
 

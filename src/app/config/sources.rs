@@ -8,16 +8,44 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Problems;
 use super::files::{self, FileError};
+use super::scim::{self, RawClient};
 use super::units::Span;
 use crate::broker::Declared;
 use crate::directory::Subject;
+use crate::http::Client;
 
-/// A source, field by field; `docs/sources.md` says what each is for.
+/// A source, by how records come from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum RawSource {
+    /// The broker reads a folder of registry files.
+    Folder(RawFolder),
+    /// Clients provision over SCIM.
+    Scim(RawClient),
+}
+
+impl RawSource {
+    fn name(&self) -> &str {
+        match self {
+            Self::Folder(folder) => &folder.name,
+            Self::Scim(client) => &client.name,
+        }
+    }
+
+    /// The folder that it is read from.
+    pub(super) fn path(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(&mut folder.path),
+            Self::Scim(_) => None,
+        }
+    }
+}
+
+/// A folder, field by field; `docs/sources.md` says what each is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawSource {
+pub(super) struct RawFolder {
     pub(super) name: String,
-    pub(super) kind: Kind,
     pub(super) holds: Vec<String>,
     pub(super) path: PathBuf,
     #[serde(default = "every")]
@@ -28,26 +56,9 @@ pub(super) struct RawSource {
     pub(super) take_over: bool,
 }
 
-/// How a source is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::app) enum Kind {
-    /// A folder of registry files.
-    Folder,
-}
-
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Folder => "folder",
-        }
-    }
-}
-
 /// A source without contradictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::app) struct Source {
-    pub(in crate::app) kind: Kind,
     pub(in crate::app) every: Duration,
     pub(in crate::app) declared: Declared,
     path: PathBuf,
@@ -69,7 +80,7 @@ const fn every() -> Span {
     Span::seconds(30)
 }
 
-fn max_ended() -> String {
+pub(super) fn max_ended() -> String {
     "10%".to_owned()
 }
 
@@ -81,15 +92,31 @@ const HOLDS: [(&str, Subject); 4] = [
     ("downstreams", Subject::Downstream),
 ];
 
-/// The sources, or what is wrong with them.
-pub(super) fn validate(raw: &[RawSource], problems: &mut Problems) -> Vec<Source> {
-    let mut names = BTreeSet::new();
-    raw.iter().filter_map(|raw| source(raw, &mut names, problems)).collect()
+/// What a configuration declares.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// What the broker reads.
+    pub(super) read: Vec<Source>,
+    /// Who writes.
+    pub(super) clients: Vec<Client>,
 }
 
-fn source<'r>(raw: &'r RawSource, names: &mut BTreeSet<&'r str>, problems: &mut Problems) -> Option<Source> {
+/// The sources, or what is wrong with them.
+pub(super) fn validate(raw: &[RawSource], problems: &mut Problems) -> Sources {
+    let (mut names, mut sources) = (BTreeSet::new(), Sources::default());
+    for raw in raw {
+        let name = raw.name();
+        problems.unless(names.insert(name), "source.name", format_args!("`{name}` is declared more than once; give each its own"));
+        match raw {
+            RawSource::Folder(folder) => sources.read.extend(source(folder, problems)),
+            RawSource::Scim(client) => sources.clients.extend(scim::client(client, &sources.clients, problems)),
+        }
+    }
+    sources
+}
+
+fn source(raw: &RawFolder, problems: &mut Problems) -> Option<Source> {
     let name = problems.parsed("source.name", &raw.name);
-    problems.unless(names.insert(&raw.name), "source.name", format_args!("`{}` is declared more than once; give each its own", raw.name));
     let every = raw.every.duration();
     problems.unless((SOONEST..=LATEST).contains(&every), "source.every", "write a time from 1s to 1d");
     let mut holds = BTreeSet::new();
@@ -106,6 +133,6 @@ fn source<'r>(raw: &'r RawSource, names: &mut BTreeSet<&'r str>, problems: &mut 
     if percent.is_none() {
         problems.note("source.max_ended", format_args!("`{}` is no percentage; write one such as 10%", raw.max_ended));
     }
-    let declared = Declared { name: name?, kind: raw.kind.as_str(), holds, takes_over: raw.take_over, max_ended: percent? };
-    Some(Source { kind: raw.kind, every, declared, path: raw.path.clone() })
+    let declared = Declared { name: name?, kind: "folder", holds, takes_over: raw.take_over, max_ended: percent? };
+    Some(Source { every, declared, path: raw.path.clone() })
 }

@@ -43,6 +43,30 @@ fn the_sample_is_the_defaults() {
     assert_eq!(parse(SAMPLE).expect("the sample"), parse(LEAST).expect("the least"));
 }
 
+/// The configuration of the page on SCIM, behind the least there is.
+fn provisioning() -> String {
+    let page = include_str!("../../../docs/scim.md");
+    let block = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("a configuration");
+    format!("{LEAST}{block}")
+}
+
+#[test]
+fn a_source_is_configured_as_its_page_says_and_not_otherwise() {
+    let config = parse(&provisioning()).expect("as it is written");
+    let [client] = &*config.clients else { panic!("one client") };
+    assert_eq!((client.rules.source.as_str(), client.rules.most_ended), ("entra", 10));
+    assert_eq!(client.rules.fallback.business_owner.as_ref().map(|contact| contact.as_str()), Some("cto@example.org"));
+    let with = |from: &str, to: &str| provisioning().replace(from, to);
+    refused(&with("\"entra\"", "\"En tra\""), "source.name", "is not a source name");
+    refused(&with("token_hash = \"", "token_hash = \"0"), "source.token_hash", "curfew source token");
+    for share in ["0%", "101%", "10", "-1%"] {
+        refused(&with("10%", share), "source.max_ended", "1% to 100%");
+    }
+    let twice = format!("{}{}", provisioning(), provisioning().replace(LEAST, ""));
+    refused(&twice, "source.name", "named twice");
+    refused(&twice.replacen("\"entra\"", "\"okta\"", 1), "source.token_hash", "the same token");
+}
+
 #[test]
 fn the_sample_names_every_field() {
     let raw = parse(SAMPLE).expect("the sample").raw;

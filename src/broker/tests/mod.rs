@@ -163,9 +163,11 @@ impl World {
 
     /// Applies a registry document.
     pub(super) async fn apply(&self, registry: &str, allow_end: usize) -> Result<(), Error> {
-        let document =
-            crate::directory::yaml::read(vec![("registry.yaml".into(), registry.to_owned())], &crate::directory::Names::default())
-                .expect("a valid document");
+        let document = crate::directory::yaml::read(
+            vec![("registry.yaml".into(), registry.to_owned())],
+            &crate::directory::Names::of_others(&self.broker.ledger.facts(), None),
+        )
+        .expect("a valid document");
         self.broker.apply_registry(&administrator(), document, allow_end).await.map(|_| ())
     }
 

@@ -2,8 +2,8 @@
 
 use super::Audit;
 use crate::model::{
-    About, Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Task, Timestamp,
-    Whose, Workload, cut_ends,
+    About, Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Resource, Task,
+    Timestamp, Whose, Workload, cut_ends,
 };
 use crate::policy::text_hash;
 
@@ -59,6 +59,7 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
         }
         Event::DownstreamConfirmed(confirmed) => unconfirmed(confirmed, entry.position, facts),
         Event::PersonRecorded(recording) => numbered(recording, facts.person(&recording.record.id)),
+        Event::ResourceRecorded(recording) => resource(recording, facts),
         Event::PersonEnded { number } => {
             let known = facts.people().any(|known| known.number == *number);
             (!known).then(|| format!("ended person {number}, which was unknown"))
@@ -85,6 +86,13 @@ fn numbered<T>(recording: &Recording<T>, known: Option<&Known<T>>) -> Option<Str
         (Some(number), known) if known != Some(number) => Some(format!("records something else under the number {number}")),
         _ => None,
     }
+}
+
+/// A resource is of one source, and the same owner or none, for ever.
+fn resource(recording: &Recording<Resource>, facts: &Facts) -> Option<String> {
+    let number = recording.number?;
+    let same = |known: &Known<Resource>| known.record.source == recording.record.source && known.record.owner == recording.record.owner;
+    (!facts.resource(number).is_some_and(same)).then(|| format!("records something else under the number {number}"))
 }
 
 /// A contract is of one owner for ever.

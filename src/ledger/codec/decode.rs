@@ -8,7 +8,7 @@ use super::words::Word;
 use crate::model::{
     About, Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch,
     EpochBegun, Event, Exception, Finding, FindingChange, Held, Issued, Origin, Owner, Person, PolicyText, Position, PublicKey, Reason,
-    Recording, Refused, Subjects, Task, Timestamp, Workload,
+    Recording, Refused, Resource, Subjects, Task, Timestamp, Workload,
 };
 
 /// What is wrong with which field.
@@ -80,6 +80,15 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::PersonRecorded(recorded) => {
             let record = Person { id: text("id", &recorded.id)?, active: recorded.active };
             Event::PersonRecorded(recording(recorded.number, recorded.origin, record)?)
+        }
+        Wire::ResourceRecorded(recorded) => {
+            let record = Resource {
+                source: text("source", &recorded.source)?,
+                owner: number_or_none(recorded.owner),
+                text: Some(recorded.text).filter(|text| !text.is_empty()),
+                ended: time_or_none(recorded.ended_ms),
+            };
+            Event::ResourceRecorded(recording(recorded.number, None, record)?)
         }
         Wire::PersonEnded(ended) => Event::PersonEnded { number: number("number", ended.number)? },
         Wire::ContractRecorded(recorded) => {

@@ -60,6 +60,13 @@ pub(super) fn event(event: &Event) -> Wire {
             active: record.active,
             origin: origin.as_ref().map(from),
         }),
+        Event::ResourceRecorded(Recording { number, record, .. }) => Wire::ResourceRecorded(wire::ResourceRecorded {
+            number: or_zero(*number),
+            source: record.source.to_string(),
+            owner: or_zero(record.owner),
+            text: record.text.clone().unwrap_or_default(),
+            ended_ms: or_never(record.ended),
+        }),
         Event::PersonEnded { number } => Wire::PersonEnded(wire::PersonEnded { number: number.get() }),
         Event::ContractRecorded(Recording { number, origin, record }) => Wire::ContractRecorded(wire::ContractRecorded {
             number: or_zero(*number),

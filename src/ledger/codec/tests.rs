@@ -11,7 +11,8 @@ use crate::ledger::samples::{self, NOW, at, every_event, issued_by_exception};
 use crate::model::{
     About, Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
     Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingAction, FindingChange, FindingKind, Held, Issued, KeyPurpose, Note,
-    Origin, Owner, OwnerKind, Person, PolicyText, PublicKey, Reason, Recording, Refused, SpiffeId, Subjects, Task, VerifierKind, Workload,
+    Origin, Owner, OwnerKind, Person, PolicyText, PublicKey, Reason, Recording, Refused, Resource, SpiffeId, Subjects, Task, VerifierKind,
+    Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -253,6 +254,11 @@ fn sources() -> impl Strategy<Value = Event> {
     prop_oneof![
         held.prop_map(Event::SourceHeld),
         (source(), any::<[u8; 32]>()).prop_map(|(source, digest)| Event::SourceConfirmed { source, digest }),
+        (option::of(position()), source(), option::of(position()), option::of("\\PC{1,40}"), option::of(time())).prop_map(
+            |(number, source, owner, text, ended)| {
+                Event::ResourceRecorded(Recording { number, origin: None, record: Resource { source, owner, text, ended } })
+            }
+        ),
         position().prop_map(|number| Event::PersonEnded { number }),
         (position(), position()).prop_map(|(number, owner)| Event::ContractEnded { number, owner }),
     ]

@@ -1,0 +1,64 @@
+//! How much of a source may end: more than its share within a day is not believed.
+
+use std::time::Duration;
+
+use ring::digest::{Context, SHA256};
+
+use super::Rules;
+use crate::ledger::Present;
+use crate::model::{Held, Note, Timestamp};
+
+/// For how long an end counts.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// As many may end whatever share of the records they are.
+const ALWAYS: u64 = 3;
+
+/// An end that was not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// Which records have ended already.
+    pub digest: [u8; 32],
+    /// How many records of the kind would have ended within a day.
+    pub ends: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+impl Stop {
+    /// What the ledger says of it.
+    pub(super) fn held(&self, rules: &Rules) -> Option<Held> {
+        let why: Note = "more records would end within a day than max_ended allows".parse().ok()?;
+        Some(Held { source: rules.source.clone(), digest: Some(self.digest), why, ends: self.ends, of: self.of })
+    }
+}
+
+/// Whether one more may end, of the owners of a source or of its people.
+pub(super) fn check(rules: &Rules, owners: bool, present: &Present<'_>) -> Result<(), Stop> {
+    let since = present.now.minus(DAY);
+    let (mut live, mut ended) = (0, 0);
+    let mut digest = Context::new(&SHA256);
+    digest.update(rules.source.as_str().as_bytes());
+    digest.update(&[0, u8::from(owners)]);
+    let counts = |at: Timestamp| at > since;
+    for known in present.facts.resources() {
+        if known.record.source != rules.source || known.record.owner.is_some() != owners {
+            continue;
+        }
+        match known.record.ended {
+            None => live += 1,
+            Some(at) if counts(at) => {
+                ended += 1;
+                digest.update(&known.number.get().to_be_bytes());
+                digest.update(&at.millis().to_be_bytes());
+            }
+            Some(_) => {}
+        }
+    }
+    let (ends, of) = (ended + 1, live + ended);
+    if ends <= ALWAYS || ends * 100 <= of * u64::from(rules.most_ended) {
+        return Ok(());
+    }
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.finish().as_ref());
+    Err(Stop { digest: bytes, ends, of })
+}

@@ -1,0 +1,207 @@
+//! What clients of sources do, and what becomes of owners, people and credentials.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::broker::tests::{World, caller};
+use crate::directory::scim::{self, Patch, Wrong};
+use crate::model::{Event, Standing};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A registry whose workload is under an owner that a source provides.
+const BESIDE: &str = "
+environments:
+  - {name: production}
+workloads:
+  - {spiffe_id: spiffe://example.org/refunds/api, owner: refunds, purpose: pays back, environments: [production]}
+downstreams:
+  - {name: ledger, accepts: [tokens], audiences: [https://ledger.example.org], environments: [production], verifier_kind: follower}
+";
+
+struct Sources {
+    world: World,
+    provisioning: Provisioning,
+}
+
+fn rules(source: &str) -> Rules {
+    let fallback = Fallback { business_owner: "b@example.org".parse().ok(), technical_owner: "t@example.org".parse().ok() };
+    Rules { source: source.parse().expect("a name"), fallback, most_ended: 10 }
+}
+
+fn group(name: &str) -> Value {
+    json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name })
+}
+
+fn user(name: &str) -> Value {
+    json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name, "emails": [{ "value": format!("{name}@example.org") }] })
+}
+
+impl Sources {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let provisioning = Provisioning::new(Arc::clone(&world.broker), "https://c.example/scim/v2".to_owned());
+        Self { world, provisioning }
+    }
+
+    async fn write(&self, source: &str, kind: Kind, what: What) -> Result<String, Trouble> {
+        let write = Write { what, versions: None };
+        let done = self.provisioning.write(&rules(source), kind, write).await.expect("the ledger commits");
+        done.map(|number| number.to_string())
+    }
+
+    async fn create(&self, source: &str, kind: Kind, body: Value) -> Result<String, Trouble> {
+        self.write(source, kind, What::Create(scim::take(kind, &body).expect("a resource"))).await
+    }
+
+    async fn set_active(&self, kind: Kind, id: &str, active: bool) -> Result<String, Trouble> {
+        let operations = json!([{ "op": "Replace", "path": "active", "value": if active { "True" } else { "False" } }]);
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        self.write("hr", kind, What::Patch(id.to_owned(), Patch::parse(kind, &body).expect("a patch"))).await
+    }
+
+    fn standing(&self, owner: &str) -> Option<Standing> {
+        let facts = self.world.broker.ledger.facts();
+        let known = facts.owner(&owner.parse().expect("an id"))?;
+        Some(known.standing(self.world.broker.clock().now()))
+    }
+
+    /// Whether a person answers for anything; `None` for one that nobody knows.
+    fn answers(&self, name: &str) -> Option<bool> {
+        let facts = self.world.broker.ledger.facts();
+        facts.person(&name.parse().expect("a contact")).map(|known| known.is_registered() && known.record.active)
+    }
+
+    async fn held(&self) -> usize {
+        let entries = self.world.broker.ledger.entries(Position::new(1), 1000).await.expect("readable");
+        entries.iter().filter(|stored| stored.entry.as_ref().is_ok_and(|entry| matches!(entry.event, Event::SourceHeld(_)))).count()
+    }
+}
+
+fn refused(outcome: Result<String, Trouble>) -> Wrong {
+    let Err(Trouble::Refused(refused)) = outcome else { panic!("{outcome:?}") };
+    refused.wrong
+}
+
+#[tokio::test]
+async fn a_team_that_is_deleted_or_inactive_is_offboarded_and_what_died_stays_dead() {
+    let sources = Sources::new().await;
+    let id = sources.create("hr", Kind::Group, group("Refunds")).await.expect("created");
+    sources.world.apply(BESIDE, 100).await.expect("the workload is under the owner of the source");
+    assert_eq!(sources.standing("refunds"), Some(Standing::Active), "the registry ends nothing of a source");
+    let workload = caller("/refunds/api");
+    let token = sources.world.token(&workload).await.expect("issued");
+    sources.set_active(Kind::Group, &id, false).await.expect("ended");
+    assert!(sources.world.is_dead(&token).await);
+    assert!(sources.world.token(&workload).await.is_err());
+    sources.set_active(Kind::Group, &id, true).await.expect("named again");
+    assert!(sources.world.is_dead(&token).await, "activating again revives nothing");
+    let newer = sources.world.token(&workload).await.expect("issued anew");
+    sources.write("hr", Kind::Group, What::Delete(id.clone())).await.expect("deleted");
+    assert!(sources.world.is_dead(&newer).await);
+    assert!(sources.provisioning.find(&rules("hr").source, Kind::Group, &id).is_none());
+    assert_eq!(sources.write("hr", Kind::Group, What::Delete(id)).await, Err(Trouble::Unknown));
+}
+
+#[tokio::test]
+async fn an_owner_keeps_its_id_when_its_group_is_renamed_and_what_is_said_of_it_is_recorded() {
+    let sources = Sources::new().await;
+    let id = sources.create("hr", Kind::Group, group("Refunds")).await.expect("created");
+    let mut body = group("Refunds and more");
+    body[scim_owner()] = json!({ "kind": "vendor", "contractEnd": "2030-01-01T00:00:00Z", "businessOwner": "ada@example.org" });
+    let attributes = scim::take(Kind::Group, &body).expect("a group");
+    sources.write("hr", Kind::Group, What::Replace(id, attributes)).await.expect("replaced");
+    let facts = sources.world.broker.ledger.facts();
+    let owner = facts.owner(&"refunds".parse().expect("an id")).expect("there");
+    assert_eq!((owner.record.kind.as_str(), owner.record.business_owner.as_str()), ("vendor", "ada@example.org"));
+    assert_eq!(owner.origin.as_ref().map(|origin| origin.source.as_str()), Some("hr"));
+}
+
+const fn scim_owner() -> &'static str {
+    "urn:curfew:params:scim:schemas:extension:1.0:Owner"
+}
+
+#[tokio::test]
+async fn a_person_is_known_by_each_name_until_deactivated_renamed_or_deleted() {
+    let sources = Sources::new().await;
+    let id = sources.create("hr", Kind::User, user("ada")).await.expect("created");
+    assert_eq!((sources.answers("ADA"), sources.answers("ada@example.org"), sources.answers("bob")), (Some(true), Some(true), None));
+    sources.set_active(Kind::User, &id, false).await.expect("deactivated");
+    assert_eq!((sources.answers("ada"), sources.answers("ada@example.org")), (Some(false), Some(false)));
+    sources.set_active(Kind::User, &id, true).await.expect("activated");
+    let renamed = scim::take(Kind::User, &user("countess")).expect("a user");
+    sources.write("hr", Kind::User, What::Replace(id.clone(), renamed)).await.expect("renamed");
+    assert_eq!((sources.answers("ada"), sources.answers("countess")), (Some(false), Some(true)));
+    sources.write("hr", Kind::User, What::Delete(id)).await.expect("deleted");
+    assert_eq!(sources.answers("countess@example.org"), Some(false));
+}
+
+#[tokio::test]
+async fn no_source_touches_what_is_anothers() {
+    let sources = Sources::new().await;
+    let user_id = sources.create("hr", Kind::User, user("ada")).await.expect("created");
+    let group_id = sources.create("hr", Kind::Group, group("Refunds")).await.expect("created");
+    assert_eq!(refused(sources.create("other", Kind::User, user("Ada")).await), Wrong::Uniqueness);
+    assert_eq!(refused(sources.create("other", Kind::Group, group("refunds")).await), Wrong::Uniqueness);
+    assert_eq!(refused(sources.create("hr", Kind::Group, group("Payments")).await), Wrong::Uniqueness, "the registry's");
+    assert_eq!(sources.write("other", Kind::User, What::Delete(user_id.clone())).await, Err(Trouble::Unknown));
+    assert_eq!(sources.write("other", Kind::Group, What::Delete(group_id.clone())).await, Err(Trouble::Unknown));
+    assert_eq!(sources.write("hr", Kind::User, What::Delete(group_id.clone())).await, Err(Trouble::Unknown), "of another type");
+    assert_eq!(sources.write("hr", Kind::Group, What::Delete(format!("0{group_id}"))).await, Err(Trouble::Unknown));
+    assert!(sources.provisioning.find(&rules("other").source, Kind::User, &user_id).is_none());
+    let mut body = group("Others");
+    body["members"] = json!([{ "value": user_id }]);
+    assert_eq!(refused(sources.create("other", Kind::Group, body.clone()).await), Wrong::Value);
+    let with_members = sources.create("hr", Kind::Group, body).await.expect("created");
+    let shown = |sources: &Sources| {
+        let found = sources.provisioning.find(&rules("hr").source, Kind::Group, &with_members).expect("there");
+        sources.provisioning.shown(&rules("hr").source, &found, &Selection::default())
+    };
+    assert_eq!(shown(&sources)["members"][0]["value"], json!(user_id));
+    sources.write("hr", Kind::User, What::Delete(user_id)).await.expect("deleted");
+    assert_eq!(shown(&sources)["members"], json!([]));
+    assert_eq!(sources.standing("refunds"), Some(Standing::Active));
+}
+
+#[tokio::test]
+async fn more_ends_than_the_share_within_a_day_are_not_believed() {
+    let sources = Sources::new().await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(sources.create("hr", Kind::Group, group(&format!("team {number}"))).await.expect("created"));
+    }
+    for id in &ids[..3] {
+        sources.set_active(Kind::Group, id, false).await.expect("three may always");
+    }
+    for id in [&ids[3], &ids[3], &ids[4]] {
+        let stopped = sources.set_active(Kind::Group, id, false).await;
+        assert!(matches!(stopped, Err(Trouble::Stopped(Stop { ends: 4, of: 20, .. }))), "{stopped:?}");
+    }
+    assert_eq!((sources.standing("team-3"), sources.held().await), (Some(Standing::Active), 1), "nothing ended; told once");
+    assert!(matches!(sources.write("hr", Kind::Group, What::Delete(ids[3].clone())).await, Err(Trouble::Stopped(_))));
+    sources.write("hr", Kind::Group, What::Delete(ids[0].clone())).await.expect("what has ended already ends nothing");
+    let person = sources.create("hr", Kind::User, user("ada")).await.expect("created");
+    sources.set_active(Kind::User, &person, false).await.expect("people have a share of their own");
+    sources.world.hand.set(sources.world.broker.clock().now().plus(DAY));
+    sources.set_active(Kind::Group, &ids[3], false).await.expect("a day later");
+    assert_ne!(sources.standing("team-3"), Some(Standing::Active));
+}
+
+#[tokio::test]
+async fn a_change_of_what_was_changed_since_is_refused_and_nothing_new_is_no_entry() {
+    let sources = Sources::new().await;
+    let id = sources.create("hr", Kind::User, user("ada")).await.expect("created");
+    let found = || sources.provisioning.find(&rules("hr").source, Kind::User, &id).expect("there");
+    let before = found().version();
+    let head = sources.world.head();
+    let same = scim::take(Kind::User, &user("ada")).expect("a user");
+    sources.write("hr", Kind::User, What::Replace(id.clone(), same)).await.expect("the same");
+    assert_eq!((sources.world.head(), found().version()), (head, before.clone()));
+    sources.set_active(Kind::User, &id, false).await.expect("deactivated");
+    let stale = Write { what: What::Delete(id.clone()), versions: Some(before) };
+    assert_eq!(sources.provisioning.write(&rules("hr"), Kind::User, stale).await.expect("decided"), Err(Trouble::Version));
+    let fresh = Write { what: What::Delete(id.clone()), versions: Some(format!("W/\"1\", {}", found().version())) };
+    assert!(sources.provisioning.write(&rules("hr"), Kind::User, fresh).await.expect("decided").is_ok());
+}

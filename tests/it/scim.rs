@@ -1,0 +1,216 @@
+//! Clients that provision over SCIM, as Entra and Okta send it and as nobody should; and the end of a
+//! team, as a verifier sees it.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{AUDIENCE, Broker, REGISTRY, program, run};
+use crate::https::{self, Answer};
+use crate::outside::python;
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// A broker with two sources, configured as the page says.
+struct Provisioned {
+    broker: Broker,
+    token: String,
+    other: String,
+}
+
+/// A token, and the block of the configuration that lets its holder provision.
+fn source(name: &str) -> (String, String) {
+    let made: Value = run(program().args(["source", "token", "--format", "json"])).json();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scim.md")).unwrap();
+    let block = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let known = block.lines().find(|line| line.starts_with("token_hash")).unwrap();
+    let hash = format!("token_hash = {}", made["token_hash"]);
+    (made["token"].as_str().unwrap().to_owned(), block.replace(known, &hash).replace("\"entra\"", &format!("\"{name}\"")))
+}
+
+impl Provisioned {
+    fn start() -> Self {
+        Self::within("10%")
+    }
+
+    /// The same, where another share may end.
+    fn within(share: &str) -> Self {
+        let mut broker = Broker::prepare();
+        let ((token, one), (other, two)) = (source("entra"), source("okta"));
+        let blocks = format!("{one}{two}").replace("\"10%\"", &format!("\"{share}\""));
+        write!(fs::File::options().append(true).open(broker.config()).unwrap(), "{blocks}").unwrap();
+        broker.serve();
+        Self { broker, token, other }
+    }
+
+    fn ask_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (bearer, length) = (format!("Bearer {token}"), body.len().to_string());
+        let headers = [("Authorization", &*bearer), ("Content-Type", "application/scim+json"), ("Content-Length", &length)];
+        https::send_body(&self.broker, method, &format!("/scim/v2{path}"), (&headers, &body))
+    }
+
+    /// What is answered, if that is the status.
+    #[track_caller]
+    fn ask(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+        let answer = self.ask_as(&self.token, method, path, body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        serde_json::from_str(&answer.body).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn create(&self, path: &str, body: &Value) -> String {
+        self.ask("POST", path, body, 201)["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn operations(operations: &Value) -> Value {
+    json!({ "schemas": [PATCH], "Operations": operations })
+}
+
+#[test]
+fn the_requests_of_entra_are_answered_and_outlive_a_restart() {
+    let mut world = Provisioned::start();
+    // The test of a connection: a user that cannot be.
+    let probe = world.ask("GET", "/Users?filter=userName+eq+%226f1d2c3e-8d0b-4d0e-9d60-probe%22", &Value::Null, 200);
+    assert_eq!((&probe["totalResults"], &probe["Resources"]), (&json!(0), &json!([])));
+    let user = json!({
+        "schemas": [USER, "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
+        "externalId": "0a21f0f2", "userName": "ada@example.org", "active": true, "displayName": "Ada Lovelace", "title": "Countess",
+        "emails": [{ "primary": true, "type": "work", "value": "ada@example.org" }], "meta": { "resourceType": "User" },
+        "name": { "formatted": "Ada Lovelace", "familyName": "Lovelace", "givenName": "Ada" }, "roles": [],
+    });
+    let id = world.create("/Users", &user);
+    assert_eq!(world.ask("POST", "/Users", &user, 409)["scimType"], "uniqueness");
+    let found = world.ask("GET", "/Users?filter=userName%20eq%20%22ADA%40example.org%22", &Value::Null, 200);
+    assert_eq!((&found["totalResults"], &found["Resources"][0]["id"]), (&json!(1), &json!(id)));
+    let disable = json!([
+        { "op": "Replace", "path": "active", "value": "False" },
+        { "op": "Add", "path": "emails[type eq \"other\"].value", "value": "ada@home.example" },
+    ]);
+    world.ask("PATCH", &format!("/Users/{id}"), &operations(&disable), 200);
+    let group = world.create("/Groups", &json!({ "schemas": [GROUP], "externalId": "8aa1a0c0", "displayName": "Refunds", "members": [] }));
+    let member = json!([{ "op": "Add", "path": "members", "value": [{ "value": id }] }]);
+    world.ask("PATCH", &format!("/Groups/{group}?excludedAttributes=members"), &operations(&member), 200);
+    let read = |world: &Provisioned| {
+        let user = world.ask("GET", &format!("/Users/{id}"), &Value::Null, 200);
+        (user, world.ask("GET", &format!("/Groups/{group}"), &Value::Null, 200))
+    };
+    let (user, team) = read(&world);
+    assert_eq!(
+        (&user["active"], &user["externalId"], &user["emails"][1]["value"]),
+        (&json!(false), &json!("0a21f0f2"), &json!("ada@home.example"))
+    );
+    assert_eq!(team["members"][0]["value"], json!(id));
+    world.broker.restart();
+    assert_eq!(read(&world), (user, team));
+}
+
+#[test]
+fn the_requests_of_okta_are_answered() {
+    let world = Provisioned::start();
+    let user = json!({
+        "schemas": [USER], "userName": "bob@example.org", "name": { "givenName": "Bob", "familyName": "Roe" },
+        "emails": [{ "primary": true, "value": "bob@example.org", "type": "work" }], "displayName": "Bob Roe", "locale": "en-US",
+        "externalId": "00ujl29u0le5T6Aj10h7", "groups": [], "password": "1mz050nq", "active": true,
+    });
+    let id = world.create("/Users", &user);
+    let page = world.ask("GET", "/Users?startIndex=1&count=100", &Value::Null, 200);
+    assert_eq!((&page["startIndex"], &page["itemsPerPage"], page["Resources"][0].get("password")), (&json!(1), &json!(1), None));
+    let deactivate = operations(&json!([{ "op": "replace", "value": { "active": false } }]));
+    assert_eq!(world.ask("PATCH", &format!("/Users/{id}"), &deactivate, 200)["active"], false);
+    let mut active = user;
+    active["id"] = json!(id);
+    assert_eq!(world.ask("PUT", &format!("/Users/{id}"), &active, 200)["active"], true);
+    let group = world.create(
+        "/Groups",
+        &json!({ "schemas": [GROUP], "displayName": "Platform EU", "members": [{ "value": id, "display": "bob@example.org" }] }),
+    );
+    let renamed = operations(&json!([{ "op": "replace", "value": { "id": group, "displayName": "Platform Europe" } }]));
+    world.ask("PATCH", &format!("/Groups/{group}"), &renamed, 200);
+    let left = operations(&json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }]));
+    assert_eq!(world.ask("PATCH", &format!("/Groups/{group}"), &left, 200).get("members"), None);
+    world.ask("DELETE", &format!("/Groups/{group}"), &Value::Null, 204);
+    let owner = world.broker.curfew(&world.broker.administrator(), ["owner", "show", "platform-eu", "--format", "json"]).json();
+    assert!(owner.to_string().contains("offboard"), "{owner}");
+}
+
+#[test]
+fn a_team_is_dissolved_its_owner_offboards_and_a_verifier_rejects() {
+    let world = Provisioned::start();
+    let broker = &world.broker;
+    let team = world.create("/Groups", &json!({ "schemas": [GROUP], "displayName": "Refunds" }));
+    broker.apply(&format!("{REGISTRY}\n").replace(
+        "workloads:\n",
+        "workloads:\n  - spiffe_id: spiffe://example.org/refunds/api\n    owner: refunds\n    purpose: Pays back\n    environments: [production]\n",
+    ));
+    let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
+    let workload = broker.identity("refunds/api");
+    let token = broker.curfew(&workload, issue).done();
+    let file = broker.scratch().join("token");
+    fs::write(&file, token.trim()).unwrap();
+    let verify = || {
+        let certificate = workload.certificate.to_str().unwrap();
+        broker.curfew(&workload, ["verify", "token", file.to_str().unwrap(), "--audience", AUDIENCE, "--presented", certificate])
+    };
+    verify().done();
+    world.ask("DELETE", &format!("/Groups/{team}"), &Value::Null, 204);
+    let refused = broker.curfew(&workload, issue);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let rejected = verify();
+    assert_eq!(rejected.code, 5, "{rejected:?}");
+}
+
+#[test]
+fn who_is_no_client_learns_nothing_and_what_does_harm_is_refused() {
+    let world = Provisioned::start();
+    let id = world.create("/Users", &json!({ "schemas": [USER], "userName": "ada" }));
+    let path = format!("/Users/{id}");
+    for token in ["", "x", &format!("{}x", world.token), &"a".repeat(8000)] {
+        let answer = world.ask_as(token, "GET", &path, &Value::Null);
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer realm=\"scim\""), "{token}");
+    }
+    let basic = format!("Basic {}", world.token);
+    assert_eq!(https::send(&world.broker, "GET", "/scim/v2/Users", &[("Authorization", &basic)]).status, 401);
+    for (method, body) in [("GET", Value::Null), ("DELETE", Value::Null), ("PUT", json!({ "schemas": [USER], "userName": "mine" }))] {
+        assert_eq!(world.ask_as(&world.other, method, &path, &body).status, 404, "an id of another source");
+    }
+    let taken = world.ask_as(&world.other, "POST", "/Users", &json!({ "schemas": [USER], "userName": "Ada" }));
+    assert_eq!(taken.status, 409);
+    let huge = json!({ "schemas": [USER], "userName": "a".repeat(2 << 20) });
+    assert_eq!(world.ask("POST", "/Users", &huge, 413)["status"], "413");
+    let deep = format!("/Users?filter={}userName%20pr", "(".repeat(900));
+    assert_eq!(world.ask("GET", &deep, &Value::Null, 400)["scimType"], "invalidFilter");
+    let broad = format!("/Users?filter={}", ["userName%20pr"; 40].join("%20or%20"));
+    assert_eq!(world.ask("GET", &broad, &Value::Null, 400)["scimType"], "invalidFilter");
+    let nested = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let bearer = format!("Bearer {}", world.token);
+    let headers = [("Authorization", &*bearer), ("Content-Length", "10000")];
+    assert_eq!(https::send_body(&world.broker, "POST", "/scim/v2/Users", (&headers, &nested)).status, 400);
+    for (operation, word) in [
+        (json!({ "op": "replace", "path": "shoeSize", "value": 46 }), "invalidPath"),
+        (json!({ "op": "replace", "path": "emails[type eq \"work\"].value", "value": "x" }), "noTarget"),
+        (json!({ "op": "replace", "path": "id", "value": "1" }), "mutability"),
+    ] {
+        assert_eq!(world.ask("PATCH", &path, &operations(&json!([operation])), 400)["scimType"], word);
+    }
+    let stale = [("Authorization", &*bearer), ("If-Match", "W/\"1\"")];
+    assert_eq!(https::send(&world.broker, "DELETE", &format!("/scim/v2{path}"), &stale).status, 412);
+    assert_eq!(world.ask("GET", &path, &Value::Null, 200)["userName"], "ada", "nothing of that changed anything");
+    assert!(!world.broker.log().contains(&world.token), "no token is logged");
+}
+
+#[test]
+fn scim2_tester_finds_nothing_and_scim2_cli_works_with_it() {
+    // It deletes most of what it creates.
+    let world = Provisioned::within("100%");
+    let told = json!({ "url": format!("{}/scim/v2", world.broker.public_url()), "token": world.token, "ca": world.broker.ca() });
+    let file = world.broker.scratch().join("scim.json");
+    fs::write(&file, told.to_string()).unwrap();
+    let mut command: Command = python("scim.py");
+    run(command.arg(&file)).done();
+}
