@@ -237,7 +237,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
         followers,
-        sources: config.sources.iter().map(|source| source.declared.clone()).collect(),
+        sources: config.declared_sources(),
         reconciling: config.reconciling.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),

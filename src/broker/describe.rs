@@ -1,6 +1,6 @@
 //! Entries in one line, for people.
 
-use crate::model::{CutMade, Event, Exception, Facts, Held, Issued, Position, Refused};
+use crate::model::{CutMade, Event, Exception, Facts, Held, Issued, Position, Recording, Refused, Resource};
 
 /// What happened, in one line, in the names that the facts know now.
 pub(super) fn event(event: &Event, facts: &Facts) -> String {
@@ -26,11 +26,7 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let standing = if recording.record.active { "active" } else { "no longer active" };
             format!("person {} recorded, {standing}", recording.record.id)
         }
-        Event::ResourceRecorded(recording) => {
-            let what = if recording.record.text.is_some() { "wrote" } else { "deleted" };
-            let which = recording.number.map(|number| format!("resource {number}"));
-            format!("a client of source {} {what} {}", recording.record.source, which.as_deref().unwrap_or("a new resource"))
-        }
+        Event::ResourceRecorded(recording) => written(recording),
         Event::PersonEnded { number } => format!("person {number} is named no longer"),
         Event::ContractRecorded(recording) => {
             format!("contract of {} recorded, until {}", name(recording.record.owner), recording.record.end)
@@ -96,6 +92,12 @@ fn ended(cut: &CutMade, subject: &str) -> String {
 
 fn not_believed(Held { source, why, ends, of, .. }: &Held) -> String {
     format!("source {source} is not believed: {why}; it would have ended {ends} of {of}")
+}
+
+fn written(Recording { number, record, .. }: &Recording<Resource>) -> String {
+    let what = if record.text.is_some() { "wrote" } else { "deleted" };
+    let which = number.map_or_else(|| "a new resource".to_owned(), |number| format!("resource {number}"));
+    format!("a client of source {} {what} {which}", record.source)
 }
 
 fn exception_requested(exception: &Exception, facts: &Facts) -> String {

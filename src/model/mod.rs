@@ -17,6 +17,7 @@ mod living;
 mod name;
 mod position;
 mod record;
+mod share;
 mod signing;
 mod spiffe;
 mod time;
@@ -37,6 +38,7 @@ pub use name::{
 };
 pub use position::{CredentialId, CredentialIdError, Position, PositionError};
 pub use record::{Closed, Contract, Downstream, Environment, Origin, Owner, Person, PublicKey, Resource, Task, Workload};
+pub use share::Share;
 pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};

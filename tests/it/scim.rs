@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{AUDIENCE, Broker, REGISTRY, program, run};
 use crate::https::{self, Answer};
 use crate::outside::python;
+use crate::process::get;
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
@@ -163,6 +164,33 @@ fn a_team_is_dissolved_its_owner_offboards_and_a_verifier_rejects() {
     assert_eq!(refused.code, 2, "{refused:?}");
     let rejected = verify();
     assert_eq!(rejected.code, 5, "{rejected:?}");
+}
+
+#[test]
+fn what_is_not_believed_is_shown_and_goes_on_once_a_person_let_it_through() {
+    let world = Provisioned::start();
+    let broker = &world.broker;
+    let administrator = broker.administrator();
+    let curfew = |command: &[&str]| broker.curfew(&administrator, command.iter().copied().chain(["--format", "json"]));
+    let show = || curfew(&["source", "show", "entra"]).json();
+    let group = |name: String| world.create("/Groups", &json!({ "schemas": [GROUP], "displayName": name }));
+    let teams: Vec<String> = (0..8).map(|number| format!("/Groups/{}", group(format!("Team {number}")))).collect();
+    let delete = |team: &str, status| drop(world.ask("DELETE", team, &Value::Null, status));
+    assert_eq!((&show()["state"], &show()["records"]), (&json!("believed"), &json!(8)));
+    teams[..3].iter().for_each(|team| delete(team, 204));
+    delete(&teams[3], 503);
+    let held = show();
+    assert_eq!((&held["kind"], &held["state"], &held["ends"]), (&json!("scim"), &json!("not_believed"), &json!(4)));
+    assert!(get(broker, "/metrics").1.contains("curfew_sources_doubted 1"));
+    let other = curfew(&["source", "confirm", "entra", "--digest", &"0".repeat(64)]);
+    assert_eq!(other.code, 2, "{other:?}");
+    delete(&teams[3], 503);
+    curfew(&["source", "confirm", "entra", "--digest", held["digest"].as_str().unwrap()]).done();
+    assert_eq!(show()["state"], "believed");
+    assert!(get(broker, "/metrics").1.contains("curfew_sources_doubted 0"));
+    teams[3..6].iter().for_each(|team| delete(team, 204));
+    delete(&teams[6], 503);
+    assert_eq!(show()["state"], "not_believed", "as many again, and no more");
 }
 
 #[test]

@@ -50,6 +50,16 @@ impl Problems {
     }
 }
 
+fn crl_url(raw: &Raw, problems: &mut Problems) -> String {
+    let url = raw.crl_url.as_ref().unwrap_or(&raw.public_url);
+    problems.unless(
+        host(url, &["http", "https"]).is_some(),
+        "crl_url",
+        format_args!("`{url}` is not http://host or https://host, with or without a port, without a trailing slash"),
+    );
+    url.clone()
+}
+
 fn reconciling(raw: &Raw, problems: &mut Problems) -> Reconciling {
     raw.reconcile.checked(|field, problem| problems.note(field, problem))
 }
@@ -73,12 +83,7 @@ pub(super) fn validate(mut raw: Raw) -> Result<Config, Vec<Invalid>> {
         raw.server.names = Some(names.clone());
     }
     public_url(&raw.public_url, &server, &mut problems);
-    let crl_url = raw.crl_url.clone().unwrap_or_else(|| raw.public_url.clone());
-    problems.unless(
-        host(&crl_url, &["http", "https"]).is_some(),
-        "crl_url",
-        format_args!("`{crl_url}` is not http://host or https://host, with or without a port, without a trailing slash"),
-    );
+    let crl_url = crl_url(&raw, &mut problems);
     lists(&raw.lists, &mut problems);
     freshness(&raw, &mut problems);
     problems.unless(raw.worker_threads != Some(0), "worker_threads", "write at least 1, or leave it out for one per core");

@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::broker::{Quotas, Reconciling};
+use crate::broker::{Declared, Quotas, Reconciling};
 use crate::formats::urls::Urls;
 use crate::grpc::Bounds;
 use crate::http::Client;
@@ -210,6 +210,12 @@ impl Config {
     /// The domain whose credentials are issued.
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
+    }
+
+    /// Every source, however records come from it.
+    pub(super) fn declared_sources(&self) -> Vec<Declared> {
+        let read = self.sources.iter().map(|source| source.declared.clone());
+        read.chain(self.clients.iter().map(|client| client.rules.declared())).collect()
     }
 
     /// What the URLs in credentials begin with.

@@ -55,7 +55,7 @@ impl Default for RawReconcile {
             unused_after: Span::days(90),
             announce: Span::days(30),
             grace: Span::days(7),
-            max_acted: Share::percent(10),
+            max_acted: Share::tenth(),
             actions: RawActions::default(),
         }
     }
@@ -95,7 +95,7 @@ impl RawReconcile {
             unused_after: self.unused_after.duration(),
             announce: self.announce.duration(),
             grace: self.grace.duration(),
-            max_acted: self.max_acted.in_percent(),
+            max_acted: self.max_acted.share(),
             actions: written.into_iter().filter_map(&mut read).collect(),
         }
     }

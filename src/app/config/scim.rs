@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::Problems;
-use super::sources::max_ended;
+use super::units::Share;
 use crate::broker::Rules;
 use crate::directory::scim::meaning::Fallback;
 use crate::formats::list::from_hex;
@@ -17,8 +17,8 @@ pub(super) struct RawClient {
     pub(super) name: String,
     /// SHA-256 of the bearer token, hex.
     pub(super) token_hash: String,
-    #[serde(default = "max_ended")]
-    pub(super) max_ended: String,
+    #[serde(default = "Share::tenth")]
+    pub(super) max_ended: Share,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) business_owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,12 +32,9 @@ pub(super) fn client(raw: &RawClient, others: &[Client], problems: &mut Problems
     problems.unless(token.is_some(), "source.token_hash", "write the 64 hex digits that `curfew source token` printed as the hash");
     let same_token = others.iter().any(|other| Some(other.token) == token);
     problems.unless(!same_token, "source.token_hash", "two sources have the same token; make one for each with `curfew source token`");
-    let share = raw.max_ended.strip_suffix('%').and_then(|share| share.parse::<u8>().ok());
-    let most_ended = share.filter(|share| (1..=100).contains(share));
-    problems.unless(most_ended.is_some(), "source.max_ended", format_args!("`{}` is not a share: write 1% to 100%", raw.max_ended));
     let mut contact = |field, text: &Option<String>| text.as_ref().and_then(|text| problems.parsed(field, text));
     let business_owner = contact("source.business_owner", &raw.business_owner);
     let technical_owner = contact("source.technical_owner", &raw.technical_owner);
     let fallback = Fallback { business_owner, technical_owner };
-    Some(Client { token: token?, rules: Rules { source: source?, fallback, most_ended: most_ended? } })
+    Some(Client { token: token?, rules: Rules { source: source?, fallback, max_ended: raw.max_ended.share() } })
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::check::Problems;
 use super::files::{self, FileError};
 use super::scim::{self, RawClient};
-use super::units::Span;
-use crate::broker::Declared;
+use super::units::{Share, Span};
+use crate::broker::{Declared, SourceKind};
 use crate::directory::Subject;
 use crate::http::Client;
 
@@ -50,8 +50,8 @@ pub(super) struct RawFolder {
     pub(super) path: PathBuf,
     #[serde(default = "every")]
     pub(super) every: Span,
-    #[serde(default = "max_ended")]
-    pub(super) max_ended: String,
+    #[serde(default = "Share::tenth")]
+    pub(super) max_ended: Share,
     #[serde(default)]
     pub(super) take_over: bool,
 }
@@ -78,10 +78,6 @@ const LATEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const fn every() -> Span {
     Span::seconds(30)
-}
-
-pub(super) fn max_ended() -> String {
-    "10%".to_owned()
 }
 
 /// What a folder may hold, in the words of the files.
@@ -129,10 +125,6 @@ fn source(raw: &RawFolder, problems: &mut Problems) -> Option<Source> {
         }
     }
     problems.unless(!raw.holds.is_empty(), "source.holds", "say what it is authoritative for, such as [\"workloads\"]");
-    let percent = raw.max_ended.strip_suffix('%').and_then(|text| text.parse::<u8>().ok()).filter(|percent| *percent <= 100);
-    if percent.is_none() {
-        problems.note("source.max_ended", format_args!("`{}` is no percentage; write one such as 10%", raw.max_ended));
-    }
-    let declared = Declared { name: name?, kind: "folder", holds, takes_over: raw.take_over, max_ended: percent? };
+    let declared = Declared { name: name?, kind: SourceKind::Folder, holds, takes_over: raw.take_over, max_ended: raw.max_ended.share() };
     Some(Source { every, declared, path: raw.path.clone() })
 }

@@ -54,16 +54,17 @@ fn provisioning() -> String {
 fn a_source_is_configured_as_its_page_says_and_not_otherwise() {
     let config = parse(&provisioning()).expect("as it is written");
     let [client] = &*config.clients else { panic!("one client") };
-    assert_eq!((client.rules.source.as_str(), client.rules.most_ended), ("entra", 10));
+    assert_eq!((client.rules.source.as_str(), client.rules.max_ended.in_percent()), ("entra", 10));
     assert_eq!(client.rules.fallback.business_owner.as_ref().map(|contact| contact.as_str()), Some("cto@example.org"));
     let with = |from: &str, to: &str| provisioning().replace(from, to);
     refused(&with("\"entra\"", "\"En tra\""), "source.name", "is not a source name");
     refused(&with("token_hash = \"", "token_hash = \"0"), "source.token_hash", "curfew source token");
-    for share in ["0%", "101%", "10", "-1%"] {
-        refused(&with("10%", share), "source.max_ended", "1% to 100%");
+    for share in ["101%", "10", "-1%"] {
+        let error = parse(&with("10%", share)).expect_err("no share").to_string();
+        assert!(error.contains(&format!("`{share}` is not a share")), "{error}");
     }
     let twice = format!("{}{}", provisioning(), provisioning().replace(LEAST, ""));
-    refused(&twice, "source.name", "named twice");
+    refused(&twice, "source.name", "declared more than once");
     refused(&twice.replacen("\"entra\"", "\"okta\"", 1), "source.token_hash", "the same token");
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model;
+
 /// A length of time, written as a whole number and a unit: `250ms`, `30s`, `5m`, `1h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -61,9 +63,14 @@ impl Share {
         Self(percent)
     }
 
-    /// How many in a hundred.
-    pub const fn in_percent(self) -> u8 {
-        self.0
+    /// One in ten: what ends at once unless more is allowed.
+    pub const fn tenth() -> Self {
+        Self(10)
+    }
+
+    /// The same as the vocabulary has it.
+    pub const fn share(self) -> model::Share {
+        model::Share::percent(self.0)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Broker, Error, required};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
     About, Closing, CutMade, Event, Facts, Finding, FindingAction, FindingChange, FindingKind, Invalid, KnownFinding, Note, Position,
-    Reason, Refusal, SpiffeId, Timestamp, Whose, cut_ends,
+    Reason, Refusal, Share, SpiffeId, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -40,8 +40,8 @@ pub(crate) struct Reconciling {
     pub announce: Duration,
     /// From the first sight to the action.
     pub grace: Duration,
-    /// No run acts on more than this share of all workloads, in percent.
-    pub max_acted: u8,
+    /// No run acts on more than this share of all workloads.
+    pub max_acted: Share,
     /// What is done, by kind.
     pub actions: BTreeMap<FindingKind, FindingAction>,
 }
@@ -55,7 +55,7 @@ impl Default for Reconciling {
             unused_after: days(90),
             announce: days(30),
             grace: days(7),
-            max_acted: 10,
+            max_acted: Share::percent(10),
             actions: BTreeMap::new(),
         }
     }

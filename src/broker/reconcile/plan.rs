@@ -18,8 +18,6 @@ const TOLD_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 const LATE: Duration = Duration::from_secs(60);
 /// No more is raised by one run; the rest by the next.
 const MOST_RAISED: usize = 1000;
-/// So few may be acted on whatever share of all they are.
-const FEW: usize = 3;
 
 /// What is registered, and which findings are open, of one moment.
 #[derive(Debug, Default)]
@@ -87,8 +85,7 @@ pub(super) fn plan(ground: &Ground, observed: &Observed, settings: &Reconciling,
             plan.act.push((open.number, action));
         }
     }
-    let most = ground.workloads.len().saturating_mul(usize::from(settings.max_acted)) / 100;
-    if plan.act.len() > most.max(FEW) {
+    if !settings.max_acted.covers(plan.act.len(), ground.workloads.len()) {
         plan.held = std::mem::take(&mut plan.act);
     }
     let new = found.iter().filter(|((kind, about), _)| !known.contains(&(*kind, about)));
@@ -210,7 +207,7 @@ mod tests {
     use super::*;
     use crate::ledger::Present;
     use crate::model::{
-        Bound, CredentialKind, CutMade, Entry, Event, FindingChange, Issued, Living, OwnerKind, Reason, Recording, Subjects,
+        Bound, CredentialKind, CutMade, Entry, Event, FindingChange, Issued, Living, OwnerKind, Reason, Recording, Share, Subjects,
     };
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -300,7 +297,7 @@ mod tests {
 
     fn settings(action: FindingAction, max_acted: u8) -> Reconciling {
         let actions = FindingKind::ALL.iter().map(|kind| (*kind, action)).collect();
-        Reconciling { max_acted, actions, ..Reconciling::default() }
+        Reconciling { max_acted: Share::percent(max_acted), actions, ..Reconciling::default() }
     }
 
     /// Applies what a plan says to the findings of the facts.
@@ -349,7 +346,7 @@ mod tests {
             let later = now.plus(DAY * waited);
             let second = plan(&Ground::of(&facts), &observed, &settings, later);
             prop_assert!(second.act.is_empty() || later >= now.plus(settings.grace));
-            prop_assert!(second.act.len() <= FEW.max(workloads.len() * usize::from(max_acted) / 100));
+            prop_assert!(second.act.len() <= Share::FEW.max(workloads.len() * usize::from(max_acted) / 100));
             prop_assert!(second.act.is_empty() || second.held.is_empty());
             apply(&mut facts, &second, later);
             let third = plan(&Ground::of(&facts), &observed, &settings, later);

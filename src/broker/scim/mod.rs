@@ -1,17 +1,19 @@
 //! Sources that provision over SCIM: what their clients write becomes people and owners, and is read back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::error::Limit;
 use super::limits::Rate;
+use super::source::{Declared, SourceKind};
 use super::{Broker, Error};
+use crate::directory::Subject;
 use crate::directory::scim::meaning::Fallback;
 use crate::directory::scim::{Kind, Query, Resource, Selection, member_id};
 use crate::ledger::{Present, Urgency};
-use crate::model::{Position, SourceName};
+use crate::model::{Position, Share, SourceName};
 
 mod plan;
 mod share;
@@ -19,6 +21,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+pub(super) use plan::Before;
 pub(crate) use plan::{Trouble, What, Write};
 use share::Stop;
 
@@ -29,8 +32,16 @@ pub(crate) struct Rules {
     pub source: SourceName,
     /// Who answers for owners that name nobody.
     pub fallback: Fallback,
-    /// How many of a hundred records may end within a day, of its people and of its owners each.
-    pub most_ended: u8,
+    /// How much may end within a day, of its people and of its owners each.
+    pub max_ended: Share,
+}
+
+impl Rules {
+    /// The same as a source among others.
+    pub(crate) fn declared(&self) -> Declared {
+        let holds = [Subject::Owner, Subject::Person].into();
+        Declared { name: self.source.clone(), kind: SourceKind::Scim, holds, takes_over: false, max_ended: self.max_ended }
+    }
 }
 
 /// How many requests of one source are answered a second.
@@ -51,15 +62,13 @@ pub(crate) struct Provisioning {
     broker: Arc<Broker>,
     base: String,
     shelf: Mutex<Shelf>,
-    /// At what each source was stopped last: that stands in the ledger once.
-    stops: Mutex<HashMap<SourceName, Stop>>,
     rate: Rate<SourceName>,
 }
 
 impl Provisioning {
     /// Of a broker whose SCIM service is found at `base`.
     pub(crate) fn new(broker: Arc<Broker>, base: String) -> Self {
-        Self { broker, base, shelf: Mutex::default(), stops: Mutex::default(), rate: Rate::per_second(MOST_REQUESTS) }
+        Self { broker, base, shelf: Mutex::default(), rate: Rate::per_second(MOST_REQUESTS) }
     }
 
     /// Where the SCIM service is found.
@@ -91,7 +100,8 @@ impl Provisioning {
         let resources = self.resources(source);
         let matching: Vec<_> = resources.values().filter(|resource| resource.kind == kind && query.matches(resource)).collect();
         let page = query.page(matching.iter());
-        query.answer(matching.len(), page.into_iter().map(|resource| show(&resources, &self.base, resource, &query.selection)).collect())
+        let shown: Vec<_> = page.into_iter().map(|resource| show(&resources, &self.base, resource, &query.selection)).collect();
+        query.answer(matching.len(), &shown)
     }
 
     /// Does what a client wants, and answers the number of the resource once that is durable.
@@ -99,21 +109,22 @@ impl Provisioning {
     /// # Errors
     /// `Err` within the result if the request cannot be done as it is.
     pub(crate) async fn write(&self, rules: &Rules, kind: Kind, write: Write) -> Result<Result<Position, Trouble>, Error> {
-        let stopped = self.stops().get(&rules.source).copied();
+        let before = self.broker.sources.before(&rules.source);
         let urgency = if write.may_end() { Urgency::First } else { Urgency::Ordinary };
         let owned = rules.clone();
-        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, stopped, kind, &write, present));
+        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, before, kind, &write, present));
         let (_, done) = self.broker.change_when(urgency, None, plan).await?;
-        if let Err(Trouble::Stopped(stop)) = &done {
-            let (ends, of) = (stop.ends, stop.of);
-            tracing::error!(source = %rules.source, ends, of, "more records of a source end within a day than max_ended allows: none does");
-            self.stops().insert(rules.source.clone(), *stop);
+        let now = self.broker.clock.now();
+        match &done {
+            Err(Trouble::Stopped(stop)) => {
+                let Stop { ends, of, .. } = stop;
+                tracing::error!(source = %rules.source, ends, of, "more records of a source end within a day than max_ended allows: none does");
+                self.broker.sources.stopped(&rules.source, now, stop.doubted());
+            }
+            Ok(done) => self.broker.sources.wrote(&rules.source, now, done.ended),
+            Err(_) => {}
         }
-        Ok(done)
-    }
-
-    fn stops(&self) -> MutexGuard<'_, HashMap<SourceName, Stop>> {
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(done.map(|done| done.number))
     }
 
     /// The resources of a source as the ledger has them now.

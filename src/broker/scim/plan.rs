@@ -55,15 +55,33 @@ impl From<Refused> for Trouble {
     }
 }
 
-type Decided = (Vec<Event>, Result<Position, Trouble>);
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    /// The number of the resource.
+    pub number: Position,
+    /// Whether it ended by that.
+    pub ended: bool,
+}
+
+/// What was said of a source before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::broker) struct Before {
+    /// At what it was stopped last: that stands in the ledger once.
+    pub stopped: Option<[u8; 32]>,
+    /// When a person let it through: what ended until then counts no more.
+    pub released: Option<Timestamp>,
+}
+
+type Decided = (Vec<Event>, Result<Done, Trouble>);
 
 /// The events that make it so, and the number of the resource; or why not. A stop is an entry too.
-pub(super) fn plan(rules: &Rules, stopped: Option<Stop>, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
-    let planning = Planning { rules, kind, present };
+pub(super) fn plan(rules: &Rules, before: Before, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
+    let planning = Planning { rules, kind, present, released: before.released };
     match planning.write(write) {
-        Ok((events, number)) => (events, Ok(number)),
+        Ok((events, done)) => (events, Ok(done)),
         Err(Trouble::Stopped(stop)) => {
-            let again = stopped.is_some_and(|before| before.digest == stop.digest);
+            let again = before.stopped == Some(stop.digest);
             let held = stop.held(rules).filter(|_| !again).map(Event::SourceHeld);
             (held.into_iter().collect(), Err(Trouble::Stopped(stop)))
         }
@@ -75,6 +93,7 @@ struct Planning<'a> {
     rules: &'a Rules,
     kind: Kind,
     present: &'a Present<'a>,
+    released: Option<Timestamp>,
 }
 
 /// A resource that is there.
@@ -84,7 +103,7 @@ struct There<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn write(&self, write: &Write) -> Result<(Vec<Event>, Position), Trouble> {
+    fn write(&self, write: &Write) -> Result<(Vec<Event>, Done), Trouble> {
         let there = match &write.what {
             What::Create(_) => None,
             What::Replace(id, _) | What::Patch(id, _) | What::Delete(id) => Some(self.find(id).ok_or(Trouble::Unknown)?),
@@ -103,13 +122,16 @@ impl<'a> Planning<'a> {
         };
         let number = there.as_ref().map_or(self.present.head.next(), |there| there.known.number);
         if after == before {
-            return Ok((Vec::new(), number));
+            return Ok((Vec::new(), Done { number, ended: false }));
         }
         self.members_are_there(before.as_ref(), after.as_ref())?;
-        match self.kind {
-            Kind::User => self.user(there.as_ref(), number, before.as_ref(), after.as_ref()),
-            Kind::Group => self.group(there.as_ref(), number, after.as_ref()),
-        }
+        let events = match self.kind {
+            Kind::User => self.user(there.as_ref(), number, before.as_ref(), after.as_ref())?,
+            Kind::Group => self.group(there.as_ref(), number, after.as_ref())?,
+        };
+        let is_ended = |event: &Event| matches!(event, Event::ResourceRecorded(recording) if recording.record.ended.is_some());
+        let ended = there.is_some_and(|there| there.known.record.ended.is_none()) && events.iter().any(is_ended);
+        Ok((events, Done { number, ended }))
     }
 
     fn find(&self, id: &str) -> Option<There<'a>> {
@@ -146,7 +168,7 @@ impl<'a> Planning<'a> {
         let now = self.present.now.max(Timestamp::from_millis(1));
         let ended = (!active).then(|| ended.unwrap_or(now));
         if there.is_some_and(|there| there.known.record.ended.is_none()) && !active {
-            share::check(self.rules, owner.is_some(), self.present)?;
+            share::check(self.rules, owner.is_some(), self.released, self.present)?;
         }
         let created = there.and_then(|there| there.resource.created());
         let text = after.map(|attributes| Resource::kept(self.kind, attributes, created, self.present.now));
@@ -160,7 +182,7 @@ impl<'a> Planning<'a> {
         number: Position,
         before: Option<&Map<String, Value>>,
         after: Option<&Map<String, Value>>,
-    ) -> Result<(Vec<Event>, Position), Trouble> {
+    ) -> Result<Vec<Event>, Trouble> {
         let active = after.is_some_and(meaning::is_active);
         let names = after.map(meaning::names).transpose()?.unwrap_or_default();
         let origin = self.origin(number)?;
@@ -192,15 +214,10 @@ impl<'a> Planning<'a> {
             let known = self.present.facts.person(&name).filter(|known| known.is_registered() && known.origin.as_ref() == Some(&origin));
             events.extend(known.filter(|_| !names.iter().any(lives_on)).map(|known| Event::PersonEnded { number: known.number }));
         }
-        Ok((events, number))
+        Ok(events)
     }
 
-    fn group(
-        &self,
-        there: Option<&There<'_>>,
-        number: Position,
-        after: Option<&Map<String, Value>>,
-    ) -> Result<(Vec<Event>, Position), Trouble> {
+    fn group(&self, there: Option<&There<'_>>, number: Position, after: Option<&Map<String, Value>>) -> Result<Vec<Event>, Trouble> {
         let facts = self.present.facts;
         let known = there.and_then(|there| there.known.record.owner).and_then(|owner| facts.owner_numbered(owner));
         let id = match (known, after) {
@@ -224,7 +241,7 @@ impl<'a> Planning<'a> {
         let is_ours = known.is_none_or(|known| !known.is_registered() || there.is_none() || known.origin.as_ref() == Some(&origin));
         if !is_ours {
             // An administrator or another source has taken the owner over: it is theirs to end.
-            return Ok((events, number));
+            return Ok(events);
         }
         match owner {
             Some(owner) if active || there.is_none() => {
@@ -248,7 +265,7 @@ impl<'a> Planning<'a> {
             Some(_) | None if is_registered => events.push(self.ended(owner_number)),
             Some(_) | None => {}
         }
-        Ok((events, number))
+        Ok(events)
     }
 
     fn origin(&self, number: Position) -> Result<Origin, Refused> {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use ring::digest::{Context, SHA256};
 
 use super::Rules;
+use crate::broker::Doubted;
 use crate::ledger::Present;
 use crate::model::{Held, Note, Timestamp};
 
 /// For how long an end counts.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// As many may end whatever share of the records they are.
-const ALWAYS: u64 = 3;
+
+const WHY: &str = "more records would end within a day than max_ended allows";
 
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +20,29 @@ pub(crate) struct Stop {
     /// Which records have ended already.
     pub digest: [u8; 32],
     /// How many records of the kind would have ended within a day.
-    pub ends: u64,
+    pub ends: usize,
     /// Of how many.
-    pub of: u64,
+    pub of: usize,
 }
 
 impl Stop {
     /// What the ledger says of it.
     pub(super) fn held(&self, rules: &Rules) -> Option<Held> {
-        let why: Note = "more records would end within a day than max_ended allows".parse().ok()?;
-        Some(Held { source: rules.source.clone(), digest: Some(self.digest), why, ends: self.ends, of: self.of })
+        let why: Note = WHY.parse().ok()?;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Some(Held { source: rules.source.clone(), digest: Some(self.digest), why, ends: count(self.ends), of: count(self.of) })
+    }
+
+    /// What is shown of it.
+    pub(super) fn doubted(&self) -> Doubted {
+        Doubted { digest: Some(self.digest), why: WHY.to_owned(), ends: self.ends, of: self.of, changes: Vec::new() }
     }
 }
 
-/// Whether one more may end, of the owners of a source or of its people.
-pub(super) fn check(rules: &Rules, owners: bool, present: &Present<'_>) -> Result<(), Stop> {
-    let since = present.now.minus(DAY);
+/// Whether one more may end, of the owners of a source or of its people. What ended before a person let it
+/// through counts no more.
+pub(super) fn check(rules: &Rules, owners: bool, released: Option<Timestamp>, present: &Present<'_>) -> Result<(), Stop> {
+    let since = released.into_iter().fold(present.now.minus(DAY), Timestamp::max);
     let (mut live, mut ended) = (0, 0);
     let mut digest = Context::new(&SHA256);
     digest.update(rules.source.as_str().as_bytes());
@@ -55,7 +63,7 @@ pub(super) fn check(rules: &Rules, owners: bool, present: &Present<'_>) -> Resul
         }
     }
     let (ends, of) = (ended + 1, live + ended);
-    if ends <= ALWAYS || ends * 100 <= of * u64::from(rules.most_ended) {
+    if rules.max_ended.covers(ends, of) {
         return Ok(());
     }
     let mut bytes = [0; 32];

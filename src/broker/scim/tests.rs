@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::broker::tests::{World, caller};
 use crate::directory::scim::{self, Patch, Wrong};
-use crate::model::{Event, Standing};
+use crate::model::{Event, Share, Standing};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -28,7 +28,7 @@ struct Sources {
 
 fn rules(source: &str) -> Rules {
     let fallback = Fallback { business_owner: "b@example.org".parse().ok(), technical_owner: "t@example.org".parse().ok() };
-    Rules { source: source.parse().expect("a name"), fallback, most_ended: 10 }
+    Rules { source: source.parse().expect("a name"), fallback, max_ended: Share::percent(10) }
 }
 
 fn group(name: &str) -> Value {
@@ -187,6 +187,18 @@ async fn more_ends_than_the_share_within_a_day_are_not_believed() {
     sources.world.hand.set(sources.world.broker.clock().now().plus(DAY));
     sources.set_active(Kind::Group, &ids[3], false).await.expect("a day later");
     assert_ne!(sources.standing("team-3"), Some(Standing::Active));
+}
+
+#[tokio::test]
+async fn a_source_that_asks_without_end_waits_and_the_others_do_not() {
+    let sources = Sources::new().await;
+    let hear = |source: &str| sources.provisioning.hear(&source.parse().expect("a name"));
+    for _ in 0..MOST_REQUESTS {
+        hear("hr").expect("within its rate");
+    }
+    assert!(hear("hr").is_err() && hear("other").is_ok());
+    sources.world.hand.set(sources.world.broker.clock().now().plus(Duration::from_secs(1)));
+    hear("hr").expect("a second later");
 }
 
 #[tokio::test]

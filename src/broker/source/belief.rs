@@ -1,22 +1,21 @@
 //! When a source is not believed: it is better late than wrong.
 
 use crate::directory::{Difference, Snapshot};
+use crate::model::Share;
 
-/// So many records may end at once whatever share they are.
-const FEW: usize = 3;
 /// From this percentage of wrong records on, what is right is an accident.
 const NEARLY_ALL: usize = 90;
 
 /// Why a snapshot is not believed; `None` if it is. `wrong` records of it cannot be used, and `of` records of
 /// the source there are.
-pub(super) fn disbelief(difference: &Difference, (snapshot, wrong): (&Snapshot, usize), of: usize, max_ended: u8) -> Option<String> {
+pub(super) fn disbelief(difference: &Difference, (snapshot, wrong): (&Snapshot, usize), of: usize, max_ended: Share) -> Option<String> {
     let (ends, named) = (difference.ends, snapshot.len());
     if named == 0 && wrong == 0 && of > 0 {
         Some(format!("it is empty, and {of} of its records are known"))
-    } else if wrong > FEW && wrong.saturating_mul(100) >= (wrong + named).saturating_mul(NEARLY_ALL) {
+    } else if wrong > Share::FEW && wrong.saturating_mul(100) >= (wrong + named).saturating_mul(NEARLY_ALL) {
         Some(format!("nearly all of it is wrong: {wrong} records, and {named} can be used"))
-    } else if ends > FEW && ends.saturating_mul(100) > of.saturating_mul(usize::from(max_ended)) {
-        Some(format!("it would end {ends} of {of} records, and at most {max_ended} in a hundred may end at once"))
+    } else if !max_ended.covers(ends, of) {
+        Some(format!("it would end {ends} of {of} records, and at most {} in a hundred may end at once", max_ended.in_percent()))
     } else {
         None
     }
@@ -33,7 +32,7 @@ mod tests {
         let environment = |n: usize| Environment { name: format!("e{n}").parse().expect("a name") };
         let document = Document { environments: (0..named).map(environment).collect(), ..Document::default() };
         let difference = Difference { ends, ..Difference::default() };
-        disbelief(&difference, (&Snapshot::from(document), wrong), of, 10).is_none()
+        disbelief(&difference, (&Snapshot::from(document), wrong), of, Share::percent(10)).is_none()
     }
 
     #[test]

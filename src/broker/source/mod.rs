@@ -6,29 +6,49 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
+use super::scim::Before;
 use super::{Broker, Error};
 use crate::directory::{self, Change, Scope, Snapshot, Subject};
 use crate::ledger::Present;
-use crate::model::{Event, Facts, Held, Invalid, Known, Note, Refusal, SourceName, Timestamp};
+use crate::model::{Event, Facts, Held, Invalid, Known, Note, Refusal, Share, SourceName, Timestamp};
 use crate::policy::{Action, Caller, Resource};
 
 mod belief;
 
 use belief::disbelief;
 
+/// How records come from a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    /// The broker reads a folder.
+    Folder,
+    /// A client writes them one by one.
+    Scim,
+}
+
+impl SourceKind {
+    /// The word for it in configurations.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Scim => "scim",
+        }
+    }
+}
+
 /// A source, as the configuration declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Declared {
     /// Its name.
     pub name: SourceName,
-    /// How it is read.
-    pub kind: &'static str,
+    /// How records come from it.
+    pub kind: SourceKind,
     /// What it is authoritative for.
     pub holds: BTreeSet<Subject>,
     /// Whether it takes over what the administrators recorded, where it names that.
     pub takes_over: bool,
-    /// What percentage of its records may end at once.
-    pub max_ended: u8,
+    /// How much of it may end at once, or within a day where they come one by one.
+    pub max_ended: Share,
 }
 
 /// What a source says, as it was read.
@@ -67,6 +87,8 @@ struct State {
     problems: Vec<String>,
     doubted: Option<Doubted>,
     confirmed: Option<[u8; 32]>,
+    /// When a person let a client through.
+    released: Option<Timestamp>,
 }
 
 /// A source, as it is shown.
@@ -111,6 +133,25 @@ impl Sources {
 
     fn state(&self, name: &SourceName) -> State {
         self.states.get(name).map(|state| state.value().clone()).unwrap_or_default()
+    }
+
+    /// What was said of the source of a client.
+    pub(super) fn before(&self, name: &SourceName) -> Before {
+        let State { doubted, released, .. } = self.state(name);
+        Before { stopped: doubted.and_then(|doubted| doubted.digest), released }
+    }
+
+    /// A client was stopped.
+    pub(super) fn stopped(&self, name: &SourceName, now: Timestamp, doubted: Doubted) {
+        self.change(name, |state| (state.heard, state.doubted) = (Some(now), Some(doubted)));
+    }
+
+    /// A client wrote something. That something ended shows that ends are believed again.
+    pub(super) fn wrote(&self, name: &SourceName, now: Timestamp, ended: bool) {
+        self.change(name, |state| {
+            (state.heard, state.believed) = (Some(now), Some(now));
+            state.doubted = state.doubted.take().filter(|_| !ended);
+        });
     }
 
     fn change(&self, name: &SourceName, change: impl FnOnce(&mut State)) {
@@ -179,7 +220,7 @@ impl Broker {
                 Outcome::Doubted(doubted) => state.doubted = Some(doubted),
                 Outcome::Applied { problems, .. } => {
                     let settled = digest.filter(|_| problems.is_empty());
-                    *state = State { heard: Some(now), believed: Some(now), settled, problems, doubted: None, confirmed: None };
+                    *state = State { heard: Some(now), believed: Some(now), settled, problems, ..State::default() };
                 }
             }
         });
@@ -208,7 +249,7 @@ impl Broker {
     }
 
     /// Lets through exactly what a source says now and was not believed: it is read again, and applied if it
-    /// still says that.
+    /// still says that. What a client ended until now counts no more, so that it can go on.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` if it says something else; `Denied` by policy.
@@ -222,7 +263,11 @@ impl Broker {
         }
         let event = Event::SourceConfirmed { source: name.clone(), digest };
         self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
-        self.sources.change(name, |state| state.confirmed = Some(digest));
+        let now = self.clock.now();
+        self.sources.change(name, |state| match declared.kind {
+            SourceKind::Folder => state.confirmed = Some(digest),
+            SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
+        });
         wanted.notify_one();
         Ok(declared.story(self.sources.state(name), &self.ledger.facts()))
     }

@@ -82,9 +82,9 @@ fn attribute(attribute: &Attribute) -> Value {
         "description": attribute.about,
         "required": attribute.required,
         "caseExact": attribute.exact,
-        "mutability": if attribute.read_only { "readOnly" } else { "readWrite" },
+        "mutability": attribute.mutability.as_str(),
         "returned": "default",
-        "uniqueness": if attribute.unique { "server" } else { "none" },
+        "uniqueness": attribute.uniqueness.as_str(),
     });
     let more = [
         ("subAttributes", attribute.subs.iter().map(self::attribute).collect::<Vec<_>>()),

@@ -90,7 +90,7 @@ impl Operator {
 }
 
 impl Operand {
-    fn values<'a>(self, at: &'a Map<String, Value>) -> Vec<&'a Value> {
+    fn values(self, at: &Map<String, Value>) -> Vec<&Value> {
         match self {
             Self::Of(path) => path.values_in(at),
             Self::Sub(attribute) => at.get(attribute.name).into_iter().collect(),

@@ -56,16 +56,16 @@ impl Query {
     }
 
     /// The answer with a page of `total`.
-    pub(crate) fn answer(&self, total: usize, page: Vec<Value>) -> Value {
+    pub(crate) fn answer(&self, total: usize, page: &[Value]) -> Value {
         answer(total, self.start, page)
     }
 }
 
 /// An answer with everything that there is.
-pub(crate) fn whole(resources: Vec<Value>) -> Value {
+pub(crate) fn whole(resources: &[Value]) -> Value {
     answer(resources.len(), 1, resources)
 }
 
-fn answer(total: usize, start: usize, resources: Vec<Value>) -> Value {
+fn answer(total: usize, start: usize, resources: &[Value]) -> Value {
     json!({ "schemas": [LIST], "totalResults": total, "startIndex": start, "itemsPerPage": resources.len(), "Resources": resources })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::{Attribute, COMMON, Kind, Type, named};
+use super::schema::{Attribute, COMMON, Kind, Mutability, Type, named};
 
 /// An attribute of a resource, or a sub-attribute of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl Path {
 
     /// Whether a client cannot change it.
     pub(super) fn is_read_only(&self) -> bool {
-        self.attribute.read_only || self.sub.is_some_and(|sub| sub.read_only)
+        let is = |attribute: &Attribute| attribute.mutability == Mutability::ReadOnly;
+        is(self.attribute) || self.sub.is_some_and(is)
     }
 }

@@ -186,7 +186,7 @@ pub(super) fn normal(attribute: &Attribute, value: &Value) -> Result<Option<Valu
         Value::Null => return Ok(None),
         Value::Array(values) => values.as_slice(),
         // What some clients send for one.
-        single => std::slice::from_ref(single),
+        single @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => std::slice::from_ref(single),
     };
     if values.len() > MOST_VALUES {
         return Err(not_of(attribute.name, &format!("at most {MOST_VALUES} values")));

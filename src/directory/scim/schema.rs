@@ -23,16 +23,48 @@ pub(super) enum Type {
     Complex,
 }
 
-/// An attribute.
+/// Whether a client may write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutability {
+    ReadWrite,
+    ReadOnly,
+}
+
+impl Mutability {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "readWrite",
+            Self::ReadOnly => "readOnly",
+        }
+    }
+}
+
+/// Whether two resources of a source may have the same value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Uniqueness {
+    None,
+    Server,
+}
+
+impl Uniqueness {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// An attribute (RFC 7643, section 7).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Attribute {
     pub(super) name: &'static str,
     pub(super) of: Type,
     pub(super) many: bool,
     pub(super) required: bool,
-    pub(super) read_only: bool,
     pub(super) exact: bool,
-    pub(super) unique: bool,
+    pub(super) mutability: Mutability,
+    pub(super) uniqueness: Uniqueness,
     pub(super) subs: &'static [Self],
     pub(super) canonical: &'static [&'static str],
     pub(super) about: &'static str,
@@ -41,7 +73,8 @@ pub(super) struct Attribute {
 /// A text that may be left out.
 const fn text(name: &'static str, about: &'static str) -> Attribute {
     let (subs, canonical): (&[Attribute], &[&str]) = (&[], &[]);
-    Attribute { name, of: Type::Text, many: false, required: false, read_only: false, exact: false, unique: false, subs, canonical, about }
+    let (mutability, uniqueness) = (Mutability::ReadWrite, Uniqueness::None);
+    Attribute { name, of: Type::Text, many: false, required: false, exact: false, mutability, uniqueness, subs, canonical, about }
 }
 
 /// The attributes of one schema.
@@ -59,18 +92,24 @@ pub(super) const COMMON: Schema = Schema {
     name: "",
     about: "",
     attributes: &[
-        Attribute { exact: true, read_only: true, ..text("id", "The number of the resource.") },
+        Attribute { exact: true, mutability: Mutability::ReadOnly, ..text("id", "The number of the resource.") },
         Attribute { exact: true, ..text("externalId", "What the client calls it.") },
-        Attribute { exact: true, read_only: true, many: true, of: Type::Reference, ..text("schemas", "The schemas of the resource.") },
+        Attribute {
+            exact: true,
+            mutability: Mutability::ReadOnly,
+            many: true,
+            of: Type::Reference,
+            ..text("schemas", "The schemas of the resource.")
+        },
         Attribute {
             of: Type::Complex,
-            read_only: true,
+            mutability: Mutability::ReadOnly,
             subs: &[
-                Attribute { exact: true, read_only: true, ..text("resourceType", "The type of the resource.") },
-                Attribute { of: Type::DateTime, read_only: true, ..text("created", "When it was created.") },
-                Attribute { of: Type::DateTime, read_only: true, ..text("lastModified", "When it was last changed.") },
-                Attribute { of: Type::Reference, exact: true, read_only: true, ..text("location", "Where it is found.") },
-                Attribute { exact: true, read_only: true, ..text("version", "Its entity tag.") },
+                Attribute { exact: true, mutability: Mutability::ReadOnly, ..text("resourceType", "The type of the resource.") },
+                Attribute { of: Type::DateTime, mutability: Mutability::ReadOnly, ..text("created", "When it was created.") },
+                Attribute { of: Type::DateTime, mutability: Mutability::ReadOnly, ..text("lastModified", "When it was last changed.") },
+                Attribute { of: Type::Reference, exact: true, mutability: Mutability::ReadOnly, ..text("location", "Where it is found.") },
+                Attribute { exact: true, mutability: Mutability::ReadOnly, ..text("version", "Its entity tag.") },
             ],
             ..text("meta", "About the resource.")
         },
@@ -82,7 +121,7 @@ pub(super) const USER: Schema = Schema {
     name: "User",
     about: "A person, whom owners, workloads and services may name as business or technical owner.",
     attributes: &[
-        Attribute { required: true, unique: true, ..text("userName", "One of the names by which the person is known.") },
+        Attribute { required: true, uniqueness: Uniqueness::Server, ..text("userName", "One of the names by which the person is known.") },
         text("displayName", "The name for people to read."),
         Attribute {
             of: Type::Complex,

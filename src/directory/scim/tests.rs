@@ -301,7 +301,8 @@ fn pages_begin_at_one_and_are_bounded() {
         let parameters: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let query = Query::parse(Kind::User, &parameters).map_err(|refused| refused.wrong.word())?;
         let page = query.page(1..=500);
-        let answer = query.answer(500, page.iter().map(|number| json!(number)).collect());
+        let shown: Vec<_> = page.iter().map(|number| json!(number)).collect();
+        let answer = query.answer(500, &shown);
         assert_eq!(answer["itemsPerPage"], json!(page.len()));
         Ok::<_, &str>((page.first().copied(), page.len(), answer["startIndex"].clone()))
     };

@@ -58,7 +58,7 @@ impl From<SourceStory> for api::Source {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Self {
             name: story.declared.name.to_string(),
-            kind: story.declared.kind.to_owned(),
+            kind: story.declared.kind.as_str().to_owned(),
             holds: story.declared.holds.iter().map(ToString::to_string).collect(),
             records: count(story.records),
             heard_at: story.heard.map(time::timestamp),

@@ -84,9 +84,9 @@ impl Scim {
         let is_get = parts.method == Method::GET;
         match *segments {
             ["ServiceProviderConfig"] if is_get => Ok(Answer::of(scim::provider(base))),
-            ["ResourceTypes"] if is_get => Ok(Answer::of(scim::whole(scim::resource_types(base)))),
+            ["ResourceTypes"] if is_get => Ok(Answer::of(scim::whole(&scim::resource_types(base)))),
             ["ResourceTypes", name] if is_get => named(scim::resource_types(base), name),
-            ["Schemas"] if is_get => Ok(Answer::of(scim::whole(scim::schemas(base)))),
+            ["Schemas"] if is_get => Ok(Answer::of(scim::whole(&scim::schemas(base)))),
             ["Schemas", name] if is_get => named(scim::schemas(base), name),
             ["ServiceProviderConfig" | "ResourceTypes" | "Schemas"] | ["ResourceTypes" | "Schemas", _] => Err(Failure::Method("GET")),
             [".search" | "Bulk" | "Me"] | ["Users" | "Groups", ".search"] => Err(Failure::Unsupported),

@@ -81,15 +81,7 @@ fn read_event(event: Wire) -> Read<Event> {
             let record = Person { id: text("id", &recorded.id)?, active: recorded.active };
             Event::PersonRecorded(recording(recorded.number, recorded.origin, record)?)
         }
-        Wire::ResourceRecorded(recorded) => {
-            let record = Resource {
-                source: text("source", &recorded.source)?,
-                owner: number_or_none(recorded.owner),
-                text: Some(recorded.text).filter(|text| !text.is_empty()),
-                ended: time_or_none(recorded.ended_ms),
-            };
-            Event::ResourceRecorded(recording(recorded.number, None, record)?)
-        }
+        Wire::ResourceRecorded(recorded) => Event::ResourceRecorded(resource(recorded)?),
         Wire::PersonEnded(ended) => Event::PersonEnded { number: number("number", ended.number)? },
         Wire::ContractRecorded(recorded) => {
             let record = Contract { owner: number("owner", recorded.owner)?, end: time("end_ms", recorded.end_ms)? };
@@ -109,6 +101,16 @@ fn read_event(event: Wire) -> Read<Event> {
             Event::SourceConfirmed { source: text("source", &confirmed.source)?, digest: array("digest", &confirmed.digest)? }
         }
     })
+}
+
+fn resource(recorded: wire::ResourceRecorded) -> Read<Recording<Resource>> {
+    let record = Resource {
+        source: text("source", &recorded.source)?,
+        owner: number_or_none(recorded.owner),
+        text: Some(recorded.text).filter(|text| !text.is_empty()),
+        ended: time_or_none(recorded.ended_ms),
+    };
+    recording(recorded.number, None, record)
 }
 
 fn downstream_confirmed(confirmed: &wire::DownstreamConfirmed) -> Read<DownstreamConfirmed> {

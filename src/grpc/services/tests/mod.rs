@@ -24,7 +24,7 @@ use crate::grpc::peer::Peer;
 use crate::keys::Material;
 use crate::keys::unkept::{Unkept, hundred_hours};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
-use crate::model::{Epoch, Timestamp, TrustDomain, Windows};
+use crate::model::{Epoch, Share, Timestamp, TrustDomain, Windows};
 use crate::policy::{Caller, DEFAULT_PACK, Engine};
 use crate::publish::{Publisher, Settings};
 
@@ -61,7 +61,13 @@ async fn with_hand() -> (Api, ManualClock) {
 /// The source that the configuration declares.
 fn source() -> broker::Declared {
     let holds = [crate::directory::Subject::Environment].into();
-    broker::Declared { name: "assets".parse().expect("a name"), kind: "folder", holds, takes_over: false, max_ended: 10 }
+    broker::Declared {
+        name: "assets".parse().expect("a name"),
+        kind: broker::SourceKind::Folder,
+        holds,
+        takes_over: false,
+        max_ended: Share::percent(10),
+    }
 }
 
 /// The same, where callers may ask for so much.
