@@ -4,11 +4,14 @@
 //! what it claims to be and whose names all refer to something. [`plan()`] says what differs from
 //! the ledger's records, and which events make them equal. **Absent means ended**: what the
 //! document does not name is cut.
+//!
+//! What a source says is a [`Snapshot`]: of files ([`yaml`]), or of the [`rows`] of a feed or a query.
 
 mod check;
 mod document;
 mod draft;
 mod plan;
+pub(crate) mod rows;
 pub(crate) mod scim;
 mod snapshot;
 pub(crate) mod yaml;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::check::meant;
 use super::{Document, Draft, Finding, Names, Subject};
-use crate::model::{DownstreamName, EnvironmentName, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
+use crate::model::{Contact, DownstreamName, EnvironmentName, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
 
 /// A contract as a source names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,13 +95,46 @@ impl Snapshot {
         for name in names {
             match meant::<N>(name) {
                 Some(name) => {
-                    self.kept.insert((subject, name.to_string()));
+                    self.kept.insert(key(subject, &name.to_string()));
                 }
                 None => {
                     self.unnamed.insert(subject);
                 }
             }
         }
+    }
+
+    /// Keeps what a text names, or everything if it names nothing.
+    pub(super) fn keep_named(&mut self, subject: Subject, name: Option<&str>) {
+        let name = std::iter::once(name.unwrap_or_default());
+        match subject {
+            Subject::Owner => self.keep::<OwnerId>(subject, name),
+            Subject::Environment => self.keep::<EnvironmentName>(subject, name),
+            Subject::Workload => self.keep::<SpiffeId>(subject, name),
+            Subject::Downstream => self.keep::<DownstreamName>(subject, name),
+            Subject::Person => self.keep::<Contact>(subject, name),
+            Subject::Contract => self.keep::<RecordId>(subject, name),
+        }
+    }
+
+    /// Adds what another part of the same scope says. It is not indexed by that.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.document.owners.extend(part.document.owners);
+        self.document.environments.extend(part.document.environments);
+        self.document.workloads.extend(part.document.workloads);
+        self.document.downstreams.extend(part.document.downstreams);
+        self.kept.extend(part.kept);
+        self.unnamed.extend(part.unnamed);
+    }
+
+    /// Takes out the records of which the name is so. It is not indexed by that.
+    pub(super) fn forget(&mut self, is_so: impl Fn(&str) -> bool) {
+        self.document.owners.retain(|owner| !is_so(owner.id.as_str()));
+        self.document.environments.retain(|environment| !is_so(environment.name.as_str()));
+        self.document.workloads.retain(|workload| !is_so(&workload.spiffe_id.to_string()));
+        self.document.downstreams.retain(|downstream| !is_so(downstream.name.as_str()));
+        self.people.retain(|person| !is_so(person.id.as_str()));
+        self.contracts.retain(|contract| !is_so(contract.record.as_str()));
     }
 
     /// How many records are named.
@@ -117,7 +150,7 @@ impl Snapshot {
         let environments = environments.iter().map(|environment| (Subject::Environment, environment.name.to_string()));
         let workloads = workloads.iter().map(|workload| (Subject::Workload, workload.spiffe_id.to_string()));
         let downstreams = downstreams.iter().map(|downstream| (Subject::Downstream, downstream.name.to_string()));
-        let people = self.people.iter().map(|person| (Subject::Person, person.id.to_string()));
+        let people = self.people.iter().map(|person| key(Subject::Person, person.id.as_str()));
         let contracts = self.contracts.iter().map(|contract| (Subject::Contract, contract.record.to_string()));
         self.named = owners.chain(environments).chain(workloads).chain(downstreams).chain(people).chain(contracts).collect();
         self
@@ -125,7 +158,7 @@ impl Snapshot {
 
     /// Whether a record of this scope has ended: neither named, nor kept.
     pub(super) fn ends(&self, subject: Subject, name: &str) -> bool {
-        let key = (subject, name.to_owned());
+        let key = key(subject, name);
         !self.unnamed.contains(&subject) && !self.named.contains(&key) && !self.kept.contains(&key)
     }
 
@@ -134,6 +167,12 @@ impl Snapshot {
         let given = self.ids.get(&(subject, name.to_owned())).cloned();
         given.or_else(|| shortened(name).parse().ok())
     }
+}
+
+/// Under what a name is looked up. Two ways to write one person are one.
+fn key(subject: Subject, name: &str) -> (Subject, String) {
+    let person = (subject == Subject::Person).then(|| name.parse().ok()).flatten();
+    (subject, person.map_or_else(|| name.to_owned(), |contact: Contact| contact.address()))
 }
 
 /// A name that is longer than an id may be, as far as that goes.

@@ -15,17 +15,19 @@ pub(super) struct Accountable {
     ends: BTreeSet<(Position, Timestamp, Position)>,
 }
 
-/// What two ways to write one person have in common: the address between `<` and `>` if there is one,
-/// without case.
-fn key(contact: &Contact) -> String {
-    let text = contact.as_str();
-    let address = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).map_or(text, |(_, address)| address);
-    address.to_lowercase()
+impl Contact {
+    /// What two ways to write one person have in common: the address between `<` and `>` if there is one,
+    /// without case.
+    pub fn address(&self) -> String {
+        let text = self.as_str();
+        let address = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).map_or(text, |(_, address)| address);
+        address.to_lowercase()
+    }
 }
 
 impl Accountable {
     pub(super) fn person(&mut self, recording: &Recording<Person>, at: Position) {
-        self.people.record(key(&recording.record.id), recording, at);
+        self.people.record(recording.record.id.address(), recording, at);
     }
 
     pub(super) fn end_person(&mut self, number: Position, at: Position, time: Timestamp) {
@@ -57,7 +59,7 @@ impl Accountable {
     }
 
     pub(super) fn find(&self, contact: &Contact) -> Option<&Known<Person>> {
-        self.people.by_name(&key(contact))
+        self.people.by_name(&contact.address())
     }
 
     pub(super) fn people(&self) -> impl Iterator<Item = &Known<Person>> {

@@ -22,6 +22,7 @@ mod embedding;
 mod examples;
 mod exceptions;
 mod explaining;
+mod feeds;
 mod follower;
 mod followers;
 mod following;

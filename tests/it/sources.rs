@@ -2,7 +2,7 @@
 //! verifier that rejects.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,51 +15,70 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const API: &str = "spiffe://example.org/payments/api";
 
-/// A broker with a source for each name, which reads a folder of the same name.
-struct World {
-    broker: Broker,
-    administrator: Identity,
+/// A broker with sources.
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) administrator: Identity,
 }
 
 impl World {
-    /// The first source says what the registry of the tests says.
+    /// A source for each name, which reads a folder of the same name. The first says what the registry of the tests
+    /// says.
     fn begin(sources: &[&str]) -> Self {
-        let mut broker = Broker::prepare();
-        let mut config = fs::read_to_string(broker.config()).unwrap();
-        for name in sources {
-            config.push_str(&format!(
+        let tables = sources.iter().map(|name| {
+            format!(
                 "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
                  holds = [\"owners\", \"environments\", \"workloads\", \"downstreams\"]\n"
-            ));
-            fs::create_dir(broker.dir().join(name)).unwrap();
-        }
-        fs::write(broker.config(), config).unwrap();
-        let administrator = broker.administrator();
-        fs::write(broker.dir().join(sources[0]).join("all.yaml"), REGISTRY).unwrap();
-        broker.serve();
-        let world = Self { broker, administrator };
+            )
+        });
+        let world = Self::with(&tables.collect::<String>(), |folder| {
+            sources.iter().for_each(|name| fs::create_dir(folder.join(name)).unwrap());
+            fs::write(folder.join(sources[0]).join("all.yaml"), REGISTRY).unwrap();
+        });
         world.until(sources[0], |source| source["state"] == "believed");
         world
+    }
+
+    /// The sources of `tables`, whose files are put in the folder of the broker before it starts.
+    pub(crate) fn with(tables: &str, place: impl FnOnce(&Path)) -> Self {
+        let mut broker = Broker::prepare();
+        let config = fs::read_to_string(broker.config()).unwrap();
+        fs::write(broker.config(), format!("{config}\n{tables}")).unwrap();
+        place(&broker.dir());
+        let administrator = broker.administrator();
+        broker.serve();
+        Self { broker, administrator }
+    }
+
+    /// The entries of the ledger.
+    pub(crate) fn entries(&self) -> Vec<Value> {
+        self.show(&["ledger", "list", "--limit", "1000"])["entries"].as_array().unwrap().clone()
+    }
+
+    /// The code under which a verifier rejects a token, once it knows everything that there is now.
+    pub(crate) fn rejects(&self, token: &str, holder: &Holder) -> Option<&'static str> {
+        let head = self.entries().last().unwrap()["position"].as_u64().unwrap();
+        Service::covering(&self.broker, head).token(token, holder.presented()).err().map(|error| error.code())
     }
 
     fn file(&self, source: &str) -> PathBuf {
         self.broker.dir().join(source).join("all.yaml")
     }
 
-    fn show(&self, words: &[&str]) -> Value {
+    pub(crate) fn show(&self, words: &[&str]) -> Value {
         self.broker.curfew(&self.administrator, words.iter().chain(&["--format", "json"])).json()
     }
 
-    fn until(&self, source: &str, seen: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, source: &str, seen: impl Fn(&Value) -> bool) -> Value {
         eventually(PATIENCE, || Some(self.show(&["source", "show", source])).filter(&seen))
     }
 
-    fn issue(&self, identity: &Identity) -> String {
+    pub(crate) fn issue(&self, identity: &Identity) -> String {
         let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
         self.broker.curfew(identity, ask).done().trim().to_owned()
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         assert!(self.broker.stop().success());
         run(program().args(["ledger", "verify"]).arg(self.broker.dir().join("data/ledger.db"))).done();
     }
@@ -130,9 +149,6 @@ fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_
     fs::write(world.file("assets"), without).unwrap();
     world.until("cmdb", |source| source["records"] == 1);
     assert_eq!(world.show(&["workload", "show", API])["purpose"], "mine now");
-    let entries = world.show(&["ledger", "list", "--limit", "1000"]);
-    let head = entries["entries"].as_array().unwrap().last().unwrap()["position"].as_u64().unwrap();
-    let service = Service::covering(&world.broker, head);
-    assert_eq!(service.token(&token, holder.presented()).unwrap_err().code(), "REVOKED");
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.end();
 }

@@ -83,6 +83,20 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     read(path, File::open(path).map_err(FileError::io("open", path))?)
 }
 
+/// The bytes of a file; `None` if there are more than `most`.
+///
+/// # Errors
+/// If it is no file, or cannot be read.
+pub(super) fn read_at_most(path: &Path, most: u64) -> Result<Option<Vec<u8>>, FileError> {
+    // Before it is opened: to open a pipe waits until somebody writes.
+    if !fs::metadata(path).map_err(FileError::io("open", path))?.is_file() {
+        return Err(FileError::io("read", path)(io::Error::other("it is no file")));
+    }
+    let (mut bytes, file) = (Vec::new(), File::open(path).map_err(FileError::io("open", path))?);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
 /// The text of a file; `-` is standard input.
 ///
 /// # Errors

@@ -306,7 +306,7 @@ impl Raw {
             .chain(optional)
             .chain(hsm)
             .chain(self.trust.iter_mut().map(|trust| &mut trust.bundle))
-            .chain(self.source.iter_mut().filter_map(RawSource::path))
+            .chain(self.source.iter_mut().flat_map(RawSource::paths))
         {
             *path = folder.join(&path);
         }

@@ -68,6 +68,56 @@ fn a_source_is_configured_as_its_page_says_and_not_otherwise() {
     refused(&twice.replacen("\"entra\"", "\"okta\"", 1), "source.token_hash", "the same token");
 }
 
+/// Each source of the page on sources, as it is written there.
+fn sources_of_the_page() -> Vec<String> {
+    let page = include_str!("../../../docs/sources.md");
+    let blocks = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(|block| block.split("[[source]]").skip(1)).map(|source| format!("[[source]]{source}")).collect()
+}
+
+#[test]
+fn every_source_of_the_page_is_one_and_all_of_them_together() {
+    let sources = sources_of_the_page();
+    let config = parse(&format!("{LEAST}{}", sources.concat())).expect("as it is written");
+    assert_eq!(config.sources.len(), sources.len());
+    let words: BTreeSet<&str> = config.sources.iter().map(|source| source.declared.kind.as_str()).collect();
+    assert_eq!(words.into_iter().collect::<Vec<_>>(), ["feed", "folder"]);
+}
+
+#[test]
+fn a_feed_is_refused_with_what_to_write() {
+    let page = sources_of_the_page();
+    let page: Vec<&String> = page.iter().filter(|source| source.contains("\"feed\"")).collect();
+    let feed = |at: usize, from: &str, to: &str| {
+        let source = page[at];
+        assert!(source.contains(from), "{from}");
+        format!("{LEAST}{}", source.replace(from, to))
+    };
+    for (at, from, to, field, told) in [
+        (0, "holds = [\"people\"]", "holds = [\"people\", \"contracts\"]", "holds", "one row is one record"),
+        (0, "holds = [\"people\"]", "holds = [\"persons\"]", "holds", "`persons` is not one of: owners, environments"),
+        (0, "id = \"mail\"", "name = \"mail\"", "columns", "has no field `name`"),
+        (0, "https://", "http://", "url", "`allow_http = true`"),
+        (0, "https://", "https://user:word@", "url", "without a user in it"),
+        (0, "https://", "file://", "url", "write https://host/path"),
+        (0, "allow_http = false", "path = \"x.json\"", "path", "either the `path` of a file or a `url`"),
+        (0, "people.json", "people", "format", "write \"csv\" or \"json\""),
+        (0, "items =", "delimiter = \";\"\nitems =", "delimiter", "JSON has none"),
+        (0, "timeout = \"60s\"", "timeout = \"0s\"", "timeout", "1s to 1h"),
+        (0, "max_bytes = \"64MiB\"", "max_bytes = \"2GiB\"", "max_bytes", "1B to 1GiB"),
+        (0, "max_rows = 1000000", "max_rows = 0", "max_rows", "from 1 to 10000000"),
+        (1, "delimiter = \";\"", "delimiter = \"ab\"", "delimiter", "write one character"),
+        (1, "delimiter = \";\"", "items = \"a\"", "items", "it is for JSON"),
+        (1, "delimiter = \";\"", "allow_private = true", "path", "are for a `url`"),
+        (1, "path = \"export/contracts.csv\"", "", "path", "either the `path` of a file or a `url`"),
+        (2, "purpose =", "porpoise =", "columns", "a workload has no field `porpoise`"),
+    ] {
+        refused(&feed(at, from, to), &format!("source.{field}"), told);
+    }
+    let open = page[0].replace("https://", "http://").replace("allow_http = false", "allow_http = true");
+    refused(&format!("{LEAST}{open}"), "source.authorization_file", "for everybody to read");
+}
+
 #[test]
 fn the_sample_names_every_field() {
     let raw = parse(SAMPLE).expect("the sample").raw;

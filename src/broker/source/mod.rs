@@ -22,6 +22,8 @@ use belief::disbelief;
 pub(crate) enum SourceKind {
     /// The broker reads a folder.
     Folder,
+    /// The broker reads a file, or asks an address.
+    Feed,
     /// A client writes them one by one.
     Scim,
 }
@@ -31,6 +33,7 @@ impl SourceKind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Folder => "folder",
+            Self::Feed => "feed",
             Self::Scim => "scim",
         }
     }
@@ -58,7 +61,9 @@ pub(crate) struct Said {
     pub digest: [u8; 32],
     /// What of it can be used.
     pub snapshot: Snapshot,
-    /// What is wrong with the rest.
+    /// How many records cannot be.
+    pub wrong: usize,
+    /// What is wrong with them.
     pub problems: Vec<String>,
 }
 
@@ -196,17 +201,28 @@ impl Broker {
         directory::Names::of_others(&self.ledger.facts(), Some(name))
     }
 
-    /// Applies what a source says as one change, if it is believed. What could not be read is not.
+    /// A source says what it said when that was applied whole: that is heard, and believed.
+    pub(crate) fn source_unchanged(&self, name: &SourceName) {
+        let now = self.clock.now();
+        self.sources.change(name, |state| {
+            if state.settled.is_some() && state.doubted.is_none() {
+                (state.heard, state.believed) = (Some(now), Some(now));
+            }
+        });
+    }
+
+    /// Applies what a source says as one change, if it is believed. What could not be read is not. Gives whether
+    /// all of it is applied, so that to hear it again changes nothing.
     ///
     /// # Errors
     /// If the ledger cannot commit, or there is no such source.
-    pub(crate) async fn hear_source(&self, name: &SourceName, said: Result<Said, String>) -> Result<(), Error> {
+    pub(crate) async fn hear_source(&self, name: &SourceName, said: Result<Said, String>) -> Result<bool, Error> {
         let (declared, _) = self.sources.find(name)?;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
         if digest.is_some() && digest == before.settled && before.doubted.is_none() {
-            self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), Some(now)));
-            return Ok(());
+            self.source_unchanged(name);
+            return Ok(true);
         }
         let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
         let confirmed = before.confirmed.is_some() && before.confirmed == digest;
@@ -214,17 +230,20 @@ impl Broker {
         let plan = move |present: &Present<'_>| Ok(hearing(present, &declared, said, (confirmed, known)));
         let (_, outcome) = self.change(None, plan).await?;
         tell(name, &outcome, &before);
+        let settled = match &outcome {
+            Outcome::Applied { problems, .. } => digest.filter(|_| problems.is_empty()),
+            Outcome::Doubted(_) => None,
+        };
         self.sources.change(name, |state| {
             state.heard = Some(now);
             match outcome {
                 Outcome::Doubted(doubted) => state.doubted = Some(doubted),
                 Outcome::Applied { problems, .. } => {
-                    let settled = digest.filter(|_| problems.is_empty());
                     *state = State { heard: Some(now), believed: Some(now), settled, problems, ..State::default() };
                 }
             }
         });
-        Ok(())
+        Ok(settled.is_some())
     }
 
     /// Every source of the configuration, by name.
@@ -265,7 +284,7 @@ impl Broker {
         self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
         let now = self.clock.now();
         self.sources.change(name, |state| match declared.kind {
-            SourceKind::Folder => state.confirmed = Some(digest),
+            SourceKind::Folder | SourceKind::Feed => state.confirmed = Some(digest),
             SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
         });
         wanted.notify_one();
@@ -289,9 +308,9 @@ fn hearing(
     let of = own(present.facts, &declared.name);
     let doubted = match said {
         Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
-        Ok(Said { digest, snapshot, mut problems }) => {
+        Ok(Said { digest, snapshot, wrong, mut problems }) => {
             let difference = directory::plan(&snapshot, &declared.scope(), present);
-            let why = disbelief(&difference, (&snapshot, problems.len()), of, declared.max_ended);
+            let why = disbelief(&difference, (&snapshot, wrong), of, declared.max_ended);
             match why.filter(|_| !confirmed) {
                 None => {
                     problems.extend(difference.problems);

@@ -206,7 +206,7 @@ impl Api {
                 let source = name.parse().expect("a source");
                 let document = Document { environments: vec![Environment { name: "lab".parse().expect("a name") }], ..Document::default() };
                 for (digest, document) in [([1; 32], document), ([2; 32], Document::default())] {
-                    let said = broker::Said { digest, snapshot: Snapshot::from(document), problems: Vec::new() };
+                    let said = broker::Said { digest, snapshot: Snapshot::from(document), wrong: 0, problems: Vec::new() };
                     self.0.broker.hear_source(&source, Ok(said)).await.expect("heard");
                 }
                 Sources::confirm(self, admin(api::SourcesConfirmRequest { name, digest: "02".repeat(32) })).await.map(drop)

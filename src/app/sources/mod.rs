@@ -1,0 +1,100 @@
+//! The loop of each source: read it, let the broker hear it, wait.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+
+use super::config::sources::{Reading, Source};
+use super::metrics::Faults;
+use crate::ambient::Clock;
+use crate::broker::{Broker, Said};
+use crate::directory::Names;
+use fetch::Answer;
+
+mod address;
+mod feed;
+mod fetch;
+mod folder;
+
+#[cfg(test)]
+mod tests;
+
+/// What was last applied whole: to read the same again changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settled {
+    digest: [u8; 32],
+    /// Under which an address knows it.
+    tag: Option<HeaderValue>,
+}
+
+/// What a reader found.
+enum Found {
+    /// What was settled.
+    Same,
+    /// This, under its tag if it has one.
+    New(Box<Said>, Option<HeaderValue>),
+}
+
+/// Reads a source for as long as the broker runs, and at once when somebody wants it.
+pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faults: Faults) {
+    let name = source.declared.name.clone();
+    let reading = Arc::new(source.reading);
+    let mut settled: Option<Settled> = None;
+    loop {
+        let found = read(&reading, broker.names_beside(&name), settled.clone()).await;
+        let heard = match found {
+            Ok(Found::Same) => {
+                broker.source_unchanged(&name);
+                Ok(settled.take())
+            }
+            Ok(Found::New(said, tag)) => {
+                let digest = said.digest;
+                broker.hear_source(&name, Ok(*said)).await.map(|is_settled| is_settled.then_some(Settled { digest, tag }))
+            }
+            Err(why) => broker.hear_source(&name, Err(why)).await.map(|_is_settled| None),
+        };
+        settled = heard.unwrap_or_else(|error| {
+            tracing::error!(source = %name, %error, "what the source says could not be applied; it is tried again");
+            faults.sources.inc();
+            None
+        });
+        tokio::select! {
+            () = clock.sleep(source.every) => {}
+            () = broker.source_wanted(&name) => {}
+        }
+    }
+}
+
+async fn read(reading: &Arc<Reading>, names: Names, settled: Option<Settled>) -> Result<Found, String> {
+    let fetched = match &**reading {
+        Reading::Feed(feed) => feed::fetched(feed, settled.as_ref()).await?,
+        Reading::Folder(_) => None,
+    };
+    let body = match fetched {
+        Some(Answer::Same) => return Ok(Found::Same),
+        Some(Answer::Body(bytes, tag)) => Some((bytes, tag)),
+        None => None,
+    };
+    let reading = Arc::clone(reading);
+    let read = move || match (&*reading, body) {
+        (Reading::Folder(folder), _) => folder::read(folder, &names).map(|said| Found::New(Box::new(said), None)),
+        (Reading::Feed(feed), body) => feed::read(feed, body, &names, settled.as_ref()),
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(format!("it could not be read: {error}")))
+}
+
+/// An error with what it came from.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}

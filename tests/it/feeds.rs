@@ -1,0 +1,163 @@
+//! Records that other systems export, by the commands that people type, each ending with a verifier that rejects.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::harness::{AUDIENCE, REGISTRY, eventually, run};
+use crate::holder::Holder;
+use crate::sources::World;
+
+const API: &str = "spiffe://example.org/payments/api";
+
+/// What an address answers, under a tag that changes with it; and how often it said that nothing is new.
+#[derive(Debug, Default)]
+struct Shelf {
+    body: String,
+    tag: u64,
+    unchanged: usize,
+}
+
+/// An address that answers what stands on its shelf.
+struct Exporter {
+    address: SocketAddr,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+impl Exporter {
+    fn of(body: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shelf = Arc::new(Mutex::new(Shelf { body, tag: 1, unchanged: 0 }));
+        let served = Arc::clone(&shelf);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                answer(stream.unwrap(), &served);
+            }
+        });
+        Self { address, shelf }
+    }
+
+    fn say(&self, body: String) {
+        let mut shelf = self.shelf.lock().unwrap();
+        (shelf.body, shelf.tag) = (body, shelf.tag + 1);
+    }
+
+    fn unchanged(&self) -> usize {
+        self.shelf.lock().unwrap().unchanged
+    }
+}
+
+fn answer(mut stream: TcpStream, shelf: &Mutex<Shelf>) {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+        request.push(byte[0]);
+    }
+    let mut shelf = shelf.lock().unwrap();
+    let tag = format!("\"{}\"", shelf.tag);
+    let is_known = String::from_utf8_lossy(&request).contains(&format!("if-none-match: {tag}\r\n"));
+    shelf.unchanged += usize::from(is_known);
+    let answer = if is_known {
+        "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned()
+    } else {
+        format!("HTTP/1.1 200 OK\r\netag: {tag}\r\ncontent-length: {}\r\n\r\n{}", shelf.body.len(), shelf.body)
+    };
+    // A broker that is stopped hangs up.
+    let _sent = stream.write_all(answer.as_bytes());
+}
+
+/// What an asset database exports: the workload of the tests and three others, without those that are gone.
+fn assets(gone: &[&str]) -> String {
+    let names = ["api", "one", "two", "three"].into_iter().filter(|name| !gone.contains(name));
+    let row = |name: &str| {
+        let id = format!("spiffe://example.org/payments/{name}");
+        serde_json::json!({"id": id, "team": "payments", "what": "pays", "where": ["production"]})
+    };
+    serde_json::json!({"page": 1, "assets": names.map(row).collect::<Vec<_>>()}).to_string()
+}
+
+/// The registry of the tests without its workloads, which come from elsewhere.
+fn without_workloads() -> String {
+    let (before, rest) = REGISTRY.split_once("workloads:\n").unwrap();
+    let (_, after) = rest.split_once("downstreams:\n").unwrap();
+    format!("{before}downstreams:\n{after}")
+}
+
+#[test]
+fn what_an_address_names_no_longer_is_dead_and_what_it_leaves_out_by_mistake_is_not() {
+    let exporter = Exporter::of(assets(&[]));
+    let table = format!(
+        "[[source]]\nname = \"assets\"\nkind = \"feed\"\nurl = \"http://{}/all.json\"\nholds = [\"workloads\"]\nitems = \"assets\"\n\
+         columns = {{ spiffe_id = \"id\", owner = \"team\", purpose = \"what\", environments = \"where\" }}\n\
+         every = \"1s\"\nallow_http = true\nallow_private = true\n",
+        exporter.address
+    );
+    let world = World::with(&table, |_| ());
+    // Nobody records the team yet: nothing of it can be used.
+    world.until("assets", |source| source["why"].as_str().is_some_and(|why| why.starts_with("nearly all of it is wrong: 4 records")));
+    world.broker.apply(&without_workloads());
+    world.until("assets", |source| source["records"] == 4 && source["problem_count"] == 0);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    // What is known is not sent again, and counts as heard.
+    let heard = world.until("assets", |_| exporter.unchanged() > 0);
+    world.until("assets", |source| source["believed_at"].as_str() > heard["believed_at"].as_str());
+
+    // It flaps: empty, not even JSON, and back. Nothing ends.
+    exporter.say(assets(&["api", "one", "two", "three"]));
+    let doubted = world.until("assets", |source| source["state"] == "not_believed");
+    assert_eq!(doubted["why"].as_str(), Some("it is empty, and 4 of its records are known"));
+    exporter.say("<html>maintenance</html>".to_owned());
+    world.until("assets", |source| source["why"].as_str().is_some_and(|why| why.starts_with("expected value")));
+    exporter.say(assets(&[]));
+    world.until("assets", |source| source["state"] == "believed");
+    assert_eq!(world.rejects(&token, &holder), None);
+    world.issue(&api);
+    let told = world.entries().iter().filter(|entry| entry["event"] == "source_held").count();
+    assert_eq!(told, 3, "each once: all wrong, empty, not read");
+
+    // A row that is wrong stays as it is; one that is gone is at an end.
+    exporter.say(assets(&["three"]).replacen("\"payments\"", "\"nobody\"", 1));
+    let told = world.until("assets", |source| source["records"] == 3);
+    let problem = told["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with(&format!("item 1: workload `{API}`: owner: `nobody` is not declared")), "{problem}");
+    assert_eq!(world.rejects(&token, &holder), None);
+    exporter.say(assets(&["api", "three"]));
+    world.until("assets", |source| source["records"] == 2);
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    world.end();
+}
+
+/// So many seconds from now, in RFC 3339.
+#[expect(clippy::disallowed_methods, reason = "of a real process, which has its own clock")]
+pub(crate) fn soon(seconds: u64) -> String {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds;
+    run(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("@{at}")])).done().trim().to_owned()
+}
+
+#[test]
+fn a_contract_of_an_export_ends_its_owner_when_it_says() {
+    let table = "[[source]]\nname = \"contracts\"\nkind = \"feed\"\npath = \"contracts.csv\"\nholds = [\"contracts\"]\nevery = \"1s\"\n\
+                 delimiter = \";\"\ncolumns = { owner = \"Team\", end = \"Until\" }\n";
+    let say = |folder: &Path, end: &str| {
+        fs::write(folder.join("new.csv"), format!("record;Team;Until\nC-1;payments;{end}\n")).unwrap();
+        fs::rename(folder.join("new.csv"), folder.join("contracts.csv")).unwrap();
+    };
+    let world = World::with(table, |folder| say(folder, "2099-12-31"));
+    world.broker.apply(REGISTRY);
+    world.until("contracts", |source| source["records"] == 1);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    assert_eq!(world.rejects(&token, &holder), None);
+    // What would outlive the new end is dead at once; the owner goes when it comes.
+    say(&world.broker.dir(), &soon(4));
+    eventually(Duration::from_secs(30), || Some(world.show(&["owner", "show", "payments"])).filter(|owner| owner["standing"] != "active"));
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    world.end();
+}
