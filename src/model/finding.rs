@@ -1,6 +1,7 @@
 //! Findings: what reconciliation found that does not fit together, and what became of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Entry, FindingAction, FindingKind, Note, Position, Severity, SpiffeId, Timestamp};
@@ -122,12 +123,12 @@ impl KnownFinding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     open: BTreeMap<Position, KnownFinding>,
-    by_about: HashMap<(FindingKind, About), Position>,
+    by_about: HashMap<(FindingKind, About), BTreeSet<Position>>,
 }
 
 impl Findings {
     pub(super) fn raise(&mut self, number: Position, finding: &Finding, time: Timestamp) {
-        self.by_about.insert((finding.kind, finding.about.clone()), number);
+        self.by_about.entry((finding.kind, finding.about.clone())).or_default().insert(number);
         let record = Arc::new(finding.clone());
         self.open.insert(number, KnownFinding { number, record, raised: time, seen: time, acted: None, waiver: None });
     }
@@ -142,7 +143,12 @@ impl Findings {
             FindingChange::Resolved => {
                 let about = (known.record.kind, known.record.about.clone());
                 self.open.remove(&number);
-                self.by_about.remove(&about);
+                if let Slot::Occupied(mut numbers) = self.by_about.entry(about) {
+                    numbers.get_mut().remove(&number);
+                    if numbers.get().is_empty() {
+                        numbers.remove();
+                    }
+                }
             }
         }
     }
@@ -157,8 +163,8 @@ impl Findings {
         self.open.values()
     }
 
-    /// The open one of this sort about this.
+    /// The first open one of this sort about this.
     pub fn about(&self, kind: FindingKind, about: &About) -> Option<&KnownFinding> {
-        self.by_about.get(&(kind, about.clone())).and_then(|number| self.open.get(number))
+        self.by_about.get(&(kind, about.clone()))?.first().and_then(|number| self.open.get(number))
     }
 }
