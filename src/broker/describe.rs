@@ -1,6 +1,8 @@
 //! Entries in one line, for people.
 
-use crate::model::{CutMade, Event, Exception, Facts, Held, Issued, Position, Recording, Refused, Resource};
+use crate::model::{
+    CutMade, DownstreamConfirmed, EpochBegun, Event, Exception, Facts, Held, Issued, Position, Recording, Refused, Resource,
+};
 
 /// What happened, in one line, in the names that the facts know now.
 pub(super) fn event(event: &Event, facts: &Facts) -> String {
@@ -44,20 +46,16 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             format!("{} reinstated{note}", name(*number))
         }
+        Event::WorkloadAccepted { number, owner, note } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{} accepted by {}{note}", name(*number), name(*owner))
+        }
         Event::AdministrativeRead { action, number } => {
             let what = number.map(|number| format!(" of {}", name(number))).unwrap_or_default();
             format!("administrator used {action}{what}")
         }
-        Event::EpochBegun(begun) => {
-            let lost = begun.reached.map(|reached| format!(", after the loss of entries up to {reached}")).unwrap_or_default();
-            let note = begun.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            format!("epoch {} begun{lost}{note}", begun.epoch)
-        }
-        Event::DownstreamConfirmed(confirmed) => {
-            let downstream = facts.downstreams().find(|known| known.number == confirmed.number);
-            let downstream = downstream.map_or_else(|| confirmed.number.to_string(), |known| known.record.name.to_string());
-            format!("downstream {downstream} has confirmed everything up to {}, by {} processes", confirmed.position, confirmed.confirmed)
-        }
+        Event::EpochBegun(begun) => epoch(begun),
+        Event::DownstreamConfirmed(confirmed) => downstream_confirmed(confirmed, facts),
         Event::FindingRaised(finding) => format!("finding, {}: {}", finding.kind, finding.detail),
         Event::FindingChanged { number, change, note } => {
             let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
@@ -74,6 +72,18 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
             format!("{who} was refused {count} times since {since}: {reason}")
         }
     }
+}
+
+fn epoch(begun: &EpochBegun) -> String {
+    let lost = begun.reached.map(|reached| format!(", after the loss of entries up to {reached}")).unwrap_or_default();
+    let note = begun.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    format!("epoch {} begun{lost}{note}", begun.epoch)
+}
+
+fn downstream_confirmed(confirmed: &DownstreamConfirmed, facts: &Facts) -> String {
+    let downstream = facts.downstream_numbered(confirmed.number);
+    let downstream = downstream.map_or_else(|| confirmed.number.to_string(), |known| known.record.name.to_string());
+    format!("downstream {downstream} has confirmed everything up to {}, by {} processes", confirmed.position, confirmed.confirmed)
 }
 
 fn issuance(issued: &Issued, facts: &Facts) -> String {
@@ -113,6 +123,8 @@ fn name(number: Position, facts: &Facts) -> String {
         known.record.spiffe_id.to_string()
     } else if let Some(known) = facts.environment_numbered(number) {
         format!("environment {}", known.record.name)
+    } else if let Some(known) = facts.downstream_numbered(number) {
+        format!("downstream {}", known.record.name)
     } else if let Some(known) = facts.signing_keys().get(number) {
         format!("{} key {}", known.record.purpose, known.record.kid)
     } else if facts.exceptions().get(number).is_some() {

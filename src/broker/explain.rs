@@ -1,11 +1,12 @@
 //! Whether a request would pass, and why: decided as it would be, and never recorded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Broker, Error};
 use crate::model::{
-    Audience, CredentialId, CredentialKind, EnvironmentName, Facts, KeyPurpose, KnownKey, OwnerId, Position, Refusal, Scope, SpiffeId,
-    Timestamp,
+    Audience, CredentialId, CredentialKind, DownstreamName, EnvironmentName, Facts, KeyPurpose, KnownKey, OwnerId, Position, Refusal,
+    Scope, SpiffeId, Timestamp,
 };
 use crate::policy::{Action, Caller, Explanation, IssueRequest, Resource, Role};
 
@@ -48,6 +49,8 @@ pub(crate) enum Object {
     Workload(SpiffeId),
     /// An environment.
     Environment(EnvironmentName),
+    /// A downstream.
+    Downstream(DownstreamName),
     /// A task.
     Task(Position),
     /// A credential.
@@ -79,7 +82,7 @@ impl Broker {
         self.authorise(caller, Action::ExplainPolicy, |facts, _| {
             Ok(match Role::of(&meant, &self.administrators, facts) {
                 Role::Workload(number) => Resource::Workload(number),
-                Role::Administrator(_) | Role::Verifier(_) | Role::Unknown => Resource::System,
+                Role::Administrator(_) | Role::Verifier(_) | Role::Source(_) | Role::Unknown => Resource::System,
             })
         })
         .await?;
@@ -152,6 +155,10 @@ impl Object {
             Self::Environment(name) => {
                 let known = facts.environment(name).map(|known| Resource::Environment(known.number));
                 known.ok_or_else(|| Refusal::not_found("environment", name))
+            }
+            Self::Downstream(name) => {
+                let known = facts.downstream(name).map(|known| Resource::Downstream(Arc::clone(&known.record)));
+                known.ok_or_else(|| Refusal::not_found("downstream", name))
             }
             Self::Task(number) => {
                 let open = facts.task(*number).filter(|task| task.closed.is_none_or(|closed| closed.settled > now));

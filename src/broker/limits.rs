@@ -144,7 +144,7 @@ impl Limiters {
     pub(super) fn search(&self, role: &Role, now: Timestamp) -> Result<(), Error> {
         match role {
             Role::Workload(number) => self.searches.take(*number, now).map_err(|wait| Limit::Searches.after(wait)),
-            Role::Administrator(_) | Role::Verifier(_) | Role::Unknown => Ok(()),
+            Role::Administrator(_) | Role::Verifier(_) | Role::Source(_) | Role::Unknown => Ok(()),
         }
     }
 
@@ -159,7 +159,7 @@ impl Limiters {
                 self.administrators.take((id.clone(), action), now).map_err(|wait| Limit::AdministratorRate.after(wait))
             }
             // What a verifier may ask for is published, and costs nothing.
-            Role::Verifier(_) | Role::Unknown => Ok(()),
+            Role::Verifier(_) | Role::Source(_) | Role::Unknown => Ok(()),
         }
     }
 }

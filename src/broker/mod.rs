@@ -17,12 +17,13 @@ use crate::formats::urls::Urls;
 use crate::keys::Keyring;
 use crate::ledger::{Change, Committed, Ledger, Present, Urgency};
 use crate::mint::Minter;
-use crate::model::{Denial, DenialCode, Event, Facts, Note, Position, Refusal, SpiffeId, Timestamp};
+use crate::model::{Denial, DenialCode, Event, Facts, Known, Note, Position, Refusal, SpiffeId, Timestamp};
 use crate::policy::{Action, Caller, Engine, Resource, Role, admit};
 
 mod census;
 mod credential;
 mod describe;
+mod downstream;
 mod ends;
 mod enforcement;
 mod error;
@@ -34,6 +35,7 @@ mod inspect;
 mod issue;
 mod keys;
 mod limits;
+mod moving;
 mod open;
 mod owner;
 mod policy;
@@ -194,8 +196,7 @@ impl Broker {
         let facts = self.ledger.facts();
         let closed = facts.workload(&caller.spiffe_id).is_some_and(|workload| {
             let owner = facts.owner_numbered(workload.record.owner);
-            let closings = [workload.closed, workload.absent, owner.and_then(|owner| owner.closed), owner.and_then(|owner| owner.absent)];
-            closings.into_iter().flatten().any(|closed| closed.at > since)
+            workload.closings().chain(owner.into_iter().flat_map(Known::closings)).any(|closed| closed.at > since)
         });
         closed || admit(caller, &facts, self.clock.now()).is_err()
     }

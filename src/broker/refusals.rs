@@ -145,7 +145,7 @@ impl Broker {
             let role = Role::of(caller, &self.administrators, &self.ledger.facts());
             match role {
                 Role::Workload(number) => (Some(number), false),
-                Role::Administrator(_) | Role::Verifier(_) => (None, false),
+                Role::Administrator(_) | Role::Verifier(_) | Role::Source(_) => (None, false),
                 Role::Unknown => (None, true),
             }
         });

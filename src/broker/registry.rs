@@ -1,5 +1,6 @@
 //! The registry: what it names may act, what it no longer names has ended.
 
+use super::moving::Mover;
 use super::{Broker, Error};
 use crate::directory::{self, Difference, Document, Names, Scope, Snapshot};
 use crate::ledger::Present;
@@ -36,9 +37,9 @@ fn invalid(problems: &[impl ToString]) -> Invalid {
 }
 
 /// What a document of an administrator changes. It may repeat what a source records, and change nothing of it.
-fn plan(document: &Document, present: &Present<'_>) -> Result<Difference, Refusal> {
+fn plan(document: &Document, present: &Present<'_>, mover: Mover) -> Result<Difference, Refusal> {
     document.check(&Names::of_others(present.facts, None)).map_err(|problems| invalid(&problems))?;
-    let difference = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), present);
+    let difference = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), present, &mover.asked(present.facts));
     if difference.problems.is_empty() { Ok(difference) } else { Err(invalid(&difference.problems).into()) }
 }
 
@@ -49,8 +50,9 @@ impl Broker {
     /// `Invalid` with everything that is wrong with it; `Denied` by policy.
     pub(crate) async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
+        let mover = self.mover(caller)?;
         // A plan that appends nothing sees the same facts as one that does.
-        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(&document, present)?));
+        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(&document, present, mover)?));
         Ok(self.change(Some(&caller.spiffe_id), plan).await?.1)
     }
 
@@ -67,8 +69,9 @@ impl Broker {
         allow_end: usize,
     ) -> Result<(Option<Position>, Difference), Error> {
         self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
+        let mover = self.mover(caller)?;
         let plan = move |present: &Present<'_>| {
-            let difference = plan(&document, present)?;
+            let difference = plan(&document, present, mover)?;
             if difference.ends > allow_end {
                 let detail = format!("{} records would end, and {allow_end} were allowed", difference.ends);
                 return Err(Denial::new(DenialCode::EndNotAllowed, detail).into());

@@ -4,7 +4,7 @@ use super::enforcement::{Carried, concerns};
 use super::{Broker, Error, NamedCensus, required};
 use crate::ledger::Present;
 use crate::model::{
-    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, Note, OwnerId, Position, Reason, Refusal,
+    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, Known, Note, OwnerId, Position, Reason, Refusal,
     SpiffeId, Standing, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
@@ -76,8 +76,15 @@ pub(super) struct Planned {
 struct Found {
     number: Position,
     closed: Option<Closed>,
-    absent: Option<Closed>,
+    /// The first of all that close it.
+    first: Option<Closed>,
     whose: Whose,
+}
+
+impl Found {
+    fn of<T>(known: &Known<T>, whose: Whose) -> Self {
+        Self { number: known.number, closed: known.closed, first: known.closings().next(), whose }
+    }
 }
 
 impl Target {
@@ -85,16 +92,15 @@ impl Target {
         match self {
             Self::Owner(id) => {
                 let known = facts.owner(id).ok_or_else(|| Refusal::not_found("owner", id))?;
-                Ok(Found { number: known.number, closed: known.closed, absent: known.absent, whose: Whose::Owner(known.number) })
+                Ok(Found::of(known, Whose::Owner(known.number)))
             }
             Self::Workload(id) => {
                 let known = facts.workload(id).ok_or_else(|| Refusal::not_found("workload", id))?;
-                let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
-                Ok(Found { number: known.number, closed: known.closed, absent: known.absent, whose })
+                Ok(Found::of(known, Whose::Workload { owner: known.record.owner, workload: known.number }))
             }
             Self::Environment(name) => {
                 let known = facts.environment(name).ok_or_else(|| Refusal::not_found("environment", name))?;
-                Ok(Found { number: known.number, closed: known.closed, absent: known.absent, whose: Whose::Environment(known.number) })
+                Ok(Found::of(known, Whose::Environment(known.number)))
             }
         }
     }
@@ -194,7 +200,7 @@ impl Broker {
     ///
     /// # Errors
     /// `NotFound` for an unknown name; `Invalid` without a note, or if it ended by itself and would end again
-    /// at once; `Denied` by policy.
+    /// at once; `Denied` by policy, or if it waits for its owner and nothing else.
     pub(crate) async fn reinstate(&self, caller: &Caller, target: Target, note: Option<Note>) -> Result<Reinstated, Error> {
         let note = required(note)?;
         self.authorise(caller, target.reinstating(), |facts, _| target.resource(facts)).await?;
@@ -203,6 +209,10 @@ impl Broker {
             if let Some(end) = target.end(present.facts).filter(|end| *end <= present.now) {
                 let what = format!("it ended by itself at {end}; record a later end in the registry first");
                 return Err(Invalid::new(target.word(), what).into());
+            }
+            if let Some(moved) = found.first.filter(|first| first.by == Closing::AwaitOwner) {
+                let detail = format!("it was moved to another owner at position {}, and nothing else keeps it closed", moved.at);
+                return Err(Denial::new(DenialCode::WorkloadAwaitsOwner, detail).into());
             }
             let event = Event::Reinstated { number: found.number, note: Some(note) };
             Ok((found.closed.map(|_| event).into_iter().collect(), ()))
@@ -223,7 +233,7 @@ fn plan(present: &Present<'_>, target: &Target, ask: Withdrawal, carried: &Carri
     ask.limits.check(present, census.total)?;
     let ended = NamedCensus::of(&census, present.facts);
     if ask.limits.dry_run {
-        let standing = found.closed.or(found.absent).map_or(Standing::Active, |closed| closed.standing(present.now));
+        let standing = found.first.map_or(Standing::Active, |closed| closed.standing(present.now));
         return Ok((Vec::new(), Planned { ended, first: None, standing: Some(standing) }));
     }
     let ends = cut_ends(present.latest_expiry, present.now);

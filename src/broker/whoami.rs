@@ -1,5 +1,6 @@
 //! Who the caller is to the broker, and what policy allows it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Broker, Error, Proposal};
@@ -130,7 +131,7 @@ fn calls(engine: &Engine, role: &Role, facts: &Facts, objects: &[Objects]) -> Ve
 }
 
 /// What there is to call about. What is the caller's own stands first.
-fn objects(caller: &SpiffeId, facts: &Facts, now: Timestamp) -> [Objects; 6] {
+fn objects(caller: &SpiffeId, facts: &Facts, now: Timestamp) -> [Objects; 7] {
     let mut workloads: Vec<_> = facts.workloads().filter(|known| known.is_registered()).collect();
     let own = facts.workload(caller).map(|known| (known.record.owner, &known.record.environments));
     let is_own = |owner| own.is_some_and(|(own, _)| own == owner);
@@ -160,6 +161,16 @@ fn objects(caller: &SpiffeId, facts: &Facts, now: Timestamp) -> [Objects; 6] {
                 .iter()
                 .take(FEW)
                 .map(|known| (known.record.name.to_string(), Resource::Environment(known.number)))
+                .collect(),
+        },
+        Objects {
+            whole: "every downstream",
+            part: "downstream ",
+            count: facts.downstreams().count(),
+            asked: facts
+                .downstreams()
+                .take(FEW)
+                .map(|known| (known.record.name.to_string(), Resource::Downstream(Arc::clone(&known.record))))
                 .collect(),
         },
         of_workloads("every workload", "workload ", &|known| Some(Resource::Workload(known.number))),

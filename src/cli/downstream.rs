@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::call::answer;
 use super::exit::Refused;
 use super::output::Layout;
+use super::revoking;
 use super::session::Session;
 use super::wire;
 use crate::client::api;
@@ -18,6 +19,13 @@ pub(super) enum Command {
     Show {
         /// Its name, exact.
         name: String,
+    },
+    /// End every token that was issued for a downstream. It stays open, and certificates live on.
+    Revoke {
+        /// Its name, exact.
+        name: String,
+        #[command(flatten)]
+        args: revoking::Args,
     },
 }
 
@@ -56,22 +64,30 @@ const DOWNSTREAMS: Layout = Layout::rows("downstreams", &["name", "accepts", "en
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let client = session.connect().await?;
-        let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
-        let sourced = exported.sourced;
-        let shown = |record: api::DownstreamRecord| {
-            let origin = wire::origin(&sourced, "downstream", &record.name);
-            Downstream::of(record, origin)
-        };
-        let mut downstreams = exported.document.unwrap_or_default().downstreams.into_iter().map(shown);
         match self {
-            Self::List => session.print(&Downstreams { downstreams: downstreams.collect() }, DOWNSTREAMS),
+            Self::List => session.print(&Downstreams { downstreams: all(session).await? }, DOWNSTREAMS),
             Self::Show { name } => {
+                let found = all(session).await?.into_iter().find(|downstream| downstream.name == name);
                 let missing = || Refused(format!("no downstream `{name}` in the registry; names are matched exactly"));
-                session.print(&downstreams.find(|downstream| downstream.name == name).with_context(missing)?, DOWNSTREAM)
+                session.print(&found.with_context(missing)?, DOWNSTREAM)
+            }
+            Self::Revoke { name, args } => {
+                let subject = api::revoke_request::Subject::Downstream(name);
+                revoking::revoke(session, subject, args, false).await
             }
         }
     }
+}
+
+async fn all(session: &Session) -> anyhow::Result<Vec<Downstream>> {
+    let client = session.connect().await?;
+    let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
+    let sourced = exported.sourced;
+    let shown = |record: api::DownstreamRecord| {
+        let origin = wire::origin(&sourced, "downstream", &record.name);
+        Downstream::of(record, origin)
+    };
+    Ok(exported.document.unwrap_or_default().downstreams.into_iter().map(shown).collect())
 }
 
 impl Downstream {

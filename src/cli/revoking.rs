@@ -85,7 +85,7 @@ pub(super) async fn revoke(session: &Session, subject: api::revoke_request::Subj
 fn named(subject: api::revoke_request::Subject) -> String {
     use api::revoke_request::Subject;
     match subject {
-        Subject::Workload(name) | Subject::Environment(name) | Subject::CredentialId(name) => name,
+        Subject::Workload(name) | Subject::Environment(name) | Subject::CredentialId(name) | Subject::Downstream(name) => name,
         Subject::Task(number) => number.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use super::revoking;
 use super::session::Session;
 use super::wire;
 use crate::client::api;
+use crate::model::Standing;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -18,6 +19,9 @@ pub(super) enum Command {
         /// Only those of this owner.
         #[arg(long)]
         owner: Option<String>,
+        /// Only those that were moved to an owner who has not accepted them.
+        #[arg(long)]
+        awaiting: bool,
     },
     /// Show a workload.
     Show {
@@ -37,6 +41,17 @@ pub(super) enum Command {
         spiffe_id: String,
         #[command(flatten)]
         args: revoking::Args,
+    },
+    /// Accept a workload that was moved to an owner: it is open to issuing under that one. Revives nothing.
+    Accept {
+        /// Its SPIFFE ID.
+        spiffe_id: String,
+        /// Refuse if it is of another owner than this one.
+        #[arg(long)]
+        owner: Option<String>,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
     },
     /// Open a workload to issuing again. Revives nothing.
     Reinstate {
@@ -67,6 +82,16 @@ struct Workloads {
     workloads: Vec<Workload>,
 }
 
+/// An acceptance.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    spiffe_id: String,
+    owner: String,
+    position: Option<u64>,
+    was_waiting: bool,
+}
+
+const ACCEPTED: Layout = Layout::fields(&["spiffe_id", "owner", "position", "was_waiting"]);
 const WORKLOAD: Layout = Layout::fields(&[
     "spiffe_id",
     "owner",
@@ -86,9 +111,10 @@ impl Command {
         use api::{revocations_reinstate_request, revoke_request};
         let ended = |spiffe_id| revoke_request::Subject::Workload(spiffe_id);
         match self {
-            Self::List { owner } => {
+            Self::List { owner, awaiting } => {
                 let mut workloads = all(session).await?;
                 workloads.retain(|workload| owner.as_ref().is_none_or(|owner| workload.owner == *owner));
+                workloads.retain(|workload| !awaiting || workload.standing.as_deref() == Some(Standing::AwaitsOwner.as_str()));
                 session.print(&Workloads { workloads }, WORKLOADS)
             }
             Self::Show { spiffe_id } => {
@@ -98,6 +124,15 @@ impl Command {
             }
             Self::Revoke { spiffe_id, args } => revoking::revoke(session, ended(spiffe_id), args, false).await,
             Self::Suspend { spiffe_id, args } => revoking::revoke(session, ended(spiffe_id), args, true).await,
+            Self::Accept { spiffe_id, owner, note } => {
+                let ask = api::RegistryAcceptRequest {
+                    workload: spiffe_id.clone(),
+                    owner: owner.unwrap_or_default(),
+                    note: note.unwrap_or_default(),
+                };
+                let api::RegistryAcceptResponse { position, owner } = answer(session.connect().await?.registry().accept(ask)).await?;
+                session.print(&Accepted { spiffe_id, owner, position: wire::number(position), was_waiting: position != 0 }, ACCEPTED)
+            }
             Self::Reinstate { spiffe_id, note } => {
                 revoking::reinstate(session, revocations_reinstate_request::Subject::Workload(spiffe_id), note).await
             }

@@ -93,6 +93,7 @@ impl From<Standing> for api::Standing {
             Standing::Suspended => Self::Suspended,
             Standing::Offboarding => Self::Offboarding,
             Standing::Offboarded => Self::Offboarded,
+            Standing::AwaitsOwner => Self::AwaitsOwner,
         }
     }
 }

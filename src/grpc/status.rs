@@ -95,6 +95,7 @@ const fn of_denial(code: DenialCode) -> Code {
         DenialCode::EnvironmentUnknown | DenialCode::AudienceUnknown | DenialCode::TaskUnknown => Code::NotFound,
         DenialCode::OwnerNotActive
         | DenialCode::WorkloadNotActive
+        | DenialCode::WorkloadAwaitsOwner
         | DenialCode::EnvironmentNotActive
         | DenialCode::TaskClosed
         | DenialCode::NoLifeLeft

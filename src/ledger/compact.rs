@@ -30,7 +30,7 @@ pub(super) enum Aspect {
     Closed = 6,
     /// That the registry no longer names a subject.
     Absent = 7,
-    /// That a workload left its owner.
+    /// That a workload left its owner, and whether it waits for the one that it went to.
     Moved = 8,
     /// That a subject was opened again.
     Reinstated = 9,
@@ -60,6 +60,8 @@ pub(super) enum Aspect {
     Contract = 19,
     /// The last entry about any contract of an owner.
     Contracted = 23,
+    /// That an owner accepted a workload.
+    Accepted = 24,
     /// That a finding was raised.
     Finding = 30,
     /// That a finding was seen again.
@@ -73,7 +75,7 @@ pub(super) enum Aspect {
 }
 
 impl Aspect {
-    const ALL: [Self; 28] = [
+    const ALL: [Self; 29] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -97,6 +99,7 @@ impl Aspect {
         Self::PersonEnded,
         Self::Contract,
         Self::Contracted,
+        Self::Accepted,
         Self::Finding,
         Self::FindingSeen,
         Self::FindingActed,
@@ -154,6 +157,7 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         Event::DownstreamRemoved { .. } => vec![slot(Position::ZERO, Aspect::Removed)],
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
+        Event::WorkloadAccepted { number, .. } => vec![slot(*number, Aspect::Accepted)],
         Event::EpochBegun(_) => vec![slot(Position::ZERO, Aspect::Epoch)],
         Event::FindingRaised(_) => vec![slot(at, Aspect::Finding)],
         Event::FindingChanged { number, change, .. } => match change {
@@ -189,7 +193,7 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
     let slot = |aspect: Aspect, ends: Option<Timestamp>| Slot { number: cut.number, aspect, ends };
     let effect = match cut.closing {
         Closing::Nothing => None,
-        Closing::MoveOwner => Some(slot(Aspect::Moved, None)),
+        Closing::MoveOwner | Closing::AwaitOwner => Some(slot(Aspect::Moved, None)),
         Closing::Suspend | Closing::Offboard => Some(slot(Aspect::Closed, None)),
         Closing::Unregister => Some(slot(Aspect::Absent, None)),
         Closing::EndException => Some(slot(Aspect::ExceptionEnded, Some(outlives_exceptions(time)))),
@@ -218,6 +222,7 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         Aspect::Listed => Closing::Nothing,
         Aspect::Closed => Closing::Suspend,
         Aspect::Absent => Closing::Unregister,
+        Aspect::Moved => Closing::AwaitOwner,
         Aspect::TaskClosed => Closing::CloseTask,
         Aspect::ExceptionEnded => Closing::EndException,
         Aspect::Last
@@ -225,7 +230,6 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Policy
         | Aspect::First
         | Aspect::Recorded
-        | Aspect::Moved
         | Aspect::Reinstated
         | Aspect::Task
         | Aspect::Downstream
@@ -238,6 +242,7 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::PersonEnded
         | Aspect::Contract
         | Aspect::Contracted
+        | Aspect::Accepted
         | Aspect::Finding
         | Aspect::FindingSeen
         | Aspect::FindingActed

@@ -124,6 +124,7 @@ pub(super) async fn a_grant_is_stale_once_a_subject_of_it_is_cut(rig: &Rig) {
         (world.owner, Closing::Suspend, token(world.subjects(), None)),
         (world.workload, Closing::Suspend, token(world.subjects(), None)),
         (world.workload, Closing::MoveOwner, token(world.subjects(), None)),
+        (world.workload, Closing::AwaitOwner, token(world.subjects(), None)),
         (world.environment, Closing::Offboard, token(world.subjects(), None)),
         (world.owner, Closing::Unregister, token(world.subjects(), None)),
         (world.task, Closing::CloseTask, token(in_task, None)),

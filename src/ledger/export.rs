@@ -125,6 +125,9 @@ fn fields(at: Position, event: &Event) -> Value {
             "lapsed": confirmed.lapsed,
         }),
         Event::Reinstated { number, note } => json!({ "number": number.get(), "note": text(note.as_ref()) }),
+        Event::WorkloadAccepted { number, owner, note } => {
+            json!({ "number": number.get(), "owner": owner.get(), "note": text(note.as_ref()) })
+        }
         Event::AdministrativeRead { action, number: subject } => json!({ "action": action, "number": number(*subject) }),
         Event::RequestsRefused(refused) => requests_refused(refused),
         Event::FindingRaised(finding) => finding_raised(finding),

@@ -176,6 +176,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::CredentialIssued(Box::new(Issued { parent, ..issued(subjects, NOW.plus(Duration::from_secs(300))) })),
         Event::Cut(cut(at(2), Closing::Offboard, Some(NOW.plus(Duration::from_secs(420))))),
         Event::Reinstated { number: at(2), note: Some("a new contract".parse().expect("a note")) },
+        Event::WorkloadAccepted { number: at(4), owner: at(2), note: Some("agreed".parse().expect("a note")) },
         Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: Some(at(2)) },
         Event::EpochBegun(begun([8; 16])),
         Event::DownstreamConfirmed(DownstreamConfirmed { number: at(6), position: at(299), confirmed: 3, lapsed: 1 }),

@@ -136,6 +136,7 @@ impl Pass {
             | Event::DownstreamRemoved { .. }
             | Event::TaskOpened(_)
             | Event::Reinstated { .. }
+            | Event::WorkloadAccepted { .. }
             | Event::AdministrativeRead { .. }
             | Event::EpochBegun(_)
             | Event::DownstreamConfirmed(_)

@@ -39,7 +39,7 @@ impl Accountable {
         self.end_contract(number);
         let (record, origin) = (Arc::new(recording.record), recording.origin.clone());
         self.ends.insert((record.owner, record.end, number));
-        self.contracts.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None });
+        self.contracts.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
     }
 
     pub(super) fn end_contract(&mut self, number: Position) {

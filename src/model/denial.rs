@@ -39,6 +39,8 @@ denials! {
     OwnerNotActive = "OWNER_NOT_ACTIVE", "an administrator can reinstate the owner; old credentials stay dead";
     /// The workload is closed to issuing.
     WorkloadNotActive = "WORKLOAD_NOT_ACTIVE", "an administrator can reinstate the workload; old credentials stay dead";
+    /// The workload was moved to an owner that has not accepted it.
+    WorkloadAwaitsOwner = "WORKLOAD_AWAITS_OWNER", "somebody whom policy lets speak for the new owner runs `curfew workload accept`; old credentials stay dead";
     /// The environment is closed to issuing.
     EnvironmentNotActive = "ENVIRONMENT_NOT_ACTIVE", "an administrator can reinstate the environment; old credentials stay dead";
     /// No such environment.

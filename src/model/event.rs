@@ -1,9 +1,8 @@
 //! What an entry of the ledger says.
 
 use super::{
-    Audience, Bound, Closing, Concerns, Contract, CredentialId, CredentialKind, Cut, Downstream, Environment, Exception, Finding,
-    FindingChange, Note, Origin, Owner, Person, PolicyName, Position, PublicKey, Reason, Resource, Scope, SourceName, SpiffeId, Subjects,
-    Task, Timestamp, TrustDomain, Workload,
+    Closing, Concerns, Contract, Cut, Downstream, Environment, Exception, Finding, FindingChange, Issued, Note, Origin, Owner, Person,
+    PolicyName, Position, PublicKey, Reason, Resource, SourceName, SpiffeId, Task, Timestamp, TrustDomain, Workload,
 };
 
 /// One entry: an event with its place, its time and who caused it.
@@ -66,6 +65,15 @@ pub enum Event {
     Reinstated {
         /// The subject.
         number: Position,
+        /// Why.
+        note: Option<Note>,
+    },
+    /// An owner accepted a workload that was moved to it. Revives nothing.
+    WorkloadAccepted {
+        /// The workload.
+        number: Position,
+        /// The owner.
+        owner: Position,
         /// Why.
         note: Option<Note>,
     },
@@ -210,43 +218,6 @@ pub struct PolicyText {
     pub files: Vec<(PolicyName, String)>,
 }
 
-/// An issuance, before it is signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issued {
-    /// What kind.
-    pub kind: CredentialKind,
-    /// What it stands on.
-    pub subjects: Subjects,
-    /// The credential of ours that it was obtained with, if any.
-    pub parent: Option<CredentialId>,
-    /// The random half of its id.
-    pub nonce: [u8; 8],
-    /// The decision's instant, rounded down.
-    pub issued_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// What set the end.
-    pub bound_by: Bound,
-    /// For a token: its audience.
-    pub audience: Option<Audience>,
-    /// For an access token: its scopes, in the order asked for.
-    pub scopes: Vec<Scope>,
-    /// SHA-256 of the certificate that a token is bound to, or of the public key in a certificate.
-    pub confirmation: Option<[u8; 32]>,
-    /// The number of the key that signs it.
-    pub key: Position,
-    /// The numbers of the downstreams that it concerns, ascending.
-    pub downstreams: Vec<Position>,
-    /// The policies that allowed it.
-    pub policies: Vec<PolicyName>,
-    /// Their version.
-    pub policy_hash: [u8; 32],
-    /// What the caller says it is for.
-    pub purpose: Option<Note>,
-    /// The exception by which it was issued, or with a certificate that was.
-    pub exception: Option<Position>,
-}
-
 /// A cut, as it stands in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutMade {
@@ -277,25 +248,6 @@ pub struct DownstreamConfirmed {
     pub confirmed: u64,
     /// How many have not, and had a list that has ended.
     pub lapsed: u64,
-}
-
-impl Issued {
-    /// The numbers that it carries beside its subjects, ascending: the downstreams that a token was issued for, and
-    /// its exception. A certificate is for every downstream of its environment, and carries none of them.
-    pub fn further(&self) -> Vec<Position> {
-        let mut further: Vec<Position> = self.own_downstreams().iter().copied().chain(self.exception).collect();
-        further.sort_unstable();
-        further
-    }
-
-    /// Everything that it dies with when it stands at `position`, itself included.
-    pub fn numbers(&self, position: Position) -> impl Iterator<Item = Position> {
-        self.subjects.numbers(position).chain(self.own_downstreams().iter().copied()).chain(self.exception)
-    }
-
-    fn own_downstreams(&self) -> &[Position] {
-        if self.kind == CredentialKind::Certificate { &[] } else { &self.downstreams }
-    }
 }
 
 impl CutMade {
@@ -329,7 +281,8 @@ impl Event {
             | Self::DownstreamConfirmed(DownstreamConfirmed { number, .. })
             | Self::PersonEnded { number }
             | Self::ContractEnded { number, .. }
-            | Self::Reinstated { number, .. } => Some(*number),
+            | Self::Reinstated { number, .. }
+            | Self::WorkloadAccepted { number, .. } => Some(*number),
             Self::LedgerOpened { .. }
             | Self::KeyActivated(_)
             | Self::PolicyChanged(_)
@@ -374,6 +327,7 @@ impl Event {
             Self::CredentialIssued(_) => "credential_issued",
             Self::Cut(_) => "cut",
             Self::Reinstated { .. } => "reinstated",
+            Self::WorkloadAccepted { .. } => "workload_accepted",
             Self::AdministrativeRead { .. } => "administrative_read",
             Self::EpochBegun(_) => "epoch_begun",
             Self::DownstreamConfirmed(_) => "downstream_confirmed",

@@ -79,7 +79,7 @@ impl Facts {
                 let number = recording.number.unwrap_or(at);
                 let record = Arc::new(recording.record.clone());
                 let origin = recording.origin.clone();
-                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None });
+                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
                 self.downstreams_changed = at;
             }
             Event::DownstreamRemoved { number } => {
@@ -90,7 +90,7 @@ impl Facts {
             Event::ResourceRecorded(recording) => {
                 let number = recording.number.unwrap_or(at);
                 let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
-                self.resources.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None });
+                self.resources.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
             }
             Event::PersonEnded { number } => self.accountable.end_person(*number, at, entry.time),
             Event::ContractRecorded(recording) => {
@@ -101,6 +101,7 @@ impl Facts {
                 self.accountable.end_contract(*number);
                 self.contract_changed(*owner, at);
             }
+            Event::WorkloadAccepted { number, .. } => self.workloads.touch(*number, at, |known| known.awaiting = None),
             Event::TaskOpened(task) => {
                 *self.open_tasks.entry(task.owner).or_default() += 1;
                 self.tasks.insert(at, KnownTask { number: at, record: Arc::new(task.clone()), opened: entry.time, closed: None });
@@ -144,7 +145,9 @@ impl Facts {
         match cut.closing {
             Closing::Nothing => {}
             Closing::EndException => self.exceptions.end(cut.number, at),
-            Closing::MoveOwner => self.workloads.touch(cut.number, at, |_| {}),
+            // Each move is judged by itself: nothing is left of what the one before it waited for.
+            Closing::MoveOwner => self.workloads.touch(cut.number, at, |known| known.awaiting = None),
+            Closing::AwaitOwner => self.workloads.touch(cut.number, at, |known| known.awaiting = Some(closed)),
             Closing::Suspend | Closing::Offboard => {
                 self.owners.touch(cut.number, at, |known| known.closed = Some(closed));
                 self.environments.touch(cut.number, at, |known| known.closed = Some(closed));

@@ -20,15 +20,22 @@ pub struct Known<T> {
     pub closed: Option<Closed>,
     /// How it was closed because the registry no longer names it, until the registry does.
     pub absent: Option<Closed>,
+    /// How a move to another owner closed it, until that owner accepts it. Of a workload alone.
+    pub awaiting: Option<Closed>,
 }
 
 impl<T> Known<T> {
     /// Whether credentials may be issued under it.
     pub fn is_open(&self) -> bool {
-        self.closed.is_none() && self.absent.is_none()
+        self.closings().next().is_none()
     }
 
-    /// Whether nothing but a suspension has closed it.
+    /// Each way in which it is closed to issuing.
+    pub fn closings(&self) -> impl Iterator<Item = Closed> + use<T> {
+        [self.closed, self.absent, self.awaiting].into_iter().flatten()
+    }
+
+    /// Whether it has not ended: what is suspended, or waits for its owner, is expected back.
     pub fn has_not_ended(&self) -> bool {
         self.absent.is_none() && self.closed.is_none_or(|closed| closed.by == Closing::Suspend)
     }
@@ -45,7 +52,7 @@ impl<T> Known<T> {
 
     /// Where it stands at `now`.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        self.closed.or(self.absent).map_or(Standing::Active, |closed| closed.standing(now))
+        self.closings().next().map_or(Standing::Active, |closed| closed.standing(now))
     }
 }
 
@@ -82,6 +89,7 @@ impl<N: Eq + std::hash::Hash, T: Clone> Register<N, T> {
                 changed: at,
                 closed: None,
                 absent: None,
+                awaiting: None,
             });
     }
 

@@ -145,7 +145,7 @@ pub struct PublicKey {
 /// How a subject was closed to issuing, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// Suspended, offboarded, no longer registered, or a task's end.
+    /// Suspended, offboarded, no longer registered, moved to an owner that has not accepted it, or a task's end.
     pub by: Closing,
     /// The position of the cut that closed it: what a repeated call answers.
     pub at: Position,
@@ -158,6 +158,8 @@ impl Closed {
     pub fn standing(self, now: Timestamp) -> Standing {
         if self.by == Closing::Suspend {
             Standing::Suspended
+        } else if self.by == Closing::AwaitOwner {
+            Standing::AwaitsOwner
         } else if self.settled <= now {
             Standing::Offboarded
         } else {
@@ -174,8 +176,9 @@ mod tests {
     fn offboarding_ends_when_the_last_credential_has_expired_and_suspending_never_does() {
         let closed = |by| Closed { by, at: Position::new(7), settled: Timestamp::from_seconds(60) };
         let standings = |by| [59, 60, 61].map(|now| closed(by).standing(Timestamp::from_seconds(now)));
-        use Standing::{Offboarded, Offboarding, Suspended};
+        use Standing::{AwaitsOwner, Offboarded, Offboarding, Suspended};
         assert_eq!(standings(Closing::Suspend), [Suspended; 3]);
+        assert_eq!(standings(Closing::AwaitOwner), [AwaitsOwner; 3]);
         assert_eq!(standings(Closing::Offboard), [Offboarding, Offboarded, Offboarded]);
         assert_eq!(standings(Closing::Unregister), [Offboarding, Offboarded, Offboarded]);
     }

@@ -99,6 +99,8 @@ words!(
         Active = "active",
         /// Closed to issuing for now; everything issued before is dead.
         Suspended = "suspended",
+        /// Closed to issuing until the owner that it was moved to accepts it; everything issued before is dead.
+        AwaitsOwner = "awaits-owner",
         /// Closed to issuing; what was issued before is dead, and some of it has not expired.
         Offboarding = "offboarding",
         /// Closed to issuing, and nothing that was issued before can be alive anywhere.
@@ -173,6 +175,8 @@ words!(
         Unregister = "unregister",
         /// Issuing goes on: what was issued before belonged to another owner.
         MoveOwner = "move-owner",
+        /// The same, and closed to issuing until the other owner has accepted it.
+        AwaitOwner = "await-owner",
         /// A task has ended: closed for good.
         CloseTask = "close-task",
         /// An exception has ended: over for good.

@@ -14,7 +14,8 @@ use super::depth::too_deep;
 use super::text::{Annotations, Problem, line_at};
 use super::{Action, Resource, Role};
 use crate::model::{
-    Audience, CredentialId, CredentialKind, Downstream, Facts, KnownTask, PolicyName, PolicyText, Position, Scope, SpiffeId, Subjects, Task,
+    Audience, CredentialId, CredentialKind, Downstream, Facts, KnownTask, Owner, PolicyName, PolicyText, Position, Scope, SourceName,
+    SpiffeId, Subjects, Task,
 };
 
 const SCHEMA: &str = include_str!("curfew.cedarschema");
@@ -247,6 +248,7 @@ impl Cast<'_> {
             Role::Workload(number) => self.workload(*number),
             Role::Administrator(id) => self.identity("Administrator", id),
             Role::Verifier(id) => self.identity("Verifier", id),
+            Role::Source(name) => self.source(name),
             Role::Unknown => Err(unanswered("an unknown identity is no principal")),
         }
     }
@@ -256,6 +258,7 @@ impl Cast<'_> {
             Resource::Downstream(downstream) => self.downstream(downstream),
             Resource::Environment(number) => self.environment(*number),
             Resource::Owner(number) => self.owner(*number),
+            Resource::OwnerToBe(owner) => self.party(owner),
             Resource::Workload(number) => self.workload(*number),
             Resource::Task { number, record } => self.task(*number, record),
             Resource::Credential { id, kind, subjects } => self.credential(*id, *kind, subjects),
@@ -285,8 +288,17 @@ impl Cast<'_> {
         self.enter(uid, [("spiffe_id", string(id)), ("path", string(id.path()))], None)
     }
 
+    fn source(&mut self, name: &SourceName) -> Result<EntityUid, Unanswered> {
+        let uid = self.uid("Source", name.as_str())?;
+        self.enter(uid, [("name", string(name))], None)
+    }
+
     fn owner(&mut self, number: Position) -> Result<EntityUid, Unanswered> {
         let owner = &self.facts.owner_numbered(number).ok_or_else(|| unrecorded(number))?.record;
+        self.party(owner)
+    }
+
+    fn party(&mut self, owner: &Owner) -> Result<EntityUid, Unanswered> {
         let kind = self.word("OwnerKind", owner.kind.as_str())?;
         let uid = self.uid("Owner", owner.id.as_str())?;
         self.enter(uid, [("id", string(&owner.id)), ("kind", kind)], None)

@@ -215,7 +215,7 @@ impl Role {
         match self {
             Self::Workload(number) => Ok(*number),
             Self::Unknown => Err(unknown()),
-            Self::Administrator(_) | Self::Verifier(_) => {
+            Self::Administrator(_) | Self::Verifier(_) | Self::Source(_) => {
                 Err(Denial::new(DenialCode::PolicyDenied, format!("nothing is issued to a {}, only to a workload", self.as_str())))
             }
         }
@@ -251,6 +251,11 @@ impl<'a> Ground<'a> {
         let owner = facts.owner_numbered(workload.record.owner).ok_or_else(unknown)?;
         standing(workload, DenialCode::WorkloadNotActive, || format!("workload {}", workload.record.spiffe_id))?;
         standing(owner, DenialCode::OwnerNotActive, || format!("owner {}", owner.record.id))?;
+        if let Some(moved) = workload.awaiting {
+            let (id, owner) = (&workload.record.spiffe_id, &owner.record.id);
+            let detail = format!("workload {id} was moved to owner {owner} at position {}, who has not accepted it", moved.at);
+            return Err(Denial::new(DenialCode::WorkloadAwaitsOwner, detail));
+        }
         Ok((workload, owner))
     }
 

@@ -68,7 +68,7 @@ impl Engine {
         match role {
             Role::Unknown => Err(Denial::new(DenialCode::IdentityUnknown, "this identity is in no record")),
             Role::Workload(number) if action.needs_standing() => open(*number, facts),
-            Role::Workload(_) | Role::Administrator(_) | Role::Verifier(_) => Ok(()),
+            Role::Workload(_) | Role::Administrator(_) | Role::Verifier(_) | Role::Source(_) => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::model::{CredentialId, CredentialKind, Downstream, Issued, KnownTask, Position, Subjects, Task};
+use crate::model::{CredentialId, CredentialKind, Downstream, Issued, KnownTask, Owner, Position, Subjects, Task};
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $action:ident),+ $(,)?) => {
@@ -49,10 +49,16 @@ actions! {
     RevokeWorkload,
     /// Open a workload to issuing again.
     ReinstateWorkload,
+    /// Give an owner a workload of another, without asking it.
+    MoveWorkload,
+    /// Accept a workload that was moved to an owner.
+    AcceptWorkload,
     /// End everything in an environment.
     RevokeEnvironment,
     /// Open an environment to issuing again.
     ReinstateEnvironment,
+    /// End everything that was issued for a downstream.
+    RevokeDownstream,
     /// End everything of a task, with a reason.
     RevokeTask,
     /// End one credential, and what was obtained through it.
@@ -117,6 +123,7 @@ impl Action {
             Self::RevokeOwner
                 | Self::RevokeWorkload
                 | Self::RevokeEnvironment
+                | Self::RevokeDownstream
                 | Self::RevokeTask
                 | Self::RevokeCredential
                 | Self::RevokeKey
@@ -127,14 +134,17 @@ impl Action {
     /// Whether the schema lets it be done to this.
     pub(crate) const fn concerns(self, resource: &Resource) -> bool {
         match self {
-            Self::IssueToken => matches!(resource, Resource::Downstream(_)),
+            Self::IssueToken | Self::RevokeDownstream => matches!(resource, Resource::Downstream(_)),
             Self::IssueCertificate | Self::RevokeEnvironment | Self::ReinstateEnvironment => matches!(resource, Resource::Environment(_)),
             Self::OpenTask | Self::CloseTask | Self::RevokeTask => matches!(resource, Resource::Task { .. }),
             Self::ReadTask => matches!(resource, Resource::Task { .. } | Resource::Owner(_) | Resource::System),
             Self::ReadCredential => matches!(resource, Resource::Credential { .. } | Resource::Owner(_) | Resource::System),
             Self::RevokeCredential => matches!(resource, Resource::Credential { .. }),
             Self::ReadOwner => matches!(resource, Resource::Owner(_) | Resource::System),
-            Self::PreviewRevocation | Self::RevokeOwner | Self::ReinstateOwner => matches!(resource, Resource::Owner(_)),
+            Self::PreviewRevocation | Self::RevokeOwner | Self::ReinstateOwner | Self::AcceptWorkload => {
+                matches!(resource, Resource::Owner(_))
+            }
+            Self::MoveWorkload => matches!(resource, Resource::Owner(_) | Resource::OwnerToBe(_)),
             Self::RevokeWorkload | Self::ReinstateWorkload | Self::RequestException | Self::ApproveException | Self::RevokeException => {
                 matches!(resource, Resource::Workload(_))
             }
@@ -212,6 +222,8 @@ pub(crate) enum Resource {
     Environment(Position),
     /// An owner, by number.
     Owner(Position),
+    /// An owner as it is about to be recorded.
+    OwnerToBe(Arc<Owner>),
     /// A workload, by number.
     Workload(Position),
     /// A task.
@@ -253,7 +265,7 @@ impl Resource {
             Self::Environment(number) | Self::Owner(number) | Self::Workload(number) => Some(*number),
             Self::Task { number, .. } => *number,
             Self::Credential { id, .. } => Some(id.position()),
-            Self::Downstream(_) | Self::System => None,
+            Self::Downstream(_) | Self::OwnerToBe(_) | Self::System => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Caller;
-use crate::model::{Facts, Position, SpiffeId};
+use crate::model::{Facts, Position, SourceName, SpiffeId};
 
 /// What an identity counts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Role {
     Workload(Position),
     /// A downstream names it as its verifier.
     Verifier(SpiffeId),
+    /// A source of records. None calls; what it says is put to policy under its name.
+    Source(SourceName),
     /// In no record.
     Unknown,
 }
@@ -42,6 +44,7 @@ impl Role {
             Self::Administrator(_) => "administrator",
             Self::Workload(_) => "workload",
             Self::Verifier(_) => "verifier",
+            Self::Source(_) => "source",
             Self::Unknown => "unknown",
         }
     }

@@ -33,6 +33,19 @@ async fn a_verifier_rejects_what_was_issued_for_a_downstream_that_is_gone_and_th
     let service = Service::of(&broker);
     assert!(service.token(&token.token, holder.presented()).is_ok());
 
+    // What was issued for it ends, and it goes on.
+    let revoke = ["downstream", "revoke", "ledger-api", "--reason", "key-compromise", "--wait", "published", "--format", "json"];
+    let revoked = broker.curfew(&broker.administrator(), revoke).json();
+    assert_eq!((revoked["ended"]["total"].as_u64(), revoked["repeated"].as_bool()), (Some(1), Some(false)), "{revoked}");
+    let service = Service::covering(&broker, revoked["position"].as_u64().unwrap());
+    assert_eq!(service.token(&token.token, holder.presented()).unwrap_err().code(), "REVOKED");
+    assert!(service.certificate(&certified.leaf).is_ok());
+    let repeated = broker.curfew(&broker.administrator(), revoke).json();
+    assert_eq!((&repeated["position"], repeated["repeated"].as_bool()), (&revoked["position"], Some(true)));
+    assert!(broker.curfew(&identity, revoke).exits(2).stderr.contains("POLICY_DENIED"));
+    let token = holder::token(&client, "production", 0).await.unwrap();
+    assert!(service.token(&token.token, holder.presented()).is_ok());
+
     // The ledger service goes; the file still names the other two.
     let (before, rest) = REGISTRY.split_once("  - name: ledger-api").unwrap();
     let (_, mesh) = rest.split_once("  - name: mesh").unwrap();

@@ -45,6 +45,7 @@ mod race;
 mod reconciling;
 mod recovery;
 mod rotation;
+mod scenarios;
 mod scim;
 mod service;
 mod sources;

@@ -13,7 +13,8 @@ use crate::service::Service;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const API: &str = "spiffe://example.org/payments/api";
+/// The workload that most is about.
+pub(crate) const API: &str = "spiffe://example.org/payments/api";
 
 /// A broker with sources.
 pub(crate) struct World {
@@ -24,7 +25,7 @@ pub(crate) struct World {
 impl World {
     /// A source for each name, which reads a folder of the same name. The first says what the registry of the tests
     /// says.
-    fn begin(sources: &[&str]) -> Self {
+    pub(crate) fn begin(sources: &[&str]) -> Self {
         let tables = sources.iter().map(|name| {
             format!(
                 "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
@@ -57,27 +58,45 @@ impl World {
 
     /// The code under which a verifier rejects a token, once it knows everything that there is now.
     pub(crate) fn rejects(&self, token: &str, holder: &Holder) -> Option<&'static str> {
-        let head = self.entries().last().unwrap()["position"].as_u64().unwrap();
-        Service::covering(&self.broker, head).token(token, holder.presented()).err().map(|error| error.code())
+        Service::covering(&self.broker, self.head()).token(token, holder.presented()).err().map(|error| error.code())
     }
 
-    fn file(&self, source: &str) -> PathBuf {
+    /// What a source reads.
+    pub(crate) fn file(&self, source: &str) -> PathBuf {
         self.broker.dir().join(source).join("all.yaml")
     }
 
+    /// What a command tells an administrator.
     pub(crate) fn show(&self, words: &[&str]) -> Value {
         self.broker.curfew(&self.administrator, words.iter().chain(&["--format", "json"])).json()
     }
 
+    /// Looks at a source until it stands like this.
     pub(crate) fn until(&self, source: &str, seen: impl Fn(&Value) -> bool) -> Value {
         eventually(PATIENCE, || Some(self.show(&["source", "show", source])).filter(&seen))
     }
 
+    /// Looks at a workload until it is like this.
+    pub(crate) fn until_workload(&self, id: &str, seen: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, || Some(self.show(&["workload", "show", id])).filter(&seen))
+    }
+
+    /// The last position.
+    pub(crate) fn head(&self) -> u64 {
+        self.entries().last().unwrap()["position"].as_u64().unwrap()
+    }
+
+    /// A token for the ledger service in production.
     pub(crate) fn issue(&self, identity: &Identity) -> String {
-        let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
+        self.issue_in(identity, "production")
+    }
+
+    pub(crate) fn issue_in(&self, identity: &Identity, environment: &str) -> String {
+        let ask = ["token", "issue", "--environment", environment, "--audience", AUDIENCE, "--field", "token"];
         self.broker.curfew(identity, ask).done().trim().to_owned()
     }
 
+    /// The broker stops in order, and its ledger is whole.
     pub(crate) fn end(mut self) {
         assert!(self.broker.stop().success());
         run(program().args(["ledger", "verify"]).arg(self.broker.dir().join("data/ledger.db"))).done();

@@ -313,12 +313,21 @@ fn events(plan: &Plan, present: &Present<'_>) -> Vec<Event> {
     events.extend(plan.seen.iter().copied().filter(still).map(|number| change(number, FindingChange::Seen)));
     events.extend(plan.resolve.iter().copied().filter(still).map(|number| change(number, FindingChange::Resolved)));
     for (number, action) in &plan.act {
-        let Some(known) = findings.get(*number).filter(|known| known.awaits_action(present.now)) else { continue };
+        let fits = |known: &&KnownFinding| known.awaits_action(present.now) && !woke(known, present);
+        let Some(known) = findings.get(*number).filter(fits) else { continue };
         if let Some(cut) = ending(known, *action, present) {
             events.extend([cut, change(*number, FindingChange::Acted(*action))]);
         }
     }
     events
+}
+
+/// Whether something lives of a workload that was dormant when it was looked at: it was issued since.
+fn woke(known: &KnownFinding, present: &Present<'_>) -> bool {
+    let About::Subject(workload) = known.record.about else { return false };
+    let owner = present.facts.workload_numbered(workload).map(|known| known.record.owner);
+    let lives = |owner| present.living.census(Whose::Workload { owner, workload }, present.now).total > 0;
+    known.record.kind == FindingKind::Dormant && owner.is_some_and(lives)
 }
 
 /// The cut that is made because of a finding; none if its subject is closed already.

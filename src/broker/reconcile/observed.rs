@@ -72,7 +72,7 @@ impl Observed {
             self.touch(number.unwrap_or(entry.position), entry.time);
         } else if let Event::WorkloadRecorded(Recording { number, .. }) = &entry.event {
             self.touch(number.unwrap_or(entry.position), entry.time);
-        } else if let Event::Reinstated { number, .. } = &entry.event {
+        } else if let Event::Reinstated { number, .. } | Event::WorkloadAccepted { number, .. } = &entry.event {
             self.touch(*number, entry.time);
         } else if let Event::RequestsRefused(Refused { identity: Some(identity), reason, .. }) = &entry.event
             && reason == DenialCode::IdentityUnknown.as_str()

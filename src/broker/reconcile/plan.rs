@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiver_that_comes_between_the_plan_and_its_entries_holds() {
+    fn a_waiver_or_an_issuance_that_comes_between_the_plan_and_its_entries_holds() {
         let (mut facts, observed) = world(&[(None, false)]);
         let settings = settings(FindingAction::Suspend, 100);
         let now = Timestamp::from_seconds(1).plus(DAY * 150);
@@ -363,16 +363,19 @@ mod tests {
         apply(&mut facts, &first, now);
         let now = now.plus(settings.grace);
         let planned = plan(&Ground::of(&facts), &observed, &settings, now);
-        let cuts = |facts: &Facts| {
-            let living = Living::default();
-            let present = Present { facts, living: &living, head: facts.changed(), latest_expiry: Timestamp::EPOCH, now };
+        let cuts = |facts: &Facts, living: &Living| {
+            let present = Present { facts, living, head: facts.changed(), latest_expiry: Timestamp::EPOCH, now };
             events(&planned, &present).iter().filter(|event| matches!(event, Event::Cut(_))).count()
         };
-        assert_eq!(cuts(&facts), 1);
+        assert_eq!(cuts(&facts, &Living::default()), 1);
         let number = facts.findings().iter().next().expect("one that is dormant").number;
+        let mut woken = Living::default();
+        let workload = facts.workloads().next().expect("one");
+        woken.add(&issued(workload.record.owner, workload.number, workload.record.environments[0], now));
+        assert_eq!(cuts(&facts, &woken), 0, "nor is it dormant any more if something was issued to it");
         let event = Event::FindingChanged { number, change: FindingChange::Waived { until: now.plus(DAY) }, note: None };
         facts.apply(&Entry { position: at(20_000), time: now, actor: None, request_id: None, event });
-        assert_eq!(cuts(&facts), 0);
+        assert_eq!(cuts(&facts, &Living::default()), 0);
     }
 
     #[test]

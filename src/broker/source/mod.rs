@@ -6,11 +6,12 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
+use super::moving::Mover;
 use super::scim::Before;
 use super::{Broker, Error};
 use crate::directory::{self, Change, Scope, Snapshot, Subject};
 use crate::ledger::Present;
-use crate::model::{Event, Facts, Held, Invalid, Known, Note, Refusal, Share, SourceName, Timestamp};
+use crate::model::{Event, Facts, Held, Invalid, Known, Note, Position, Refusal, Share, SourceName, Timestamp};
 use crate::policy::{Action, Caller, Resource};
 
 mod belief;
@@ -89,6 +90,11 @@ struct State {
     believed: Option<Timestamp>,
     /// What was last applied without a problem: to hear it again changes nothing.
     settled: Option<[u8; 32]>,
+    /// What was last heard, and the last entry that it was compared with: until there is another, to hear it
+    /// again changes nothing either.
+    compared: Option<([u8; 32], Position)>,
+    /// The last entry when it was told which names it may refer to.
+    told: Position,
     problems: Vec<String>,
     doubted: Option<Doubted>,
     confirmed: Option<[u8; 32]>,
@@ -164,6 +170,14 @@ impl Sources {
     }
 }
 
+impl State {
+    /// Whether to hear it again, when `changed` is the last entry that changed anything, would change nothing.
+    fn knows(&self, digest: [u8; 32], changed: Position) -> bool {
+        let settled = self.settled == Some(digest) && self.doubted.is_none();
+        settled || self.compared == Some((digest, changed))
+    }
+}
+
 impl Declared {
     fn scope(&self) -> Scope {
         Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over }
@@ -198,7 +212,9 @@ impl Broker {
 
     /// Names that records of a source may refer to besides its own.
     pub(crate) fn names_beside(&self, name: &SourceName) -> directory::Names {
-        directory::Names::of_others(&self.ledger.facts(), Some(name))
+        let facts = self.ledger.facts();
+        self.sources.change(name, |state| state.told = facts.changed());
+        directory::Names::of_others(&facts, Some(name))
     }
 
     /// A source says what it said when that was applied whole: that is heard, and believed.
@@ -220,26 +236,36 @@ impl Broker {
         let (declared, _) = self.sources.find(name)?;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
-        if digest.is_some() && digest == before.settled && before.doubted.is_none() {
-            self.source_unchanged(name);
-            return Ok(true);
+        let confirmed = before.confirmed.is_some() && before.confirmed == digest;
+        if digest.is_some_and(|digest| before.knows(digest, self.ledger.facts().changed())) && !confirmed {
+            let believed = if before.doubted.is_none() { Some(now) } else { before.believed };
+            self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), believed));
+            return Ok(digest == before.settled && before.doubted.is_none());
         }
         let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
-        let confirmed = before.confirmed.is_some() && before.confirmed == digest;
         let declared = declared.clone();
-        let plan = move |present: &Present<'_>| Ok(hearing(present, &declared, said, (confirmed, known)));
-        let (_, outcome) = self.change(None, plan).await?;
+        let mover = self.mover_of(name)?;
+        let plan = move |present: &Present<'_>| {
+            let (events, outcome) = hearing(present, (&declared, mover), said, (confirmed, known));
+            Ok((events, (outcome, present.facts.changed())))
+        };
+        let (committed, (outcome, changed)) = self.change(None, plan).await?;
         tell(name, &outcome, &before);
         let settled = match &outcome {
             Outcome::Applied { problems, .. } => digest.filter(|_| problems.is_empty()),
             Outcome::Doubted(_) => None,
         };
         self.sources.change(name, |state| {
-            state.heard = Some(now);
+            let State { told, .. } = *state;
+            let compared = digest.filter(|_| told == changed);
             match outcome {
-                Outcome::Doubted(doubted) => state.doubted = Some(doubted),
+                Outcome::Doubted(doubted) => {
+                    *state = State { heard: Some(now), doubted: Some(doubted), compared: compared.zip(Some(changed)), ..state.clone() };
+                }
                 Outcome::Applied { problems, .. } => {
-                    *state = State { heard: Some(now), believed: Some(now), settled, problems, ..State::default() };
+                    let changed = committed.first.map_or(changed, |_| committed.last);
+                    let compared = compared.zip(Some(changed));
+                    *state = State { heard: Some(now), believed: Some(now), settled, compared, told, problems, ..State::default() };
                 }
             }
         });
@@ -301,7 +327,7 @@ impl Broker {
 /// What to append for what a source says.
 fn hearing(
     present: &Present<'_>,
-    declared: &Declared,
+    (declared, mover): (&Declared, Mover),
     said: Result<Said, String>,
     (confirmed, known): (bool, bool),
 ) -> (Vec<Event>, Outcome) {
@@ -309,7 +335,7 @@ fn hearing(
     let doubted = match said {
         Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
         Ok(Said { digest, snapshot, wrong, mut problems }) => {
-            let difference = directory::plan(&snapshot, &declared.scope(), present);
+            let difference = directory::plan(&snapshot, &declared.scope(), present, &mover.asked(present.facts));
             let why = disbelief(&difference, (&snapshot, wrong), of, declared.max_ended);
             match why.filter(|_| !confirmed) {
                 None => {

@@ -9,7 +9,12 @@ const READ: &str = "entries:read";
 
 /// A broker whose policies permit nobody a token; scopes of an administrator are forbidden besides.
 async fn strict() -> World {
-    let world = World::new().await;
+    strict_within(QUOTAS).await
+}
+
+/// The same, with other quotas.
+pub(super) async fn strict_within(quotas: Quotas) -> World {
+    let world = World::within(quotas).await;
     let text = r#"
         @id("administrators") permit (principal is Curfew::Administrator, action, resource);
         @id("own") permit (principal is Curfew::Workload, action in [Curfew::Action::"RequestException", Curfew::Action::"ReadException"],
@@ -23,7 +28,8 @@ async fn strict() -> World {
     world
 }
 
-fn asked(seconds: u64) -> Asked {
+/// An exception for so many seconds.
+pub(super) fn asked(seconds: u64) -> Asked {
     Asked {
         workload: None,
         environment: "production".parse().unwrap(),
@@ -41,7 +47,8 @@ impl World {
         story.known.number
     }
 
-    async fn excepted(&self, ask: Asked) -> Position {
+    /// One that is approved.
+    pub(super) async fn excepted(&self, ask: Asked) -> Position {
         let number = self.requested(ask).await;
         let story = self.broker.approve_exception(&administrator(), number, None).await.unwrap();
         assert_eq!((story.state, story.known.approved.unwrap().by), (ExceptionState::Active, Some(administrator().spiffe_id)));

@@ -7,16 +7,19 @@ use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
-    Broker, CertificateRequest, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Reconciling, Target, TokenRequest, Withdrawal,
+    Broker, CertificateRequest, Declared, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Reconciling, Target, TokenRequest,
+    Withdrawal,
 };
 use crate::ambient::{Clock, Entropy, ManualClock};
+use crate::directory::Subject;
 use crate::formats::binding;
 use crate::formats::urls::Urls;
 use crate::keys::unkept::{Unkept, hundred_hours};
 use crate::keys::{KeyText, Material, Private, Source};
 use crate::ledger::{Ledger, Options, Place, SqliteLedger};
 use crate::model::{
-    CredentialKind, DenialCode, EnvironmentName, Epoch, KeyPurpose, OwnerId, PolicyName, Position, Reason, Timestamp, TrustDomain, Windows,
+    CredentialKind, DenialCode, EnvironmentName, Epoch, KeyPurpose, OwnerId, PolicyName, Position, Reason, Share, Timestamp, TrustDomain,
+    Windows,
 };
 use crate::policy::{Caller, Engine, OwnCertificate};
 
@@ -28,9 +31,11 @@ mod exceptions;
 mod explaining;
 mod following;
 mod hanging;
+mod hearing;
 mod issuing;
 mod keys;
 mod lists;
+mod moving;
 mod quotas;
 mod race;
 mod reading;
@@ -151,7 +156,7 @@ impl World {
             administrators,
             quotas,
             followers,
-            sources: Vec::new(),
+            sources: vec![assets()],
             reconciling,
             clock,
             entropy,
@@ -251,6 +256,18 @@ fn binding(certificate: &[u8]) -> binding::Binding {
 /// The default pack.
 pub(super) fn default_policies() -> Vec<(PolicyName, String)> {
     crate::policy::DEFAULT_PACK.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect()
+}
+
+/// The source that the configuration declares.
+fn assets() -> Declared {
+    let holds = [Subject::Workload].into();
+    Declared {
+        name: "assets".parse().unwrap(),
+        kind: crate::broker::SourceKind::Folder,
+        holds,
+        takes_over: false,
+        max_ended: Share::percent(10),
+    }
 }
 
 /// The administrator.

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{START, World, administrator, caller, owner_named, withdrawal};
+use super::exceptions::{asked, strict_within};
+use super::moving::JOB;
+use super::{QUOTAS, Quotas, START, World, administrator, caller, owner_named, withdrawal};
 use crate::broker::{Error, Issuance, Limits, Opening};
-use crate::model::{Event, Position, Subjects};
+use crate::model::{Event, Issued, Position};
 use crate::policy::Caller;
 
 /// How many ask at a time.
@@ -60,6 +62,10 @@ enum Ground {
     Task(Position),
     /// A certificate, and who holds it.
     Certificate(Issuance, Caller),
+    /// A workload that its source gives to another owner, who has not accepted it.
+    Workload(Position),
+    /// What allows what no policy permits.
+    Exception(Position),
 }
 
 impl Ground {
@@ -69,6 +75,8 @@ impl Ground {
             Self::Owner(_) => (caller(if number.is_multiple_of(2) { "/payments/api" } else { "/payments/batch" }), None),
             Self::Task(task) => (caller("/payments/api"), Some(*task)),
             Self::Certificate(_, holder) => (holder.clone(), None),
+            Self::Workload(_) => (caller(JOB), None),
+            Self::Exception(_) => (caller("/payments/api"), None),
         }
     }
 
@@ -82,11 +90,28 @@ impl Ground {
                     world.broker.revoke_credential(&administrator(), issuance.id, withdrawal().reason, None, Limits::default()).await;
                 revoked.unwrap().position.unwrap()
             }
+            Self::Workload(number) => {
+                let is_of = |owner: &str| {
+                    let facts = world.broker.ledger().facts();
+                    let owner = facts.owner(&owner.parse().unwrap()).unwrap().number;
+                    facts.workload_numbered(*number).unwrap().record.owner == owner
+                };
+                world.assets_say(if is_of("acme") { "payments" } else { "acme" }).await;
+                world.broker.ledger().facts().workload_numbered(*number).unwrap().awaiting.unwrap().at
+            }
+            Self::Exception(number) => {
+                let why = (withdrawal().reason, None);
+                let revoked = world.broker.revoke_exception(&administrator(), *number, why, Limits::default()).await;
+                revoked.unwrap().position.unwrap()
+            }
         }
     }
 
-    fn is_under(&self, subjects: &Subjects) -> bool {
+    fn is_under(&self, issued: &Issued) -> bool {
+        let subjects = &issued.subjects;
         match self {
+            Self::Workload(workload) => subjects.workload == *workload,
+            Self::Exception(exception) => issued.exception == Some(*exception),
             Self::Owner(owner) => subjects.owner == *owner,
             Self::Task(task) => subjects.task == Some(*task),
             Self::Certificate(issuance, _) => subjects.lineage == Some(issuance.position),
@@ -116,7 +141,9 @@ async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_
     let callers: Vec<_> =
         (0..CALLERS).map(|number| tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), number, ground.callers(number)))).collect();
     for _ in 0..commits_before {
-        world.token(&caller("/acme/sync")).await.unwrap();
+        // Something else that is committed.
+        let event = Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None };
+        world.broker.change(None, move |_| Ok((vec![event], ()))).await.unwrap();
     }
     let cut = tally.revocation(ground.end(world)).await;
     let mut received = Vec::new();
@@ -130,7 +157,7 @@ async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_
         next = last.position.next();
         for stored in page {
             let Event::CredentialIssued(issued) = stored.entry.unwrap().event else { continue };
-            assert!(stored.position < cut || !ground.is_under(&issued.subjects), "{} is above the cut at {cut}", stored.position);
+            assert!(stored.position < cut || !ground.is_under(&issued), "{} is above the cut at {cut}", stored.position);
             rows.insert(stored.position);
         }
     }
@@ -142,17 +169,25 @@ async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_
 
 /// Races until there were enough. Different rounds cut at different moments: some commits later each time.
 async fn race(ground: impl AsyncFn(&World) -> Ground) {
+    race_in(World::new, ground).await;
+}
+
+async fn race_in(world: impl AsyncFn() -> World, ground: impl AsyncFn(&World) -> Ground) {
     let tally = Arc::new(Tally::default());
     let mut rounds = 0;
     while tally.races() < races() {
-        let world = Arc::new(World::new().await);
+        let world = Arc::new(world().await);
         for _ in 0..ROUNDS_OF_A_WORLD {
             rounds += 1;
             let ground = ground(&world).await;
             round(&world, &tally, &ground, rounds % 7).await;
-            if matches!(ground, Ground::Owner(_)) {
-                let note = "next round".parse().ok();
-                world.broker.reinstate(&administrator(), owner_named("payments"), note).await.unwrap();
+            match ground {
+                Ground::Owner(_) => {
+                    let note = "next round".parse().ok();
+                    world.broker.reinstate(&administrator(), owner_named("payments"), note).await.unwrap();
+                }
+                Ground::Workload(_) => drop(world.accept(&administrator(), None).await.unwrap()),
+                Ground::Task(_) | Ground::Certificate(..) | Ground::Exception(_) => {}
             }
         }
     }
@@ -185,4 +220,22 @@ async fn nothing_is_issued_through_a_certificate_after_it_was_cut() {
         Ground::Certificate(issuance, holder)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_to_a_workload_after_it_was_moved_until_its_owner_accepts() {
+    race(async |world: &World| {
+        let known = |world: &World| world.broker.ledger().facts().workload(&caller(JOB).spiffe_id).map(|known| known.number);
+        if known(world).is_none() {
+            world.assets_say("payments").await;
+        }
+        Ground::Workload(known(world).unwrap())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_by_an_exception_after_it_was_revoked() {
+    let world = async || strict_within(Quotas { workload_exceptions: ROUNDS_OF_A_WORLD, ..QUOTAS }).await;
+    race_in(world, async |world: &World| Ground::Exception(world.excepted(asked(3600)).await)).await;
 }

@@ -18,7 +18,7 @@ pub(in crate::cli) struct Args {
     #[arg(long = "as", value_name = "SPIFFE-ID")]
     whose: Option<String>,
     /// Any other call than issuing, by its action, such as RevokeOwner; about the broker as a whole unless --owner,
-    /// --workload, --environment, --task or --credential say otherwise.
+    /// --workload, --environment, --downstream, --task or --credential say otherwise.
     #[arg(long, value_name = "ACTION", conflicts_with_all = ["audience", "scopes", "ttl", "jwt_svid", "bearer"])]
     call: Option<String>,
     /// The environment that a credential would be bound to, or that a call is about.
@@ -48,6 +48,9 @@ pub(in crate::cli) struct Args {
     /// The workload that a call is about.
     #[arg(long, value_name = "SPIFFE-ID", requires = "call", conflicts_with_all = ["environment", "task"])]
     workload: Option<String>,
+    /// The downstream that a call is about.
+    #[arg(long, value_name = "NAME", requires = "call", conflicts_with_all = ["environment", "task"])]
+    downstream: Option<String>,
     /// The credential that a call is about.
     #[arg(long, value_name = "ID", requires = "call", conflicts_with_all = ["environment", "task"])]
     credential: Option<String>,
@@ -106,6 +109,7 @@ impl Args {
                     self.owner.map(Object::Owner),
                     self.workload.map(Object::Workload),
                     self.environment.map(Object::Environment),
+                    self.downstream.map(Object::Downstream),
                     self.task.map(Object::Task),
                     self.credential.map(Object::CredentialId),
                 ];

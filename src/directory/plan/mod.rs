@@ -4,7 +4,8 @@
 //! - **No longer named**: everything issued under the owner, environment or workload, which is
 //!   closed until it is named again. Named again it keeps its number, and what died stays dead.
 //! - **A workload with another owner**: everything issued to it before, since each credential
-//!   names the owner who answered for it. Issuing goes on.
+//!   names the owner who answered for it. Issuing goes on if policy lets whoever says so move it there, and
+//!   otherwise once that owner has accepted it.
 //! - **A workload that loses an environment** which goes on existing: everything issued to it
 //!   before, in every environment. A cut has one subject, and none means "this workload there";
 //!   it can ask again at once where it still may act. An environment that ends with the same
@@ -31,6 +32,7 @@ use crate::model::{
 };
 
 mod ends;
+mod moves;
 mod parties;
 mod why;
 mod words;
@@ -70,13 +72,16 @@ pub(crate) struct Change {
     pub living: u64,
 }
 
+/// Whether whoever says all this may give a workload of another to an owner, without asking that one.
+pub(crate) type MayMove<'a> = &'a dyn Fn(&Owner) -> bool;
+
 /// Compares what a scope says with what is recorded.
 ///
 /// The records have passed [`Document::check`], or were sifted.
-pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>) -> Difference {
+pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>, may_move: MayMove<'_>) -> Difference {
     let mut document = snapshot.document.clone();
     document.sort();
-    let mut planning = Planning::new(snapshot, scope, present);
+    let mut planning = Planning::new(snapshot, scope, present, may_move);
     planning.beyond_scope(&document);
     for environment in document.environments.iter().filter(|_| scope.holds(Subject::Environment)) {
         planning.environment(environment);
@@ -99,6 +104,9 @@ struct Planning<'a> {
     snapshot: &'a Snapshot,
     scope: &'a Scope,
     present: &'a Present<'a>,
+    may_move: MayMove<'a>,
+    /// What that said, by owner.
+    asked: HashMap<OwnerId, bool>,
     /// The numbers of the owners that are named.
     owners: HashMap<OwnerId, Position>,
     /// The numbers of the environments that are named.
@@ -107,8 +115,17 @@ struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(snapshot: &'a Snapshot, scope: &'a Scope, present: &'a Present<'a>) -> Self {
-        Self { snapshot, scope, present, owners: HashMap::new(), environments: HashMap::new(), difference: Difference::default() }
+    fn new(snapshot: &'a Snapshot, scope: &'a Scope, present: &'a Present<'a>, may_move: MayMove<'a>) -> Self {
+        Self {
+            snapshot,
+            scope,
+            present,
+            may_move,
+            asked: HashMap::new(),
+            owners: HashMap::new(),
+            environments: HashMap::new(),
+            difference: Difference::default(),
+        }
     }
 
     /// Tells what is named and is none of the scope's business.
@@ -184,19 +201,24 @@ impl<'a> Planning<'a> {
             Some(known) => {
                 let action = if known.record.owner == owner { Action::Change } else { Action::Move };
                 let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
-                let why = self.why_curtailed(&known.record, &record);
+                let why =
+                    if action == Action::Move { Some(self.why_moved(&spec.owner)) } else { self.why_curtailed(&known.record, &record) };
                 let living = why.map(|why| self.cut(known.number, whose, why)).unwrap_or_default();
                 let old = WorkloadSpec::of(&known.record, self.present.facts);
                 let detail = joined(&old.map(|old| differing(&old, spec)).unwrap_or_default(), &from(known, origin.as_ref()));
+                let detail = joined(&detail, why.map_or("", Why::besides));
                 let name = spec.spiffe_id.to_string();
                 self.difference.changes.push(Change { action, subject: Subject::Workload, name, detail, living });
             }
-            None => self.add(Subject::Workload, &spec.spiffe_id, added(known, whole(spec))),
+            None => {
+                let why = self.comes_back(known, owner, &spec.owner);
+                self.add(Subject::Workload, &spec.spiffe_id, joined(&added(known, whole(spec)), why.map_or("", Why::besides)));
+            }
         }
         self.difference.events.push(Event::WorkloadRecorded(recording(known, origin, record)));
     }
 
-    /// Why what was issued to a workload that was `old` may not live on now that it is `new`.
+    /// Why what was issued to a workload that was `old` may not live on now that it is `new`, of the same owner.
     fn why_curtailed(&self, old: &Workload, new: &Workload) -> Option<Why> {
         let facts = self.present.facts;
         let stays = |number: Position| {
@@ -205,9 +227,7 @@ impl<'a> Planning<'a> {
         };
         let goes_on = |environment: &Position| self.environments.values().any(|named| named == environment) || stays(*environment);
         let lost = |environment: &Position| !new.environments.contains(environment) && goes_on(environment);
-        if old.owner != new.owner {
-            Some(Why::Moved)
-        } else if old.environments.iter().any(lost) {
+        if old.environments.iter().any(lost) {
             Some(Why::EnvironmentTaken)
         } else {
             self.is_shortened(old.valid_until, new.valid_until).then_some(Why::ValidUntil)

@@ -4,11 +4,12 @@ use super::Planning;
 use crate::model::{Closing, Concerns, CutMade, Event, Note, Position, Reason, Whose, cut_ends};
 
 /// Why what was issued may not live on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     Absent,
     Decommissioned,
     Moved,
+    MovedUnasked,
     EnvironmentTaken,
     ContractEnd,
     ContractGone,
@@ -22,14 +23,20 @@ impl Why {
             Self::Decommissioned => (Closing::Nothing, Reason::CessationOfOperation),
             Self::ContractGone => (Closing::Offboard, Reason::CessationOfOperation),
             Self::Moved => (Closing::MoveOwner, Reason::AffiliationChanged),
+            Self::MovedUnasked => (Closing::AwaitOwner, Reason::AffiliationChanged),
             Self::EnvironmentTaken | Self::ContractEnd | Self::ValidUntil => (Closing::Nothing, Reason::PrivilegeWithdrawn),
         }
+    }
+
+    /// What comes of it besides, for people.
+    pub(super) const fn besides(self) -> &'static str {
+        if matches!(self, Self::MovedUnasked) { "it waits until its new owner accepts it" } else { "" }
     }
 
     const fn what(self) -> &'static str {
         match self {
             Self::Absent | Self::Decommissioned => "no longer named",
-            Self::Moved => "moved to another owner",
+            Self::Moved | Self::MovedUnasked => "moved to another owner",
             Self::EnvironmentTaken => "an environment was taken away",
             Self::ContractEnd => "contract_end was moved earlier",
             Self::ContractGone => "its contract is no longer named",

@@ -83,6 +83,7 @@ fn object(asked: Option<api::proposed_call::Object>) -> Result<Object, Invalid> 
         Some(Asked::Owner(id)) => Object::Owner(fields::required("owner", &id)?),
         Some(Asked::Workload(id)) => Object::Workload(fields::required("workload", &id)?),
         Some(Asked::Environment(name)) => Object::Environment(fields::required("environment", &name)?),
+        Some(Asked::Downstream(name)) => Object::Downstream(fields::required("downstream", &name)?),
         Some(Asked::Task(number)) => Object::Task(fields::position("task", number)?),
         Some(Asked::CredentialId(id)) => Object::Credential(fields::required("credential_id", &id)?),
     })

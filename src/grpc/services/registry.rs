@@ -12,6 +12,7 @@ service!(registry_server::Registry {
     apply(RegistryApplyRequest) -> RegistryApplyResponse;
     diff(RegistryDiffRequest) -> RegistryDiffResponse;
     export(RegistryExportRequest) -> RegistryExportResponse;
+    accept(RegistryAcceptRequest) -> RegistryAcceptResponse;
 });
 
 impl Call for api::RegistryApplyRequest {
@@ -44,6 +45,17 @@ impl Call for api::RegistryExportRequest {
             closed: closed.into_iter().map(Into::into).collect(),
             sourced: origins.into_iter().map(sourced).collect(),
         })
+    }
+}
+
+impl Call for api::RegistryAcceptRequest {
+    type Answer = api::RegistryAcceptResponse;
+
+    async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
+        let workload = fields::required("workload", &self.workload)?;
+        let (owner, note) = (fields::optional("owner", &self.owner)?, fields::optional("note", &self.note)?);
+        let (position, owner) = parts.broker.accept_workload(caller, workload, owner, note).await?;
+        Ok(api::RegistryAcceptResponse { position: fields::number(position), owner: owner.to_string() })
     }
 }
 

@@ -30,15 +30,21 @@ impl Call for api::RevokeRequest {
             suspend: self.suspend,
             limits: Limits { dry_run: self.dry_run, max_affected: self.max_affected },
         };
-        let subject =
-            self.subject.ok_or_else(|| Invalid::new("subject", "say what to revoke: a workload, environment, task or credential"))?;
-        if ask.suspend && matches!(subject, Subject::Task(_) | Subject::CredentialId(_)) {
-            return Err(Invalid::new("suspend", "a task or a credential does not come back; suspend a workload or an environment").into());
+        let subject = self
+            .subject
+            .ok_or_else(|| Invalid::new("subject", "say what to revoke: a workload, environment, task, downstream or credential"))?;
+        if ask.suspend && matches!(subject, Subject::Task(_) | Subject::CredentialId(_) | Subject::Downstream(_)) {
+            let problem = "tasks and credentials do not come back, and a downstream is not closed; suspend a workload or an environment";
+            return Err(Invalid::new("suspend", problem).into());
         }
         let revoked = match subject {
             Subject::Workload(id) => broker.revoke(caller, Target::Workload(fields::required("workload", &id)?), ask).await?,
             Subject::Environment(name) => broker.revoke(caller, Target::Environment(fields::required("environment", &name)?), ask).await?,
             Subject::Task(number) => broker.revoke_task(caller, fields::position("task", number)?, ask).await?,
+            Subject::Downstream(name) => {
+                let name = fields::required("downstream", &name)?;
+                broker.revoke_downstream(caller, name, (ask.reason, ask.note), ask.limits).await?
+            }
             Subject::CredentialId(id) => {
                 let id = fields::required("credential_id", &id)?;
                 broker.revoke_credential(caller, id, ask.reason, ask.note, ask.limits).await?

@@ -2,8 +2,8 @@
 
 use super::Audit;
 use crate::model::{
-    About, Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Facts, Known, Position, Recording, Resource, Task,
-    Timestamp, Whose, Workload, cut_ends,
+    About, Closing, Contract, CutMade, Downstream, DownstreamConfirmed, Entry, Event, Exception, Facts, Known, Position, Recording,
+    Resource, Task, Timestamp, Whose, Workload, cut_ends,
 };
 use crate::policy::text_hash;
 
@@ -37,16 +37,13 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             let party = matches!(Subject::find(*number, facts, find), Some(Subject::Owner | Subject::Workload | Subject::Environment));
             (!party).then(|| format!("reinstated {number}, which is no owner, workload or environment"))
         }
+        Event::WorkloadAccepted { number, owner, .. } => accepted_wrongly(*number, *owner, facts),
         Event::FindingRaised(finding) => unfounded_finding(&finding.about, facts),
         Event::FindingChanged { number, .. } => {
             let known = facts.findings().get(*number).is_some();
             (!known).then(|| format!("changes finding {number}, which was not open"))
         }
-        Event::ExceptionRequested(exception) => {
-            let (workload, environment) = (exception.workload, exception.environment);
-            let known = facts.workload_numbered(workload).is_some() && facts.environment_numbered(environment).is_some();
-            (!known).then(|| format!("asks for an exception of workload {workload} in {environment}, one of which was unknown"))
-        }
+        Event::ExceptionRequested(exception) => requested_wrongly(exception, facts),
         Event::ExceptionApproved { number, .. } => approved_wrongly(*number, entry, facts),
         Event::EpochBegun(begun) => {
             let again = before.epochs.iter().any(|(_, epoch)| *epoch == begun.epoch);
@@ -157,6 +154,18 @@ fn unfounded_finding(about: &About, facts: &Facts) -> Option<String> {
     (!known).then(|| format!("is a finding about {number}, which was no owner or workload"))
 }
 
+/// A workload is accepted once, for the owner that it waits for.
+fn accepted_wrongly(number: Position, owner: Position, facts: &Facts) -> Option<String> {
+    let known = facts.workload_numbered(number).is_some_and(|known| known.awaiting.is_some() && known.record.owner == owner);
+    (!known).then(|| format!("accepted {number} for owner {owner}, which it did not wait for"))
+}
+
+fn requested_wrongly(exception: &Exception, facts: &Facts) -> Option<String> {
+    let Exception { workload, environment, .. } = exception;
+    let known = facts.workload_numbered(*workload).is_some() && facts.environment_numbered(*environment).is_some();
+    (!known).then(|| format!("asks for an exception of workload {workload} in {environment}, one of which was unknown"))
+}
+
 /// An exception is approved once, while it can hold, and not by who asked for it.
 fn approved_wrongly(number: Position, entry: &Entry, facts: &Facts) -> Option<String> {
     let Some(known) = facts.exceptions().get(number).filter(|known| known.approved.is_none() && known.ended.is_none()) else {
@@ -224,7 +233,7 @@ impl Subject {
         match closing {
             Closing::Nothing => true,
             Closing::Suspend | Closing::Offboard | Closing::Unregister => matches!(self, Self::Owner | Self::Workload | Self::Environment),
-            Closing::MoveOwner => matches!(self, Self::Workload),
+            Closing::MoveOwner | Closing::AwaitOwner => matches!(self, Self::Workload),
             Closing::CloseTask => matches!(self, Self::Task { .. }),
             Closing::EndException => matches!(self, Self::Exception),
         }

@@ -37,13 +37,7 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::LedgerOpened(opened) => {
             Event::LedgerOpened { epoch: Epoch(array("epoch", &opened.epoch)?), trust_domain: text("trust_domain", &opened.trust_domain)? }
         }
-        Wire::KeyActivated(key) => Event::KeyActivated(PublicKey {
-            purpose: word("purpose", key.purpose)?,
-            kid: present("kid", key.kid)?,
-            material: key.material,
-            not_after: time_or_none(key.not_after_ms),
-            signs_from: time_or_none(key.signs_from_ms),
-        }),
+        Wire::KeyActivated(key) => Event::KeyActivated(key_activated(key)?),
         Wire::KeyRetired(retired) => Event::KeyRetired { number: number("number", retired.number)?, ends: time_or_none(retired.ends_ms) },
         Wire::PolicyChanged(changed) => Event::PolicyChanged(policy(changed)?),
         Wire::OwnerRecorded(recorded) => Event::OwnerRecorded(owner(recorded)?),
@@ -54,19 +48,17 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::WorkloadRecorded(recorded) => Event::WorkloadRecorded(workload(recorded)?),
         Wire::DownstreamRecorded(recorded) => Event::DownstreamRecorded(downstream(recorded)?),
         Wire::DownstreamRemoved(removed) => Event::DownstreamRemoved { number: number("number", removed.number)? },
-        Wire::TaskOpened(task) => Event::TaskOpened(Task {
-            owner: number("owner", task.owner)?,
-            environment: number("environment", task.environment)?,
-            workload: number_or_none(task.workload),
-            deadline: time("deadline_ms", task.deadline_ms)?,
-            purpose: text("purpose", &task.purpose)?,
-            opened_by: text("opened_by", &task.opened_by)?,
-        }),
+        Wire::TaskOpened(task) => Event::TaskOpened(task_opened(&task)?),
         Wire::CredentialIssued(credential) => Event::CredentialIssued(Box::new(issued(credential)?)),
         Wire::Cut(made) => Event::Cut(cut(&made)?),
         Wire::Reinstated(reinstated) => {
             Event::Reinstated { number: number("number", reinstated.number)?, note: text_or_none("note", &reinstated.note)? }
         }
+        Wire::WorkloadAccepted(accepted) => Event::WorkloadAccepted {
+            number: number("number", accepted.number)?,
+            owner: number("owner", accepted.owner)?,
+            note: text_or_none("note", &accepted.note)?,
+        },
         Wire::AdministrativeRead(read) => {
             Event::AdministrativeRead { action: present("action", read.action)?, number: number_or_none(read.number) }
         }
@@ -100,6 +92,27 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::SourceConfirmed(confirmed) => {
             Event::SourceConfirmed { source: text("source", &confirmed.source)?, digest: array("digest", &confirmed.digest)? }
         }
+    })
+}
+
+fn key_activated(key: wire::KeyActivated) -> Read<PublicKey> {
+    Ok(PublicKey {
+        purpose: word("purpose", key.purpose)?,
+        kid: present("kid", key.kid)?,
+        material: key.material,
+        not_after: time_or_none(key.not_after_ms),
+        signs_from: time_or_none(key.signs_from_ms),
+    })
+}
+
+fn task_opened(task: &wire::TaskOpened) -> Read<Task> {
+    Ok(Task {
+        owner: number("owner", task.owner)?,
+        environment: number("environment", task.environment)?,
+        workload: number_or_none(task.workload),
+        deadline: time("deadline_ms", task.deadline_ms)?,
+        purpose: text("purpose", &task.purpose)?,
+        opened_by: text("opened_by", &task.opened_by)?,
     })
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    About, Concern, Concerns, CutMade, Downstream, Ended, Environment, EpochBegun, Event, Exception, Finding, FindingChange, Held, Issued,
-    Origin, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Task, Timestamp, Workload,
+    About, Concern, Concerns, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, EpochBegun, Event, Exception, Finding,
+    FindingChange, Held, Issued, Origin, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Refused, Task, Timestamp, Workload,
 };
 
 pub(super) fn event(event: &Event) -> Wire {
@@ -26,25 +26,17 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::CredentialIssued(credential) => Wire::CredentialIssued(issued(credential)),
         Event::Cut(made) => Wire::Cut(cut(made)),
         Event::Reinstated { number, note } => Wire::Reinstated(wire::Reinstated { number: number.get(), note: text(note.as_ref()) }),
+        Event::WorkloadAccepted { number, owner, note } => {
+            Wire::WorkloadAccepted(wire::WorkloadAccepted { number: number.get(), owner: owner.get(), note: text(note.as_ref()) })
+        }
         Event::AdministrativeRead { action, number } => {
             Wire::AdministrativeRead(wire::AdministrativeRead { action: action.clone(), number: or_zero(*number) })
         }
         Event::EpochBegun(EpochBegun { epoch, reached, note }) => {
             Wire::EpochBegun(wire::EpochBegun { epoch: epoch.0.to_vec(), reached: or_zero(*reached), note: text(note.as_ref()) })
         }
-        Event::DownstreamConfirmed(confirmed) => Wire::DownstreamConfirmed(wire::DownstreamConfirmed {
-            number: confirmed.number.get(),
-            position: confirmed.position.get(),
-            confirmed: confirmed.confirmed,
-            lapsed: confirmed.lapsed,
-        }),
-        Event::RequestsRefused(refused) => Wire::RequestsRefused(wire::RequestsRefused {
-            workload: or_zero(refused.workload),
-            identity: text(refused.identity.as_ref()),
-            reason: refused.reason.clone(),
-            count: refused.count,
-            since_ms: refused.since.millis(),
-        }),
+        Event::DownstreamConfirmed(confirmed) => Wire::DownstreamConfirmed(downstream_confirmed(confirmed)),
+        Event::RequestsRefused(refused) => Wire::RequestsRefused(requests_refused(refused)),
         Event::FindingRaised(finding) => Wire::FindingRaised(finding_raised(finding)),
         Event::FindingChanged { number, change, note } => {
             let base = wire::FindingChanged { number: number.get(), note: text(note.as_ref()), ..Default::default() };
@@ -79,6 +71,25 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::SourceConfirmed { source, digest } => {
             Wire::SourceConfirmed(wire::SourceConfirmed { source: source.to_string(), digest: digest.to_vec() })
         }
+    }
+}
+
+fn downstream_confirmed(confirmed: &DownstreamConfirmed) -> wire::DownstreamConfirmed {
+    wire::DownstreamConfirmed {
+        number: confirmed.number.get(),
+        position: confirmed.position.get(),
+        confirmed: confirmed.confirmed,
+        lapsed: confirmed.lapsed,
+    }
+}
+
+fn requests_refused(refused: &Refused) -> wire::RequestsRefused {
+    wire::RequestsRefused {
+        workload: or_zero(refused.workload),
+        identity: text(refused.identity.as_ref()),
+        reason: refused.reason.clone(),
+        count: refused.count,
+        since_ms: refused.since.millis(),
     }
 }
 

@@ -311,6 +311,7 @@ fn event() -> impl Strategy<Value = Event> {
         cut.prop_map(Event::Cut),
         sources(),
         (position(), option::of(note())).prop_map(|(number, note)| Event::Reinstated { number, note }),
+        (position(), position(), option::of(note())).prop_map(|(number, owner, note)| Event::WorkloadAccepted { number, owner, note }),
         ("[A-Za-z]{1,20}", option::of(position())).prop_map(|(action, number)| Event::AdministrativeRead { action, number }),
         (any::<[u8; 16]>(), option::of(position()), option::of(note())).prop_map(|(epoch, reached, note)| Event::EpochBegun(EpochBegun {
             epoch: Epoch(epoch),

@@ -35,5 +35,5 @@ words! {
     Bound { Requested, Default, Policy, Kind, Task, Workload, Contract, SigningKey, ClientCertificate, Exception }
     FindingKind { Orphan, Unregistered, Dormant, Shared, OverPrivileged, Overdue, Expiring }
     FindingAction { Ignore, Report, Suspend, Revoke }
-    Closing { Nothing, Suspend, Offboard, Unregister, MoveOwner, CloseTask, EndException }
+    Closing { Nothing, Suspend, Offboard, Unregister, MoveOwner, AwaitOwner, CloseTask, EndException }
 }

@@ -23,14 +23,21 @@ fn credential(world: &World, workload: Position) -> Resource {
 /// An example of what each action is done to.
 fn resource(world: &mut World, action: Action) -> Resource {
     match action {
-        Action::IssueToken => Resource::Downstream(Arc::clone(&world.facts.downstream(&a("api")).expect("recorded").record)),
+        Action::IssueToken | Action::RevokeDownstream => {
+            Resource::Downstream(Arc::clone(&world.facts.downstream(&a("api")).expect("recorded").record))
+        }
         Action::IssueCertificate | Action::RevokeEnvironment | Action::ReinstateEnvironment => Resource::Environment(world.production),
         Action::OpenTask | Action::CloseTask | Action::ReadTask | Action::RevokeTask => {
             let number = world.task(|_| {});
             Resource::from(world.facts.task(number).expect("open"))
         }
         Action::ReadCredential | Action::RevokeCredential => credential(world, world.invoicer),
-        Action::ReadOwner | Action::PreviewRevocation | Action::RevokeOwner | Action::ReinstateOwner => Resource::Owner(world.payments),
+        Action::ReadOwner
+        | Action::PreviewRevocation
+        | Action::RevokeOwner
+        | Action::ReinstateOwner
+        | Action::MoveWorkload
+        | Action::AcceptWorkload => Resource::Owner(world.payments),
         Action::RevokeWorkload
         | Action::ReinstateWorkload
         | Action::ExplainPolicy

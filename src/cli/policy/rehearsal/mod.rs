@@ -58,7 +58,7 @@ impl Scene {
         let mut scene =
             Self { file: file.to_owned(), facts: Facts::default(), last: Position::BROKER, now, administrators, tasks: BTreeMap::new() };
         let present = Present { facts: &scene.facts, living: &Living::default(), head: scene.last, latest_expiry: Timestamp::EPOCH, now };
-        let events = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), &present).events;
+        let events = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), &present, &|_| true).events;
         events.into_iter().for_each(|event| scene.append(event));
         for task in &script.tasks {
             let owner: OwnerId = place.required("owner", &task.owner)?;
@@ -156,6 +156,8 @@ impl Scene {
             (Object::Workload(place.required("workload", workload)?), "workload", workload)
         } else if let Some(environment) = &test.environment {
             (Object::Environment(place.required("environment", environment)?), "environment", environment)
+        } else if let Some(downstream) = &test.downstream {
+            (Object::Downstream(place.required("downstream", downstream)?), "downstream", downstream)
         } else if let (Some(number), Some(task)) = (self.task(test)?, &test.task) {
             (Object::Task(number), "task", task)
         } else {

@@ -57,6 +57,7 @@ pub(in crate::cli::policy) struct Test {
     pub(super) bearer: bool,
     pub(super) owner: Option<Text>,
     pub(super) workload: Option<Text>,
+    pub(super) downstream: Option<Text>,
     pub(super) credential_of: Option<Text>,
     pub(super) expect: Text,
     pub(super) reason: Option<Text>,

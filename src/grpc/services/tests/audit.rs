@@ -11,7 +11,7 @@ use super::api::sources_server::Sources;
 use super::*;
 use crate::directory::{Document, Snapshot};
 use crate::ledger::{Change, Present, Urgency};
-use crate::model::{Environment, Event, Position};
+use crate::model::{Closing, CutMade, Environment, Event, Position, Reason};
 
 /// Every method of the API, as `Service.Method`.
 fn methods() -> Vec<String> {
@@ -232,6 +232,25 @@ impl Api {
             }
             "Registry.Apply" => Registry::apply(self, admin(apply(Some(document())))).await.map(drop),
             "Registry.Diff" => self.diff(admin(api::RegistryDiffRequest { document: Some(document()) })).await.map(drop),
+            "Registry.Accept" => {
+                let source = "assets".parse().expect("a source");
+                // Somebody whom no policy lets moves it to another owner.
+                let number = self.0.broker.ledger().facts().workload(&WORKLOAD.parse().expect("an ID")).expect("known").number;
+                let event = Event::Cut(CutMade {
+                    number,
+                    reason: Reason::AffiliationChanged,
+                    ends: None,
+                    closing: Closing::AwaitOwner,
+                    note: None,
+                    concerns: None,
+                    source: Some(source),
+                });
+                let plan = Box::new(move |_: &Present<'_>| Ok(vec![event]));
+                let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
+                self.0.broker.ledger().change(change).await.expect("moved");
+                let ask = api::RegistryAcceptRequest { workload: WORKLOAD.to_owned(), ..Default::default() };
+                self.accept(admin(ask)).await.map(drop)
+            }
             "Registry.Export" => self.export(admin(Default::default())).await.map(drop),
             unknown => panic!("{unknown}: say here how it is called"),
         }

@@ -30,6 +30,7 @@ enum Step {
     Task,
     Cut { subject: Index, closing: Closing, ends: Option<u64> },
     Reinstate(Index),
+    Accept(Index),
     Key,
     Retire(Index),
     CutKey(Index),
@@ -59,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
             .prop_map(|(subject, closing, ends)| Step::Cut { subject, closing, ends }),
         2 => any::<Index>().prop_map(Step::Reinstate),
+        2 => any::<Index>().prop_map(Step::Accept),
         2 => Just(Step::Key),
         2 => any::<Index>().prop_map(Step::Retire),
         1 => any::<Index>().prop_map(Step::CutKey),
@@ -137,6 +139,7 @@ impl History {
                 Event::Cut(cut(subject(&self.subjects, index), *closing, ends))
             }
             Step::Reinstate(index) => Event::Reinstated { number: subject(&self.subjects, index), note: None },
+            Step::Accept(index) => Event::WorkloadAccepted { number: subject(&self.subjects, index), owner: Position::BROKER, note: None },
             Step::Key => Event::KeyActivated(key("k")),
             Step::Retire(index) => Event::KeyRetired { number: subject(&self.subjects, index), ends: Some(time) },
             Step::CutKey(index) => Event::Cut(cut(subject(&self.subjects, index), Closing::Nothing, Some(CUT_OF_KEY_ENDS))),

@@ -86,6 +86,8 @@ fn every_change(world: &World, round: u8) -> Vec<Vec<Event>> {
         vec![ended(world.workload, Closing::Suspend)],
         vec![ended(world.environment, Closing::Offboard)],
         vec![Event::Reinstated { number: world.environment, note: None }],
+        vec![ended(world.other_workload, Closing::AwaitOwner)],
+        vec![Event::WorkloadAccepted { number: world.other_workload, owner: world.other_owner, note: None }],
         vec![ended(world.other_workload, Closing::Unregister)],
         vec![ended(world.task, Closing::CloseTask)],
         vec![Event::DownstreamRecorded(first(downstream(&format!("api-{round}"), &[])))],

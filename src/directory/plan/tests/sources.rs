@@ -1,0 +1,110 @@
+//! What sources record, end and leave alone.
+
+use super::*;
+
+#[test]
+fn a_source_ends_its_own_records_alone_and_nobody_else_ends_them() {
+    let mut world = issued_world();
+    let assets = source("assets");
+    let added = world.hear(&assets, &Snapshot::from(batch()));
+    assert_eq!((added.problems.as_slice(), added.ends, added.changes.len()), (&[][..], 0, 1), "its owner and environments are others'");
+    world.issue(BATCH, "production", 1000);
+    assert_eq!(world.apply(&base()), Difference::default(), "the registry ends nothing of a source by not naming it");
+    assert_eq!(world.apply(&Document { workloads: [base().workloads, batch().workloads].concat(), ..base() }), Difference::default());
+    let emptied = world.hear(&assets, &Snapshot::default());
+    assert_eq!((emptied.ends, emptied.changes[0].name.as_str(), emptied.changes[0].living), (1, BATCH, 1));
+    let Event::Cut(cut) = &emptied.events[0] else { panic!("not a cut") };
+    assert_eq!(
+        (cut.source.clone(), cut.note.as_ref().map(ToString::to_string)),
+        (assets.source, Some("no longer named by source assets".to_owned()))
+    );
+    let alive: Vec<_> = world.issued.iter().map(|issued| !world.is_cut(issued)).collect();
+    assert_eq!(alive, [true, true, false]);
+}
+
+#[test]
+fn what_two_claim_stays_with_the_first_and_the_second_is_told() {
+    let mut world = World::at(&base());
+    world.hear(&source("assets"), &Snapshot::from(batch()));
+    let mut other = batch();
+    other.workloads[0].owner = "b".parse().expect("an id");
+    let before = world.facts.clone();
+    let told = world.hear(&source("cmdb"), &Snapshot::from(other.clone()));
+    assert_eq!(told.problems, [format!("workload `{BATCH}` is recorded by source assets (as `{BATCH}`); left as it is")]);
+    let by_hand = world.plan(&Document { workloads: [base().workloads, other.workloads].concat(), ..base() });
+    assert_eq!((by_hand.problems.len(), by_hand.events.len()), (1, 0), "nor may an administrator change it");
+    let claimed = world.hear(&source("cmdb"), &Snapshot::from(base()));
+    assert_eq!((claimed.problems.len(), claimed.events.len()), (5, 0), "nor a source what the administrators recorded");
+    assert_eq!(world.facts, before);
+}
+
+#[test]
+fn a_source_may_take_over_what_the_administrators_recorded_and_nothing_dies() {
+    let mut world = issued_world();
+    let taken = world.hear(&Scope { takes_over: true, ..source("assets") }, &Snapshot::from(base()));
+    assert_eq!((taken.problems.len(), taken.ends, taken.changes.len()), (0, 0, 5));
+    assert!(world.issued.iter().all(|issued| !world.is_cut(issued)));
+    assert_eq!(world.apply(&Document::default()), Difference::default(), "the administrators have nothing left");
+    assert_eq!(world.hear(&source("assets"), &Snapshot::from(base())), Difference::default());
+}
+
+#[test]
+fn what_a_source_names_wrongly_or_cannot_name_does_not_end() {
+    let mut world = World::at(&base());
+    world.hear(&source("assets"), &Snapshot::from(batch()));
+    let kept = Snapshot { kept: [(Subject::Workload, BATCH.to_owned())].into(), ..Snapshot::default() };
+    let unnamed = Snapshot { unnamed: [Subject::Workload].into(), ..Snapshot::default() };
+    assert_eq!(world.hear(&source("assets"), &kept), Difference::default());
+    assert_eq!(world.hear(&source("assets"), &unnamed), Difference::default());
+    let other_row = Snapshot { unnamed: [Subject::Owner].into(), ..Snapshot::default() };
+    assert_eq!(world.hear(&source("assets"), &other_row).ends, 1);
+}
+
+#[test]
+fn a_contract_bounds_its_owner_and_offboards_it_when_it_is_named_no_longer() {
+    let mut world = issued_world();
+    let contract = |end: u64| Snapshot {
+        contracts: vec![crate::directory::ContractSpec {
+            record: "C-1".parse().expect("an id"),
+            owner: "a".parse().expect("an id"),
+            end: Timestamp::from_seconds(end),
+        }],
+        ..Snapshot::default()
+    };
+    let vendors = source("vendors");
+    let end = |world: &World| world.facts.contract_end(world.facts.owner(&"a".parse().expect("an id")).expect("known"));
+    let late = world.hear(&vendors, &contract(5000).indexed());
+    assert_eq!((late.changes[0].living, end(&world)), (0, Some(Timestamp::from_seconds(5000))));
+    let early = world.hear(&vendors, &contract(500).indexed());
+    assert_eq!((early.changes[0].living, end(&world)), (2, Some(Timestamp::from_seconds(500))), "what would outlive it dies");
+    assert_eq!(world.facts.next_end(), Some(Timestamp::from_seconds(500)));
+    let gone = world.hear(&vendors, &Snapshot::default());
+    assert_eq!((gone.ends, end(&world)), (1, None));
+    let owner = world.facts.owner(&"a".parse().expect("an id")).expect("known");
+    assert_eq!(owner.closed.map(|closed| closed.by), Some(Closing::Offboard));
+    let again = world.hear(&vendors, &contract(5000).indexed());
+    assert_eq!((again.ends, again.changes.len()), (0, 1));
+    let owner = world.facts.owner(&"a".parse().expect("an id")).expect("known");
+    assert!(!owner.is_open(), "a contract that is named again reopens nothing");
+}
+
+#[test]
+fn a_person_whom_a_source_names_no_longer_is_known_to_have_left() {
+    let mut world = World::at(&base());
+    let people = |active| Snapshot {
+        people: vec![crate::model::Person { id: "Ada@example.org".parse().expect("a contact"), active }],
+        ..Snapshot::default()
+    };
+    let stands = |world: &World| {
+        let known = world.facts.person(&"ada@example.org".parse().expect("a contact")).expect("known");
+        (known.record.active, known.is_registered())
+    };
+    let hr = source("hr");
+    world.hear(&hr, &people(true).indexed());
+    assert_eq!(stands(&world), (true, true));
+    assert_eq!(world.hear(&hr, &people(true).indexed()), Difference::default());
+    world.hear(&hr, &people(false).indexed());
+    assert_eq!(stands(&world), (false, true));
+    world.hear(&hr, &Snapshot::default());
+    assert_eq!(stands(&world), (false, false));
+}
