@@ -24,7 +24,7 @@ fn said(owner: &str) -> Said {
         technical_owner: None,
     };
     let snapshot = Snapshot::from(Document { workloads: vec![workload], ..Document::default() });
-    Said { digest: [7; 32], snapshot, problems: Vec::new() }
+    Said { digest: [7; 32], snapshot, wrong: 0, problems: Vec::new() }
 }
 
 impl World {

@@ -29,7 +29,7 @@ impl World {
         assert!(problems.is_empty(), "{problems:?}");
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&self.head().get().to_be_bytes());
-        let said = Said { digest, snapshot, problems: Vec::new() };
+        let said = Said { digest, snapshot, wrong: 0, problems: Vec::new() };
         self.broker.hear_source(&"assets".parse().unwrap(), Ok(said)).await.unwrap();
     }
 
