@@ -20,7 +20,7 @@ const SHARED_BY: usize = 200;
 /// The followers.
 pub(crate) struct Crowd {
     followers: usize,
-    bytes: u64,
+    bytes: f64,
     goal: watch::Sender<u64>,
     reached: Arc<Reached>,
 }
@@ -39,10 +39,10 @@ const COME_BACK: Duration = Duration::from_millis(500);
 impl Crowd {
     /// Begins so many streams, and waits until each has its first list.
     pub(crate) async fn gather(broker: &Broker, followers: usize) -> Self {
-        let before = Process(broker.process_id()).resident_bytes();
+        let (before, _) = Process(broker.process_id()).resident_mib();
         let identity = broker.identity("ledger/verifier");
         let (goal, target) = watch::channel(1);
-        let crowd = Self { followers, bytes: 0, goal, reached: Arc::default() };
+        let crowd = Self { followers, bytes: 0.0, goal, reached: Arc::default() };
         let mut client = broker.client(&identity).await;
         for number in 0..followers {
             if number % SHARED_BY == 0 {
@@ -53,13 +53,13 @@ impl Crowd {
             tokio::spawn(follow((client.clone(), number), stream, target.clone(), Arc::clone(&crowd.reached)));
         }
         crowd.all().await;
-        let after = Process(broker.process_id()).resident_bytes();
-        Self { bytes: after.saturating_sub(before), ..crowd }
+        let (after, _) = Process(broker.process_id()).resident_mib();
+        Self { bytes: (after - before) * 1_048_576.0, ..crowd }
     }
 
     /// How much more memory the broker has than before, by follower.
     pub(crate) fn bytes_a_follower(&self) -> f64 {
-        self.bytes as f64 / self.followers as f64
+        self.bytes / self.followers as f64
     }
 
     /// How many streams were asked for again.

@@ -95,7 +95,7 @@ async fn measure(length: Duration, rounds: usize) -> report::Report {
             );
         }
     }
-    report.resident_bytes = broker.process().resident_bytes();
+    (report.resident_mib, _) = broker.process().resident_mib();
     report.mean_batch = broker.mean_batch();
     report
 }

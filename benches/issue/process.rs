@@ -19,11 +19,14 @@ impl Process {
         (ticks(11) + ticks(12)) / TICKS
     }
 
-    /// Resident memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
+    /// Resident memory in MiB: now, and at most so far.
+    pub(crate) fn resident_mib(&self) -> (f64, f64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("the process runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
-        line.split_whitespace().nth(1).expect("a size").parse::<u64>().expect("kilobytes") * 1024
+        let size = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("a size");
+            line.split_whitespace().nth(1).expect("a size").parse::<f64>().expect("kilobytes") / 1024.0
+        };
+        (size("VmRSS:"), size("VmHWM:"))
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Round {
 pub(crate) struct Report {
     rounds: Vec<(usize, Round)>,
     /// Resident memory of the broker at the end.
-    pub resident_bytes: u64,
+    pub resident_mib: f64,
     /// Mean entries a commit, by the broker's own count.
     pub mean_batch: f64,
 }
@@ -113,7 +113,7 @@ impl Report {
                 ));
             }
         }
-        line(format!("mean batch {:.1}, resident {:.1} MiB", self.mean_batch, self.resident_bytes as f64 / 1_048_576.0));
+        line(format!("mean batch {:.1}, resident {:.1} MiB", self.mean_batch, self.resident_mib));
         table
     }
 
@@ -139,7 +139,7 @@ impl Report {
         put("signing_request_us".to_owned(), self.part(|round| round.signing_request));
         put("row_us".to_owned(), self.part(|round| round.row));
         put("mean_batch".to_owned(), self.mean_batch);
-        put("resident_mib".to_owned(), self.resident_bytes as f64 / 1_048_576.0);
+        put("resident_mib".to_owned(), self.resident_mib);
         serde_json::Value::Object(json).to_string()
     }
 }

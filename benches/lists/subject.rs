@@ -97,7 +97,7 @@ impl Subject {
     }
 
     pub(crate) fn resident_mib(&self) -> f64 {
-        Process(self.broker.process_id()).resident_bytes() as f64 / 1_048_576.0
+        Process(self.broker.process_id()).resident_mib().0
     }
 
     fn revoke(&self, owner: &str) {

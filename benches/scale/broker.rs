@@ -95,8 +95,8 @@ impl Subject {
         checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).expect("a size")
     }
 
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        Process(self.broker.process_id()).resident_bytes()
+    pub(crate) fn resident_mib(&self) -> f64 {
+        Process(self.broker.process_id()).resident_mib().0
     }
 
     /// From the start of the process until it is ready, after it was stopped in order.

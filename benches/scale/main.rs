@@ -45,10 +45,10 @@ fn main() {
     let (living, entries) = if quick { (10_000, 50_000) } else { (1_000_000, 5_000_000) };
     let mut subject = Subject::start();
     let (mut lonely, mut crowded) = (Vec::new(), Vec::new());
-    let (mut resident, mut list) = (0, 0);
+    let (mut resident, mut list) = (0.0_f64, 0);
     for _ in 0..ROUNDS {
         subject.issue(CROWDED, living);
-        resident = resident.max(subject.resident_bytes());
+        resident = resident.max(subject.resident_mib());
         for _ in 0..BESIDE {
             subject.issue(LONELY, 1);
             lonely.push(subject.revoke(LONELY, 1));
@@ -63,16 +63,15 @@ fn main() {
     let stopped = subject.start_after_stop();
     let killed = subject.start_after_kill();
     let (lonely, crowded) = (median(lonely), median(crowded));
-    let mib = resident as f64 / 1_048_576.0;
     println!("revoke an owner with 1 living credential      {:>9.2} ms", millis(lonely));
     println!("revoke an owner with {living:>9} of them        {:>9.2} ms   ratio {:.2}, bar 3", millis(crowded), ratio(crowded, lonely));
-    println!("resident with {living:>9} living               {mib:>9.1} MiB  bar 150");
+    println!("resident with {living:>9} living               {resident:>9.1} MiB  bar 150");
     println!("list that ends them                           {list:>9} B    bar 1024");
     println!("ready on {head:>9} entries, stopped in order  {:>9.0} ms   bar 2000", millis(stopped));
     println!("ready on {head:>9} entries, killed            {:>9.0} ms   bar 2000", millis(killed));
     let json = serde_json::json!({
         "living": living, "entries": head, "revoke_one_ms": millis(lonely), "revoke_all_ms": millis(crowded),
-        "revoke_ratio": ratio(crowded, lonely), "resident_mib": mib, "list_bytes": list,
+        "revoke_ratio": ratio(crowded, lonely), "resident_mib": resident, "list_bytes": list,
         "start_ms": millis(stopped), "start_after_kill_ms": millis(killed),
     });
     println!("{json}");

@@ -64,6 +64,29 @@ async fn a_search_finds_the_same_with_the_index_as_without_after_a_restart_too()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_segment_is_answered_by_the_index_and_the_open_one_is_scanned() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    fill(&ledger, &world).await;
+    indexed(&ledger).await;
+    let segments = ledger.shared.store.segments;
+    let (open, ..) = segments.around(ledger.head().position);
+    let all = (Position::ZERO, ledger.head().position);
+    let mut answered = Vec::new();
+    for segment in 0..open {
+        answered.extend(ledger.shared.index.positions(segment, world.owner, all, 100).expect("it is sealed and indexed"));
+    }
+    answered.sort_unstable_by(|one, other| other.cmp(one));
+    let (_, begins, _) = segments.around(ledger.head().position);
+    let scanned = found(&ledger, world.owner, false, 100).await;
+    let sealed: Vec<u64> = scanned.into_iter().filter(|position| *position < begins.get()).collect();
+    assert_eq!(answered.iter().map(|position| position.get()).collect::<Vec<_>>(), sealed);
+    assert!(!sealed.is_empty());
+    assert_eq!(ledger.shared.index.positions(open, world.owner, all, 100), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_is_damaged_or_of_another_history_is_made_again() {
     let (disk, other) = (Disk::new(), Disk::new());
     let world = {

@@ -31,6 +31,7 @@ mod faults;
 mod high_water;
 mod indexing;
 mod verification;
+mod waiting;
 
 contract!(memory, in_memory());
 contract!(file, on_file());
