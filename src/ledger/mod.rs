@@ -10,7 +10,7 @@ use std::sync::RwLockReadGuard;
 
 use tokio::sync::watch;
 
-use crate::model::{Census, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
+use crate::model::{Census, Concerns, Entry, Event, Facts, Living, Position, Refusal, SpiffeId, Timestamp, Whose};
 use crate::policy::Grant;
 
 mod audit;
@@ -71,6 +71,16 @@ pub(crate) struct Present<'a> {
     pub latest_expiry: Timestamp,
     /// What the clock says. The new entries carry it, or the time of the last entry if that is later.
     pub now: Timestamp,
+}
+
+impl Present<'_> {
+    /// Whom a cut of `number` made now concerns, where `census` counts what dies of it: everybody, if the
+    /// counters may miss something or a cut before this one may not be enforced yet.
+    pub(crate) fn concerns(&self, number: Position, census: &Census) -> Concerns {
+        let found = Concerns::of(census, self.facts);
+        let is_known = self.facts.cuts().get(number).is_none() && !self.living.may_be_low(self.now);
+        if is_known { found } else { found.anywhere(self.facts, self.latest_expiry) }
+    }
 }
 
 /// Decides, on the facts of the committing transaction, what to append: nothing, or events that

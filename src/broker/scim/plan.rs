@@ -7,8 +7,7 @@ use super::{Rules, members};
 use crate::directory::scim::{Kind, Patch, Refused, Resource, Wrong, meaning};
 use crate::ledger::Present;
 use crate::model::{
-    self, Closing, Concerns, Contact, CutMade, Event, Known, Origin, Owner, Person, Position, Reason, RecordId, Recording, Timestamp,
-    Whose, cut_ends,
+    self, Closing, Contact, CutMade, Event, Known, Origin, Owner, Person, Position, Reason, RecordId, Recording, Timestamp, Whose, cut_ends,
 };
 
 /// What a client wants.
@@ -286,10 +285,8 @@ impl<'a> Planning<'a> {
 
     fn cut(&self, number: Position, closing: Closing, reason: Reason, note: &str) -> Event {
         let ends = cut_ends(self.present.latest_expiry, self.present.now);
-        let Present { facts, living, latest_expiry, now, .. } = self.present;
-        let found = Concerns::of(&living.census(Whose::Owner(number), *now), facts);
-        let is_known = facts.cuts().get(number).is_none() && !living.may_be_low(*now);
-        let concerns = Some(if is_known { found } else { found.anywhere(facts, *latest_expiry) });
+        let Present { living, now, .. } = self.present;
+        let concerns = Some(self.present.concerns(number, &living.census(Whose::Owner(number), *now)));
         let source = Some(self.rules.source.clone());
         Event::Cut(CutMade { number, reason, ends, closing, note: note.parse().ok(), concerns, source })
     }

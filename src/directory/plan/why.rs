@@ -1,7 +1,7 @@
 //! Why a record cuts, and how.
 
 use super::Planning;
-use crate::model::{Closing, Concerns, CutMade, Event, Note, Position, Reason, Whose, cut_ends};
+use crate::model::{Closing, CutMade, Event, Note, Position, Reason, Whose, cut_ends};
 
 /// Why what was issued may not live on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,7 @@ impl Planning<'_> {
         let ends = cut_ends(self.present.latest_expiry, self.present.now);
         let (closing, reason) = why.consequence();
         let census = self.present.living.census(whose, self.present.now);
-        let found = Concerns::of(&census, self.present.facts);
-        let known = self.present.facts.cuts().get(number).is_none() && !self.present.living.may_be_low(self.present.now);
-        let concerns = Some(if known { found } else { found.anywhere(self.present.facts, self.present.latest_expiry) });
+        let concerns = Some(self.present.concerns(number, &census));
         let (note, source) = (self.note(why).parse::<Note>().ok(), self.scope.source.clone());
         self.difference.events.push(Event::Cut(CutMade { number, reason, ends, closing, note, concerns, source }));
         census.total
