@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use futures_util::StreamExt;
 use http::request::Parts;
 use http::{Method, header};
 use ring::digest::{SHA256, digest};
@@ -25,6 +26,8 @@ pub(crate) const SCIM_PATH: &str = "/scim/v2";
 
 /// The longest body of a request, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
+/// How much of a longer one is taken in, to be thrown away.
+const PASSED_OVER: usize = 4 << 20;
 
 /// A source that provisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +169,23 @@ fn parameters(parts: &Parts) -> Vec<(String, String)> {
 
 /// The body of a request, JSON.
 async fn json(body: Body) -> Result<Value, Failure> {
-    let bytes = axum::body::to_bytes(body, LONGEST_BODY).await.map_err(|_too_long_or_broken| Failure::TooLong)?;
+    let bytes = whole(body).await.ok_or(Failure::TooLong)?;
     let read: Result<Map<String, Value>, _> = serde_json::from_slice(&bytes);
     read.map(Value::Object).map_err(|error| Refused::new(Wrong::Syntax, format!("the body is no JSON object: {error}")).into())
+}
+
+/// A body that is not too long. Of one that is, some is passed over, so that a client which is still sending sees
+/// the answer instead of a connection that breaks.
+async fn whole(body: Body) -> Option<Vec<u8>> {
+    let (mut bytes, mut length, mut parts) = (Vec::new(), 0, body.into_data_stream());
+    while let Some(data) = parts.next().await {
+        let data = data.ok()?;
+        length += data.len();
+        if length <= LONGEST_BODY {
+            bytes.extend_from_slice(&data);
+        } else if length > PASSED_OVER {
+            return None;
+        }
+    }
+    (length <= LONGEST_BODY).then_some(bytes)
 }

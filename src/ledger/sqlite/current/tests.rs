@@ -10,7 +10,8 @@ use super::super::{start, store};
 use super::*;
 use crate::ledger::codec;
 use crate::ledger::samples::{
-    EPOCH, NOW, again, begun, contract, cut, downstream, environment, exception, finding, first, issued, key, owner, policy, task, workload,
+    EPOCH, NOW, again, begun, contract, cut, downstream, environment, exception, finding, first, issued, key, owner, policy, resource,
+    task, workload,
 };
 use crate::ledger::tip::Tip;
 use crate::model::{About, CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, FindingAction, FindingChange, Person, Recording, Subjects};
@@ -26,6 +27,7 @@ enum Step {
     EndPerson(Index),
     Contract { name: u8, anew: bool },
     EndContract { name: u8 },
+    Resource { name: u8, anew: bool },
     Remove(Index),
     Task,
     Cut { subject: Index, closing: Closing, ends: Option<u64> },
@@ -55,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<Index>().prop_map(Step::EndPerson),
         3 => named().prop_map(|(name, anew)| Step::Contract { name, anew }),
         1 => named().prop_map(|(name, _)| Step::EndContract { name }),
+        2 => named().prop_map(|(name, anew)| Step::Resource { name, anew }),
         1 => any::<Index>().prop_map(Step::Remove),
         2 => Just(Step::Task),
         8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
@@ -132,6 +135,7 @@ impl History {
                 let number = self.number("contract", (owner.get() % 251) as u8).unwrap_or(Position::BROKER);
                 Event::ContractEnded { number, owner }
             }
+            Step::Resource { name, anew } => Event::ResourceRecorded(self.recording(("resource", *name, *anew), resource())),
             Step::Remove(index) => Event::DownstreamRemoved { number: subject(&self.subjects, index) },
             Step::Task => Event::TaskOpened(task(Position::BROKER, Position::BROKER, None)),
             Step::Cut { subject: index, closing, ends } => {
