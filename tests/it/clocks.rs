@@ -23,13 +23,14 @@ const HOUR: i64 = 3600;
 
 /// A broker whose wall clock is set by hand. What measures durations is left alone, as it is by a clock that
 /// is set.
-struct World {
-    broker: Broker,
+pub(crate) struct World {
+    pub(crate) broker: Broker,
     fake: Vec<String>,
 }
 
 impl World {
-    fn new() -> Self {
+    /// One that knows the registry of the tests.
+    pub(crate) fn new() -> Self {
         let broker = Broker::prepare();
         let mut world = Self { fake: Vec::new(), broker };
         // Debian's folder is named for the machine.
@@ -51,7 +52,7 @@ impl World {
     }
 
     /// The clock is so many seconds ahead of the right time from now on.
-    fn set(&self, ahead: i64) {
+    pub(crate) fn set(&self, ahead: i64) {
         // Replaced whole: it may be read at any moment.
         let new = self.broker.scratch().join("offset.new");
         fs::write(&new, format!("{ahead:+}\n")).unwrap();
@@ -59,7 +60,7 @@ impl World {
     }
 
     /// The program as `caller` runs it, by the same clock.
-    fn curfew<A: AsRef<OsStr>>(&self, caller: &Identity, arguments: impl IntoIterator<Item = A>) -> Ran {
+    pub(crate) fn curfew<A: AsRef<OsStr>>(&self, caller: &Identity, arguments: impl IntoIterator<Item = A>) -> Ran {
         let mut command = Command::new("env");
         command.args(self.fake.iter().skip(1)).arg(program().get_program()).args(arguments).current_dir(self.broker.scratch());
         command.env("CURFEW_ADDR", &self.broker.addresses().grpc).env("CURFEW_URL", self.broker.public_url());
@@ -81,7 +82,12 @@ impl World {
 
     /// What a service says of a token that fetches keys and list now: nothing if it takes it.
     fn verdict(&self, name: &str) -> Option<String> {
-        let certificate = self.workload().certificate;
+        self.verdict_of(name, &self.workload())
+    }
+
+    /// The same of a token that somebody else presents.
+    pub(crate) fn verdict_of(&self, name: &str, holder: &Identity) -> Option<String> {
+        let certificate = &holder.certificate;
         let check = ["verify", "token", name, "--audience", AUDIENCE, "--presented", certificate.to_str().unwrap(), "--format", "json"];
         // A list from before the clock was set is no list; the next comes with the next beat.
         let ran = eventually(PATIENCE, || {
@@ -121,18 +127,19 @@ impl World {
 
     /// The same, and whoever goes by the same clock is served: a server certificate that begins in the future
     /// is replaced by itself.
-    fn settles(&self) {
+    pub(crate) fn settles(&self) {
         self.is_well();
         self.is_served();
     }
 
-    fn is_served(&self) {
+    /// Whoever goes by the same clock is served.
+    pub(crate) fn is_served(&self) {
         let administrator = self.broker.administrator();
         eventually(PATIENCE, || (self.curfew(&administrator, ["whoami"]).code == 0).then_some(()));
     }
 
     /// Everything stands in the ledger, and holds together.
-    fn nothing_is_lost(mut self, positions: &[u64]) {
+    pub(crate) fn nothing_is_lost(mut self, positions: &[u64]) {
         self.set(0);
         assert!(self.broker.stop().success(), "{}", self.broker.log());
         let ledger = self.broker.dir().join("data/ledger.db");

@@ -2,14 +2,17 @@
 //! ended, and the ledger is whole.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use curfew::client::{Client, Config, api};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Broker, rounds};
+use crate::harness::{Broker, REGISTRY, eventually, program, rounds, run};
 use crate::holder::{certificate, token};
+use crate::sources::World;
 
 const CONNECTIONS: usize = 4;
 const CALLERS: usize = 6;
@@ -179,4 +182,57 @@ fn what_was_answered_survives_a_kill_at_any_moment() {
     assert!(broker.stop().success(), "{}", broker.log());
     let file = broker.dir().join("data").join("ledger.db");
     broker.curfew(&administrator, ["ledger".as_ref(), "verify".as_ref(), file.as_os_str()]).done();
+}
+
+/// Workloads that the source names besides those of the tests.
+const MANY: usize = 2000;
+
+/// The registry of the tests with many more workloads, all of one purpose.
+fn registry(purpose: &str) -> String {
+    let workload = |number: usize| {
+        format!("  - {{spiffe_id: spiffe://example.org/many/w{number}, owner: payments, purpose: {purpose}, environments: [production]}}\n")
+    };
+    let workloads: String = (0..MANY).map(workload).collect();
+    REGISTRY.replace("workloads:\n", &format!("workloads:\n{workloads}"))
+}
+
+/// How many entries record one of them with this purpose.
+fn recorded(ledger: &Path, purpose: &str) -> usize {
+    let exported = run(program().args(["ledger", "export"]).arg(ledger)).done();
+    let entries = exported.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    entries.filter(|entry| entry["event"] == "workload_recorded" && entry["fields"]["purpose"] == purpose).count()
+}
+
+#[test]
+fn a_change_of_a_source_is_in_the_ledger_whole_or_not_at_all_whenever_the_process_is_killed() {
+    let mut world = World::begin(&["assets"]);
+    let ledger = world.broker.dir().join("data/ledger.db");
+    let journal = world.broker.dir().join("data/ledger.db-wal");
+    for round in 1..=rounds(6, 300) {
+        let purpose = format!("round {round}");
+        let size = || fs::metadata(&journal).map(|file| (file.len(), file.modified().ok())).ok();
+        let mut last = size();
+        let new = world.broker.scratch().join("new.yaml");
+        fs::write(&new, registry(&purpose)).unwrap();
+        fs::rename(new, world.file("assets")).unwrap();
+        // As the first bytes of it are written, some writes later, or when it is told.
+        let mut writes = 0;
+        eventually(Duration::from_secs(60), || {
+            let now = size();
+            writes += usize::from(now != last);
+            last = now;
+            let log = world.broker.log();
+            let told = log.contains(&format!(" -> {purpose}\"")) || log.contains(&format!("purpose: {purpose};"));
+            (writes >= 1 + round % 3 || told).then_some(())
+        });
+        world.broker.kill();
+        run(program().args(["ledger", "verify"]).arg(&ledger)).done();
+        let stands = recorded(&ledger, &purpose);
+        assert!(stands == 0 || stands == MANY, "{stands} of {MANY} records of round {round}");
+        world.broker.serve();
+        world.until_workload("spiffe://example.org/many/w1999", |workload| workload["purpose"] == purpose.as_str());
+        let known = world.until("assets", |source| source["state"] == "believed");
+        assert_eq!(known["records"].as_u64(), Some(11 + MANY as u64), "{known}");
+    }
+    world.end();
 }

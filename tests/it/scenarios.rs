@@ -2,8 +2,14 @@
 //! verifier that rejects.
 
 use std::fs;
+use std::time::Duration;
 
-use crate::harness::{AUDIENCE, REGISTRY};
+use curfew::ambient::Clock;
+use curfew::model::Timestamp;
+use serde_json::Value;
+
+use crate::clocks;
+use crate::harness::{AUDIENCE, REGISTRY, eventually};
 use crate::holder::Holder;
 use crate::service::Service;
 use crate::sources::{API, World};
@@ -88,4 +94,65 @@ fn a_service_and_an_environment_that_the_asset_database_no_longer_names_take_wha
     let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
     assert!(world.broker.curfew(&api, ask).exits(2).stderr.contains("AUDIENCE_UNKNOWN"));
     world.end();
+}
+
+/// How long until the contract of the vendor ends, in seconds.
+const UNTIL_NIGHT: i64 = 40 * 60;
+
+/// A contract ends while nobody looks on; the broker runs at that moment, or is away and comes back after it.
+fn a_contract_ends(away: bool) {
+    let mut world = clocks::World::new();
+    let now = Clock::system().now().seconds();
+    let end = Timestamp::from_seconds(now + u64::try_from(UNTIL_NIGHT).unwrap()).to_string();
+    world.broker.apply(&changed("2099-12-31T23:00:00Z", &end));
+    let (acme, administrator) = (world.broker.identity("acme/reporting"), world.broker.administrator());
+    let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--format", "json"];
+
+    // A minute before, what is issued ends with the contract.
+    world.set(UNTIL_NIGHT - 60);
+    world.settles();
+    let token = world.curfew(&acme, issue).json();
+    fs::write(world.broker.scratch().join("token"), token["token"].as_str().unwrap()).unwrap();
+    assert_eq!((token["expires_at"].as_str(), token["bound_by"].as_str()), (Some(&*end), Some("contract")), "{token}");
+    assert_eq!(world.verdict_of("token", &acme), None);
+    if away {
+        assert!(world.broker.stop().success());
+    }
+    world.set(UNTIL_NIGHT + 5);
+    if away {
+        // Its server certificate begins now, by its clock alone.
+        world.broker.serve();
+        world.is_served();
+    } else {
+        world.settles();
+    }
+    let show = |world: &clocks::World| world.curfew(&administrator, ["owner", "show", "acme", "--format", "json"]).json();
+    let ended = eventually(Duration::from_secs(30), || Some(show(&world)).filter(|owner| owner["standing"] != "active"));
+    assert!(ended["standing"].as_str().unwrap().starts_with("offboard"), "{ended}");
+    let rejected = world.verdict_of("token", &acme).unwrap_or_default();
+    assert!(rejected.contains("EXPIRED") || rejected.contains("REVOKED"), "{rejected}");
+    assert!(world.curfew(&acme, issue).exits(2).stderr.contains("OWNER_NOT_ACTIVE"));
+
+    // By the broker itself, at the second.
+    let entries = world.curfew(&administrator, ["ledger", "list", "--limit", "1000", "--format", "json"]).json();
+    let position = ended["closed_position"].clone();
+    let cut = entries["entries"].as_array().unwrap().iter().find(|entry| entry["position"] == position).unwrap().clone();
+    assert_eq!(cut["actor"], Value::Null, "{cut}");
+    assert!(cut["summary"].as_str().unwrap().contains(&format!("the contract ended at {end}")), "{cut}");
+    let at: Timestamp = cut["time"].as_str().unwrap().parse().unwrap();
+    let late = at.since(end.parse().unwrap());
+    assert!(at >= end.parse().unwrap() && (away || late < Duration::from_secs(30)), "{cut}");
+    // Nobody else's contract ended.
+    world.curfew(&world.broker.identity("payments/api"), issue).done();
+    world.nothing_is_lost(&[position.as_u64().unwrap()]);
+}
+
+#[test]
+fn a_vendors_contract_ends_at_night() {
+    a_contract_ends(false);
+}
+
+#[test]
+fn a_vendors_contract_ends_while_the_broker_is_away() {
+    a_contract_ends(true);
 }
