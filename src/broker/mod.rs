@@ -73,7 +73,7 @@ pub(crate) use registry::{ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
 pub(crate) use scim::{Provisioning, Rules, Trouble, What, Write};
 pub(crate) use search::Wanted;
-pub(crate) use source::{Declared, Doubted, Said, SourceKind, SourceStory};
+pub(crate) use source::{Covers, Declared, Doubted, Said, SourceKind, SourceStory};
 pub(crate) use story::{End, WholeStory};
 pub(crate) use task::{Opening, TaskStory};
 pub(crate) use whoami::Allowance;

@@ -60,6 +60,8 @@ pub(crate) struct Snapshot {
     pub people: Vec<Person>,
     /// Its contracts, each once.
     pub contracts: Vec<ContractSpec>,
+    /// The identities that exist according to it.
+    pub inventory: HashSet<SpiffeId>,
     /// What records are called at the source, where that is not their name.
     pub ids: HashMap<(Subject, String), RecordId>,
     /// What is named and cannot be used: it stays as it is.
@@ -114,6 +116,7 @@ impl Snapshot {
             Subject::Downstream => self.keep::<DownstreamName>(subject, name),
             Subject::Person => self.keep::<Contact>(subject, name),
             Subject::Contract => self.keep::<RecordId>(subject, name),
+            Subject::Inventory => self.keep::<SpiffeId>(subject, name),
         }
     }
 
@@ -135,11 +138,12 @@ impl Snapshot {
         self.document.downstreams.retain(|downstream| !is_so(downstream.name.as_str()));
         self.people.retain(|person| !is_so(person.id.as_str()));
         self.contracts.retain(|contract| !is_so(contract.record.as_str()));
+        self.inventory.retain(|identity| !is_so(identity.as_str()));
     }
 
     /// How many records are named.
     pub(crate) fn len(&self) -> usize {
-        self.named.len()
+        self.named.len() + self.inventory.len()
     }
 
     /// With everything that is named looked up quickly. To be called once it is complete.
@@ -154,6 +158,13 @@ impl Snapshot {
         let contracts = self.contracts.iter().map(|contract| (Subject::Contract, contract.record.to_string()));
         self.named = owners.chain(environments).chain(workloads).chain(downstreams).chain(people).chain(contracts).collect();
         self
+    }
+
+    /// Whether an identity is named in an inventory, or may be.
+    pub(crate) fn exists(&self, identity: &SpiffeId) -> bool {
+        self.inventory.contains(identity)
+            || self.unnamed.contains(&Subject::Inventory)
+            || self.kept.contains(&(Subject::Inventory, identity.to_string()))
     }
 
     /// Whether a record of this scope has ended: neither named, nor kept.

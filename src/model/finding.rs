@@ -60,8 +60,8 @@ impl FindingKind {
     /// How much it matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Orphan | Self::Overdue => Severity::High,
-            Self::Unregistered | Self::Dormant | Self::Shared => Severity::Medium,
+            Self::Orphan | Self::Overdue | Self::Ghost => Severity::High,
+            Self::Unregistered | Self::Dormant | Self::Shared | Self::Ownerless => Severity::Medium,
             Self::OverPrivileged | Self::Expiring => Severity::Low,
         }
     }

@@ -201,6 +201,10 @@ words!(
         Overdue = "overdue",
         /// A contract ends soon.
         Expiring = "expiring",
+        /// A workload is open, and no inventory that speaks for it names it.
+        Ghost = "ghost",
+        /// Nobody answers any more: a business or technical owner left, or is known nowhere.
+        Ownerless = "ownerless",
     }
 );
 

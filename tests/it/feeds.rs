@@ -81,7 +81,7 @@ fn assets(gone: &[&str]) -> String {
 }
 
 /// The registry of the tests without its workloads, which come from elsewhere.
-fn without_workloads() -> String {
+pub(crate) fn without_workloads() -> String {
     let (before, rest) = REGISTRY.split_once("workloads:\n").unwrap();
     let (_, after) = rest.split_once("downstreams:\n").unwrap();
     format!("{before}downstreams:\n{after}")
@@ -157,6 +157,49 @@ fn a_contract_of_an_export_ends_its_owner_when_it_says() {
     // What would outlive the new end is dead at once; the owner goes when it comes.
     say(&world.broker.dir(), &soon(4));
     eventually(Duration::from_secs(30), || Some(world.show(&["owner", "show", "payments"])).filter(|owner| owner["standing"] != "active"));
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    world.end();
+}
+
+#[test]
+fn what_no_inventory_names_is_a_ghost_and_dies_if_that_is_configured() {
+    let table = "[[source]]\nname = \"clusters\"\nkind = \"feed\"\npath = \"clusters.json\"\nholds = [\"inventory\"]\nevery = \"1s\"\n\
+                 columns = { spiffe_id = \"id\" }\ncovers = \"spiffe://example.org/payments/\"\n";
+    let say = |folder: &Path, names: &[&str]| {
+        let rows: Vec<_> = names.iter().map(|name| serde_json::json!({"id": format!("spiffe://example.org/payments/{name}")})).collect();
+        fs::write(folder.join("new.json"), serde_json::to_vec(&rows).unwrap()).unwrap();
+        fs::rename(folder.join("new.json"), folder.join("clusters.json")).unwrap();
+    };
+    let mut world = World::with(table, |folder| {
+        let config = fs::read_to_string(folder.join("curfew.toml")).unwrap();
+        let changed = config.replace("ghost = \"report\"", "ghost = \"revoke\"").replace("grace = \"7d\"", "grace = \"0s\"");
+        assert!(changed.contains("ghost = \"revoke\"") && changed.contains("grace = \"0s\""));
+        fs::write(folder.join("curfew.toml"), changed).unwrap();
+        say(folder, &["api", "settlement"]);
+    });
+    world.broker.apply(REGISTRY);
+    world.until("clusters", |source| source["records"] == 2);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    let steps = |world: &World| {
+        let run = world.show(&["reconcile"]);
+        let steps = run["steps"].as_array().unwrap().clone();
+        steps.iter().map(|step| format!("{} {} {}", step["step"], step["kind"], step["about"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&world), [""; 0]);
+    say(&world.broker.dir(), &["settlement"]);
+    world.until("clusters", |source| source["records"] == 1);
+    assert_eq!(steps(&world), [format!("raise ghost {API}")]);
+    // After a start it is told anew only once it was read again; what was told stays.
+    fs::rename(world.broker.dir().join("clusters.json"), world.broker.dir().join("away.json")).unwrap();
+    world.broker.restart();
+    world.until("clusters", |source| source["state"] == "not_believed");
+    assert_eq!(steps(&world), [""; 0]);
+    assert_eq!(world.rejects(&token, &holder), None);
+    say(&world.broker.dir(), &["settlement"]);
+    world.until("clusters", |source| source["state"] == "believed");
+    assert_eq!(steps(&world), [format!("revoke ghost {API}")]);
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
     world.end();

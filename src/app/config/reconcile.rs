@@ -30,6 +30,8 @@ struct RawActions {
     over_privileged: String,
     overdue: String,
     expiring: String,
+    ghost: String,
+    ownerless: String,
 }
 
 impl Default for RawActions {
@@ -43,6 +45,8 @@ impl Default for RawActions {
             over_privileged: report(),
             overdue: report(),
             expiring: report(),
+            ghost: report(),
+            ownerless: report(),
         }
     }
 }
@@ -81,6 +85,8 @@ impl RawReconcile {
             (FindingKind::OverPrivileged, "reconcile.actions.over_privileged", &actions.over_privileged),
             (FindingKind::Overdue, "reconcile.actions.overdue", &actions.overdue),
             (FindingKind::Expiring, "reconcile.actions.expiring", &actions.expiring),
+            (FindingKind::Ghost, "reconcile.actions.ghost", &actions.ghost),
+            (FindingKind::Ownerless, "reconcile.actions.ownerless", &actions.ownerless),
         ];
         let mut read = |(kind, field, text): (FindingKind, &'static str, &String)| {
             let action = text.parse::<FindingAction>().map_err(|error| wrong(field, error.to_string())).ok()?;

@@ -81,7 +81,7 @@ fn every_source_of_the_page_is_one_and_all_of_them_together() {
     let config = parse(&format!("{LEAST}{}", sources.concat())).expect("as it is written");
     assert_eq!(config.sources.len(), sources.len());
     let words: BTreeSet<&str> = config.sources.iter().map(|source| source.declared.kind.as_str()).collect();
-    assert_eq!(words.into_iter().collect::<Vec<_>>(), ["feed", "folder"]);
+    assert_eq!(words.into_iter().collect::<Vec<_>>(), ["feed", "folder", "sql"]);
 }
 
 #[test]
@@ -114,8 +114,38 @@ fn a_feed_is_refused_with_what_to_write() {
     ] {
         refused(&feed(at, from, to), &format!("source.{field}"), told);
     }
+    for (at, from, to, field, told) in [
+        (3, "covers = \"spiffe://example.org/payments/\"", "covers = \"spiffe://example.org/pay\"", "covers", "up to a `/`"),
+        (3, "every =", "complete = true\nevery =", "complete", "it is for people"),
+        (1, "delimiter =", "covers = \"spiffe://x/\"\ndelimiter =", "covers", "it is for an inventory"),
+    ] {
+        refused(&feed(at, from, to), &format!("source.{field}"), told);
+    }
     let open = page[0].replace("https://", "http://").replace("allow_http = false", "allow_http = true");
     refused(&format!("{LEAST}{open}"), "source.authorization_file", "for everybody to read");
+}
+
+#[test]
+fn a_query_is_refused_with_what_to_write() {
+    let page = sources_of_the_page();
+    let page: Vec<&String> = page.iter().filter(|source| source.contains("\"sql\"")).collect();
+    for (at, from, to, field, told) in [
+        (0, "curfew@", "curfew:word@", "url", "`password_file`"),
+        (0, "curfew@", "", "url", "write postgresql://user@host/database"),
+        (0, "postgresql://", "mysql:", "url", "write postgresql://user@host/database"),
+        (0, "take_over = false", "allow_plain = true", "allow_plain", "on this machine alone"),
+        (0, "take_over = false", "allow_plain = true", "cacert", "nobody vouches"),
+        (0, "timeout = \"60s\"", "timeout = \"2h\"", "timeout", "1s to 1h"),
+        (0, "max_rows = 1000000", "max_rows = 0", "max_rows", "from 1 to 10000000"),
+        (0, "holds = [\"people\"]", "holds = []", "holds", "say what it is authoritative for"),
+        (1, "allow_plain = true", "", "url", "a socket has no TLS"),
+        (1, "query = \"", "query = \" \" # ", "query", "a row for each record"),
+    ] {
+        assert!(page[at].contains(from), "{from}");
+        refused(&format!("{LEAST}{}", page[at].replace(from, to)), &format!("source.{field}"), told);
+    }
+    let text = format!("{LEAST}{}", page[0].replace("curfew@", "curfew:word@"));
+    assert!(!parse(&text).expect_err("a password").to_string().contains("word@"));
 }
 
 #[test]

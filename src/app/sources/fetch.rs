@@ -15,7 +15,6 @@ use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -64,11 +63,9 @@ async fn ask(web: &Web, known: Option<&HeaderValue>, most: u64) -> Result<Answer
     if !web.is_https {
         return exchange(stream, request, most).await;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    let config = config.with_root_certificates(web.roots()?).with_no_client_auth();
+    let tls = TlsConnector::from(Arc::new(web.trusted.tls()?));
     let name = ServerName::try_from(web.host.clone()).map_err(|error| error.to_string())?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| chain(&error))?;
+    let stream = tls.connect(name, stream).await.map_err(|error| chain(&error))?;
     exchange(stream, request, most).await
 }
 

@@ -16,6 +16,7 @@ mod address;
 mod feed;
 mod fetch;
 mod folder;
+mod sql;
 
 #[cfg(test)]
 mod tests;
@@ -69,17 +70,19 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
 async fn read(reading: &Arc<Reading>, names: Names, settled: Option<Settled>) -> Result<Found, String> {
     let fetched = match &**reading {
         Reading::Feed(feed) => feed::fetched(feed, settled.as_ref()).await?,
-        Reading::Folder(_) => None,
+        Reading::Folder(_) | Reading::Sql(_) => None,
     };
     let body = match fetched {
         Some(Answer::Same) => return Ok(Found::Same),
         Some(Answer::Body(bytes, tag)) => Some((bytes, tag)),
         None => None,
     };
-    let reading = Arc::clone(reading);
+    let (reading, runtime) = (Arc::clone(reading), tokio::runtime::Handle::current());
     let read = move || match (&*reading, body) {
         (Reading::Folder(folder), _) => folder::read(folder, &names).map(|said| Found::New(Box::new(said), None)),
         (Reading::Feed(feed), body) => feed::read(feed, body, &names, settled.as_ref()),
+        // What is made of the rows takes long where there are many, and may hold up nothing else.
+        (Reading::Sql(query), _) => runtime.block_on(sql::read(query, &names)).map(|said| Found::New(Box::new(said), None)),
     };
     let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|error| Err(format!("it could not be read: {error}")))

@@ -12,7 +12,7 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::fetch::{Answer, Unanswered, get};
-use crate::app::config::sources::Web;
+use crate::app::config::sources::{Trusted, Web};
 
 const MOST: u64 = 1000;
 
@@ -44,7 +44,7 @@ fn web(host: &str, port: u16) -> Web {
         is_https: false,
         timeout: Duration::from_secs(20),
         allow_private: true,
-        cacert: None,
+        trusted: Trusted(None),
         authorization: None,
     }
 }
@@ -176,7 +176,7 @@ async fn tls_server(name: &str, folder: &tempfile::TempDir) -> (u16, PathBuf) {
 async fn a_server_is_believed_by_its_name_and_by_whom_is_trusted() {
     let folder = tempfile::tempdir().expect("a folder");
     let (port, trusted) = tls_server("localhost", &folder).await;
-    let secure = |host: &str, cacert: Option<PathBuf>| Web { is_https: true, cacert, ..web(host, port) };
+    let secure = |host: &str, cacert: Option<PathBuf>| Web { is_https: true, trusted: Trusted(cacert), ..web(host, port) };
     assert_eq!(get(&secure("localhost", Some(trusted.clone())), None, MOST).await, Ok(Answer::Body(b"[]".to_vec(), None)));
     let why = refused(&secure("127.0.0.1", Some(trusted))).await;
     assert!(why.contains("not valid for name"), "{why}");

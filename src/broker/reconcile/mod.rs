@@ -16,9 +16,11 @@ use crate::model::{
 };
 use crate::policy::{Action, Caller, Resource};
 
+mod elsewhere;
 mod observed;
 mod plan;
 
+use elsewhere::Elsewhere;
 use observed::Observed;
 use plan::{Ground, Plan};
 
@@ -164,7 +166,8 @@ impl Broker {
         let mut observed = self.reconciliation.observed.lock().await;
         self.observe(&mut observed).await?;
         let settings = &self.reconciliation.settings;
-        let ground = Ground::of(&self.ledger.facts());
+        let elsewhere = Elsewhere { existing: self.sources.existing(), everybody: self.sources.everybody() };
+        let ground = Ground::of(&self.ledger.facts(), elsewhere);
         let plan = plan::plan(&ground, &observed, settings, self.clock.now());
         let answer = Reconciled { steps: self.steps(&plan), held: plan.held.len(), workloads: ground.workloads.len() };
         if !dry_run {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Reconciling;
+use super::elsewhere::{Elsewhere, Forlorn, forlorn};
 use super::observed::Observed;
+use crate::broker::source::{Everybody, Presence};
 use crate::model::{
     About, Closing, Environment, Facts, Finding, FindingAction, FindingKind, Known, KnownFinding, Note, Owner, Position, Timestamp,
     Workload,
@@ -28,16 +30,20 @@ pub(super) struct Ground {
     pub(super) ends: HashMap<Position, Timestamp>,
     pub(super) environments: HashMap<Position, Known<Environment>>,
     pub(super) open: Vec<KnownFinding>,
+    forlorn: Vec<Forlorn>,
+    elsewhere: Elsewhere,
 }
 
 impl Ground {
-    pub(super) fn of(facts: &Facts) -> Self {
+    pub(super) fn of(facts: &Facts, elsewhere: Elsewhere) -> Self {
         Self {
             workloads: facts.workloads().cloned().collect(),
             owners: facts.owners().map(|known| (known.number, known.clone())).collect(),
             ends: facts.owners().filter_map(|known| Some((known.number, facts.contract_end(known)?))).collect(),
             environments: facts.environments().map(|known| (known.number, known.clone())).collect(),
             open: facts.findings().iter().cloned().collect(),
+            forlorn: forlorn(facts, elsewhere.everybody),
+            elsewhere,
         }
     }
 }
@@ -59,19 +65,23 @@ pub(super) struct Plan {
 
 /// Compares what is registered with what was seen.
 pub(super) fn plan(ground: &Ground, observed: &Observed, settings: &Reconciling, now: Timestamp) -> Plan {
-    let mut sighted = Sighted { ground, observed, settings, now, found: BTreeMap::new() };
+    let mut sighted = Sighted { ground, observed, settings, now, found: BTreeMap::new(), unknown: HashSet::new() };
     for workload in ground.workloads.iter().filter(|known| known.is_open()) {
         sighted.workload(workload);
     }
     sighted.owners();
     sighted.strangers();
-    let found = sighted.found;
+    sighted.forlorn();
+    let Sighted { found, unknown, .. } = sighted;
 
     let mut plan = Plan::default();
     let mut known: HashSet<(FindingKind, &About)> = HashSet::new();
     for open in &ground.open {
         let key = (open.record.kind, open.record.about.clone());
         known.insert((open.record.kind, &open.record.about));
+        if unknown.contains(&key) {
+            continue;
+        }
         if !found.contains_key(&key) {
             plan.resolve.push(open.number);
             continue;
@@ -99,6 +109,8 @@ struct Sighted<'a> {
     settings: &'a Reconciling,
     now: Timestamp,
     found: BTreeMap<(FindingKind, About), Finding>,
+    /// Of these nobody can say: they stay as they are.
+    unknown: HashSet<(FindingKind, About)>,
 }
 
 impl Sighted<'_> {
@@ -115,6 +127,16 @@ impl Sighted<'_> {
         }
         if let Some(end) = workload.record.valid_until.filter(|end| end.plus(LATE) <= now) {
             self.find(FindingKind::Overdue, number, &format!("{id} was registered until {end}"), vec![number]);
+        }
+        match self.ground.elsewhere.existing.presence(id) {
+            Presence::Fine => {}
+            Presence::Unknown => {
+                self.unknown.insert((FindingKind::Ghost, About::Subject(number)));
+            }
+            Presence::Missing(source, read) => {
+                let what = format!("{id} is open, and in no inventory ({source} was read at {read})");
+                self.find(FindingKind::Ghost, number, &what, vec![number]);
+            }
         }
         let quiet = now.minus(self.settings.dormant_after);
         let last = self.observed.last_use(number);
@@ -164,6 +186,21 @@ impl Sighted<'_> {
             } else if end > now && end <= now.plus(self.settings.announce) {
                 self.find(FindingKind::Expiring, owner.number, &format!("the contract of {id} ends at {end}"), vec![owner.number]);
             }
+        }
+    }
+
+    fn forlorn(&mut self) {
+        let ground = self.ground;
+        for Forlorn { number, name, contact, left } in &ground.forlorn {
+            let (what, evidence) = match (left, ground.elsewhere.everybody) {
+                (Some(left), _) => (format!("{contact}, who answers for {name}, is here no longer"), *left),
+                (None, Everybody::Known) => (format!("{contact}, who answers for {name}, is known nowhere"), *number),
+                (None, Everybody::Unknown | Everybody::Unclaimed) => {
+                    self.unknown.insert((FindingKind::Ownerless, About::Subject(*number)));
+                    continue;
+                }
+            };
+            self.find(FindingKind::Ownerless, *number, &what, vec![evidence]);
         }
     }
 
@@ -325,14 +362,14 @@ mod tests {
             let (mut facts, observed) = world(&workloads);
             let now = Timestamp::from_seconds(1).plus(DAY * day);
             let settings = settings(FindingAction::Report, 10);
-            let first = plan(&Ground::of(&facts), &observed, &settings, now);
+            let first = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now);
             let count = |kind: FindingKind| first.raise.iter().filter(|finding| finding.kind == kind).count();
             prop_assert_eq!(count(FindingKind::Orphan), workloads.iter().filter(|(_, orphan)| *orphan).count());
             let dormant = |last: &Option<u64>| last.is_none_or(|last| last + 90 < u64::from(day));
             prop_assert_eq!(count(FindingKind::Dormant), workloads.iter().filter(|(last, _)| dormant(last)).count());
             prop_assert!(first.act.is_empty() && first.resolve.is_empty());
             apply(&mut facts, &first, now);
-            prop_assert_eq!(plan(&Ground::of(&facts), &observed, &settings, now), Plan::default());
+            prop_assert_eq!(plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now), Plan::default());
         }
 
         /// No run acts before the grace is over, or on more than the share, and what was acted on is not again.
@@ -341,15 +378,15 @@ mod tests {
             let (mut facts, observed) = world(&workloads);
             let settings = settings(FindingAction::Suspend, max_acted);
             let now = Timestamp::from_seconds(1).plus(DAY * 150);
-            let first = plan(&Ground::of(&facts), &observed, &settings, now);
+            let first = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now);
             apply(&mut facts, &first, now);
             let later = now.plus(DAY * waited);
-            let second = plan(&Ground::of(&facts), &observed, &settings, later);
+            let second = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, later);
             prop_assert!(second.act.is_empty() || later >= now.plus(settings.grace));
             prop_assert!(second.act.len() <= Share::FEW.max(workloads.len() * usize::from(max_acted) / 100));
             prop_assert!(second.act.is_empty() || second.held.is_empty());
             apply(&mut facts, &second, later);
-            let third = plan(&Ground::of(&facts), &observed, &settings, later);
+            let third = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, later);
             prop_assert!(third.act.iter().all(|(number, _)| second.act.iter().all(|(acted, _)| acted != number)));
         }
     }
@@ -359,10 +396,10 @@ mod tests {
         let (mut facts, observed) = world(&[(None, false)]);
         let settings = settings(FindingAction::Suspend, 100);
         let now = Timestamp::from_seconds(1).plus(DAY * 150);
-        let first = plan(&Ground::of(&facts), &observed, &settings, now);
+        let first = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now);
         apply(&mut facts, &first, now);
         let now = now.plus(settings.grace);
-        let planned = plan(&Ground::of(&facts), &observed, &settings, now);
+        let planned = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now);
         let cuts = |facts: &Facts, living: &Living| {
             let present = Present { facts, living, head: facts.changed(), latest_expiry: Timestamp::EPOCH, now };
             events(&planned, &present).iter().filter(|event| matches!(event, Event::Cut(_))).count()

@@ -40,7 +40,15 @@ impl Rules {
     /// The same as a source among others.
     pub(crate) fn declared(&self) -> Declared {
         let holds = [Subject::Owner, Subject::Person].into();
-        Declared { name: self.source.clone(), kind: SourceKind::Scim, holds, takes_over: false, max_ended: self.max_ended }
+        Declared {
+            name: self.source.clone(),
+            kind: SourceKind::Scim,
+            holds,
+            takes_over: false,
+            max_ended: self.max_ended,
+            covers: None,
+            is_complete: false,
+        }
     }
 }
 

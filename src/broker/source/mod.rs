@@ -1,6 +1,6 @@
 //! Sources: what each says is applied as one change, or is not believed and waits for a person.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -9,51 +9,21 @@ use tokio::sync::Notify;
 use super::moving::Mover;
 use super::scim::Before;
 use super::{Broker, Error};
-use crate::directory::{self, Change, Scope, Snapshot, Subject};
+use crate::directory::{self, Change, Scope, Snapshot};
 use crate::ledger::Present;
-use crate::model::{Event, Facts, Held, Invalid, Known, Note, Position, Refusal, Share, SourceName, Timestamp};
+use crate::model::{Event, Facts, Held, Invalid, Known, Note, Position, Refusal, SourceName, Timestamp};
 use crate::policy::{Action, Caller, Resource};
 
 mod belief;
+mod declared;
+mod inventory;
 
 use belief::disbelief;
-
-/// How records come from a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SourceKind {
-    /// The broker reads a folder.
-    Folder,
-    /// The broker reads a file, or asks an address.
-    Feed,
-    /// A client writes them one by one.
-    Scim,
-}
-
-impl SourceKind {
-    /// The word for it in configurations.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Folder => "folder",
-            Self::Feed => "feed",
-            Self::Scim => "scim",
-        }
-    }
-}
-
-/// A source, as the configuration declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Declared {
-    /// Its name.
-    pub name: SourceName,
-    /// How records come from it.
-    pub kind: SourceKind,
-    /// What it is authoritative for.
-    pub holds: BTreeSet<Subject>,
-    /// Whether it takes over what the administrators recorded, where it names that.
-    pub takes_over: bool,
-    /// How much of it may end at once, or within a day where they come one by one.
-    pub max_ended: Share,
-}
+pub(super) use declared::Everybody;
+pub(crate) use declared::{Declared, SourceKind};
+pub(crate) use inventory::Covers;
+use inventory::Inventory;
+pub(super) use inventory::{Existing, Presence};
 
 /// What a source says, as it was read.
 #[derive(Clone, Debug)]
@@ -100,6 +70,8 @@ struct State {
     confirmed: Option<[u8; 32]>,
     /// When a person let a client through.
     released: Option<Timestamp>,
+    /// What was last believed, of an inventory.
+    inventory: Option<Arc<Inventory>>,
 }
 
 /// A source, as it is shown.
@@ -128,7 +100,7 @@ pub(super) struct Sources {
 
 /// What became of what a source said.
 enum Outcome {
-    Applied { changes: Vec<Change>, problems: Vec<String> },
+    Applied { changes: Vec<Change>, problems: Vec<String>, inventory: Option<Inventory> },
     Doubted(Doubted),
 }
 
@@ -144,6 +116,28 @@ impl Sources {
 
     fn state(&self, name: &SourceName) -> State {
         self.states.get(name).map(|state| state.value().clone()).unwrap_or_default()
+    }
+
+    /// What inventories say exists.
+    pub(super) fn existing(&self) -> Existing {
+        let inventories = self.declared.values().filter_map(|(declared, _)| Some((declared, declared.covers.clone()?)));
+        Existing::of(inventories.map(|(declared, covers)| {
+            let State { inventory, doubted, .. } = self.state(&declared.name);
+            (declared.name.clone(), covers, inventory.filter(|_| doubted.is_none()))
+        }))
+    }
+
+    /// Whether the sources name everybody.
+    pub(super) fn everybody(&self) -> Everybody {
+        let complete = self.declared.values().filter(|(declared, _)| declared.is_complete);
+        let states: Vec<State> = complete.map(|(declared, _)| self.state(&declared.name)).collect();
+        if states.is_empty() {
+            Everybody::Unclaimed
+        } else if states.iter().all(|state| state.believed.is_some() && state.doubted.is_none()) {
+            Everybody::Known
+        } else {
+            Everybody::Unknown
+        }
     }
 
     /// What was said of the source of a client.
@@ -184,8 +178,9 @@ impl Declared {
     }
 
     fn story(&self, state: State, facts: &Facts) -> SourceStory {
-        let State { heard, believed, problems, doubted, .. } = state;
-        SourceStory { records: own(facts, &self.name), declared: self.clone(), heard, believed, problems, doubted }
+        let State { heard, believed, problems, doubted, inventory, .. } = state;
+        let records = inventory.map_or_else(|| own(facts, &self.name), |inventory| inventory.len());
+        SourceStory { records, declared: self.clone(), heard, believed, problems, doubted }
     }
 }
 
@@ -245,8 +240,9 @@ impl Broker {
         let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
         let declared = declared.clone();
         let mover = self.mover_of(name)?;
+        let former = before.inventory.clone();
         let plan = move |present: &Present<'_>| {
-            let (events, outcome) = hearing(present, (&declared, mover), said, (confirmed, known));
+            let (events, outcome) = hearing(present, (&declared, mover), said, former.as_deref(), (confirmed, known));
             Ok((events, (outcome, present.facts.changed())))
         };
         let (committed, (outcome, changed)) = self.change(None, plan).await?;
@@ -262,10 +258,12 @@ impl Broker {
                 Outcome::Doubted(doubted) => {
                     *state = State { heard: Some(now), doubted: Some(doubted), compared: compared.zip(Some(changed)), ..state.clone() };
                 }
-                Outcome::Applied { problems, .. } => {
+                Outcome::Applied { problems, inventory, .. } => {
+                    let inventory = inventory.map(Arc::new);
                     let changed = committed.first.map_or(changed, |_| committed.last);
                     let compared = compared.zip(Some(changed));
-                    *state = State { heard: Some(now), believed: Some(now), settled, compared, told, problems, ..State::default() };
+                    *state =
+                        State { heard: Some(now), believed: Some(now), settled, compared, told, problems, inventory, ..State::default() };
                 }
             }
         });
@@ -310,7 +308,7 @@ impl Broker {
         self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
         let now = self.clock.now();
         self.sources.change(name, |state| match declared.kind {
-            SourceKind::Folder | SourceKind::Feed => state.confirmed = Some(digest),
+            SourceKind::Folder | SourceKind::Feed | SourceKind::Sql => state.confirmed = Some(digest),
             SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
         });
         wanted.notify_one();
@@ -329,18 +327,23 @@ fn hearing(
     present: &Present<'_>,
     (declared, mover): (&Declared, Mover),
     said: Result<Said, String>,
+    former: Option<&Inventory>,
     (confirmed, known): (bool, bool),
 ) -> (Vec<Event>, Outcome) {
     let of = own(present.facts, &declared.name);
     let doubted = match said {
         Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
         Ok(Said { digest, snapshot, wrong, mut problems }) => {
-            let difference = directory::plan(&snapshot, &declared.scope(), present, &mover.asked(present.facts));
+            let (difference, of) = match &declared.covers {
+                Some(covers) => inventory::difference(present, covers, former, &snapshot),
+                None => (directory::plan(&snapshot, &declared.scope(), present, &mover.asked(present.facts)), of),
+            };
             let why = disbelief(&difference, (&snapshot, wrong), of, declared.max_ended);
             match why.filter(|_| !confirmed) {
                 None => {
                     problems.extend(difference.problems);
-                    return (difference.events, Outcome::Applied { changes: difference.changes, problems });
+                    let inventory = declared.covers.is_some().then(|| Inventory::of(snapshot, former, present.now));
+                    return (difference.events, Outcome::Applied { changes: difference.changes, problems, inventory });
                 }
                 Some(why) => Doubted { digest: Some(digest), why, ends: difference.ends, of, changes: difference.changes },
             }
@@ -368,7 +371,7 @@ fn tell(source: &SourceName, outcome: &Outcome, before: &State) {
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
         Outcome::Doubted(_) => {}
-        Outcome::Applied { changes, problems } => {
+        Outcome::Applied { changes, problems, .. } => {
             for Change { action, subject, name, detail, living } in changes.iter().take(MOST_TOLD) {
                 tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
             }

@@ -45,6 +45,7 @@ mod reporting;
 mod revoking;
 mod stories;
 mod tasks;
+mod telling;
 
 /// Where the manual clock stands at first.
 const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -79,6 +80,9 @@ pub(super) const QUOTAS: Quotas = Quotas {
     watches: 10,
 };
 
+/// How it reconciles, and its sources.
+type Settings = (Reconciling, Vec<Declared>);
+
 /// A broker with everything that it needs.
 pub(super) struct World {
     pub(super) broker: Arc<Broker>,
@@ -99,22 +103,27 @@ impl World {
 
     /// The same, on a ledger with other options.
     pub(super) async fn keeping(quotas: Quotas, change: impl FnOnce(&mut Options)) -> Self {
-        Self::made(Place::Memory, quotas, change, |_| {}, Reconciling::default()).await
+        Self::made(Place::Memory, quotas, change, |_| {}, Settings::default()).await
     }
 
     /// The same, with keys that are held elsewhere.
     pub(super) async fn signing(elsewhere: impl Fn(&mut Source)) -> Self {
-        Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere, Reconciling::default()).await
+        Self::made(Place::Memory, QUOTAS, |_| {}, elsewhere, Settings::default()).await
     }
 
     /// The same, on a ledger in a file.
     pub(super) async fn kept(file: PathBuf) -> Self {
-        Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}, Reconciling::default()).await
+        Self::made(Place::File(file), QUOTAS, |_| {}, |_| {}, Settings::default()).await
     }
 
     /// The same, that reconciles by these settings.
     pub(super) async fn reconciling(settings: Reconciling) -> Self {
-        Self::made(Place::Memory, QUOTAS, |_| {}, |_| {}, settings).await
+        Self::made(Place::Memory, QUOTAS, |_| {}, |_| {}, (settings, Vec::new())).await
+    }
+
+    /// The same, with a source.
+    pub(super) async fn told_by(source: Declared, settings: Reconciling) -> Self {
+        Self::made(Place::Memory, QUOTAS, |_| {}, |_| {}, (settings, vec![source])).await
     }
 
     async fn made(
@@ -122,7 +131,7 @@ impl World {
         quotas: Quotas,
         change: impl FnOnce(&mut Options),
         elsewhere: impl Fn(&mut Source),
-        reconciling: Reconciling,
+        (reconciling, sources): Settings,
     ) -> Self {
         let (clock, hand) = Clock::manual(START);
         let entropy = Entropy::system();
@@ -138,8 +147,8 @@ impl World {
             elsewhere(&mut source);
             source
         };
-        let sources = texts.into_iter().map(held).collect();
-        let material = Material::open(&domain, sources, &entropy).unwrap();
+        let held = texts.into_iter().map(held).collect();
+        let material = Material::open(&domain, held, &entropy).unwrap();
         let keyring = Arc::new(Broker::activate_keys(&*ledger, material).await.unwrap());
         let administrators = [administrator().spiffe_id].into();
         let url = "https://broker.example.org".to_owned();
@@ -156,7 +165,7 @@ impl World {
             administrators,
             quotas,
             followers,
-            sources: vec![assets()],
+            sources: std::iter::once(assets()).chain(sources).collect(),
             reconciling,
             clock,
             entropy,
@@ -267,6 +276,8 @@ fn assets() -> Declared {
         holds,
         takes_over: false,
         max_ended: Share::percent(10),
+        covers: None,
+        is_complete: false,
     }
 }
 

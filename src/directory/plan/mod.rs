@@ -41,8 +41,8 @@ mod words;
 mod tests;
 
 use why::Why;
-pub(crate) use words::Subject;
-use words::{Action, Fields, differing, whole};
+pub(crate) use words::{Action, Subject};
+use words::{Fields, differing, whole};
 
 /// What a snapshot would change, in the order of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

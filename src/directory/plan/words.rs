@@ -51,6 +51,8 @@ pub(crate) enum Subject {
     Person,
     /// A contract.
     Contract,
+    /// An identity that an inventory names, which is no record of the ledger.
+    Inventory,
 }
 
 impl Subject {
@@ -63,6 +65,7 @@ impl Subject {
             Self::Downstream => "downstream",
             Self::Person => "person",
             Self::Contract => "contract",
+            Self::Inventory => "inventory",
         }
     }
 }

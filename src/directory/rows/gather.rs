@@ -46,9 +46,10 @@ pub(crate) struct Gather<'a> {
     count: usize,
     snapshot: Snapshot,
     draft: Draft<Written>,
-    /// Every name, so that people would not confuse them, and those that stood there twice.
+    /// Every name, as people would not tell it from others.
     seen: HashSet<String>,
-    twice: HashSet<String>,
+    /// Those that are left, since they stood there twice or something beside the record is wrong.
+    left: HashSet<String>,
     /// Which columns some row had.
     met: Vec<bool>,
     problems: Vec<String>,
@@ -66,7 +67,7 @@ impl<'a> Gather<'a> {
             snapshot: Snapshot::default(),
             draft: empty(),
             seen: HashSet::new(),
-            twice: HashSet::new(),
+            left: HashSet::new(),
             met: vec![false; columns.columns.len()],
             problems: Vec::new(),
             wrong: 0,
@@ -123,7 +124,7 @@ impl<'a> Gather<'a> {
             self.enter(place, &name, values);
         } else {
             self.refuse(place, Some(&name), "it is there more than once; keep one");
-            self.twice.insert(key);
+            self.left.insert(key);
         }
         Ok(())
     }
@@ -138,14 +139,14 @@ impl<'a> Gather<'a> {
         if let Some((column, _)) = unmet.filter(|_| self.count > 0) {
             return Err(format!("no record has `{}` for `{}`", column.name, column.field.name));
         }
-        let (subject, twice) = (self.columns.subject, std::mem::take(&mut self.twice));
+        let (subject, left) = (self.columns.subject, std::mem::take(&mut self.left));
         self.seen = HashSet::new();
         let told = self.problems.len();
         if self.problems.len() > MOST_TOLD {
             self.problems.truncate(MOST_TOLD);
             self.problems.push(format!("and {} more", told - MOST_TOLD));
         }
-        self.snapshot.forget(|name| !twice.is_empty() && twice.contains(&folded(subject, name)));
+        self.snapshot.forget(|name| !left.is_empty() && left.contains(&folded(subject, name)));
         Ok(Gathered { snapshot: self.snapshot.indexed(), problems: self.problems, wrong: self.wrong })
     }
 
@@ -205,6 +206,9 @@ impl<'a> Gather<'a> {
                 record = several().pop();
                 person(id.first(), active.as_deref()).map(|person| self.snapshot.people.push(person))
             }
+            Subject::Inventory => parsed("spiffe_id", name).map(|identity| {
+                self.snapshot.inventory.insert(identity);
+            }),
             Subject::Contract => {
                 let (record, owner, end) = (several().pop(), several().pop(), several().pop());
                 contract(record, owner, end).map(|contract| self.snapshot.contracts.push(contract))
@@ -213,6 +217,7 @@ impl<'a> Gather<'a> {
         let record = record.map(|id| self.called(name, &id)).transpose();
         if let Err(problem) = entered.and(record) {
             self.refuse(place, Some(name), &problem);
+            self.left.insert(folded(self.columns.subject, name));
         }
         if self.draft.owners.len() + self.draft.environments.len() + self.draft.workloads.len() >= CHUNK {
             self.flush();

@@ -140,6 +140,7 @@ const fn fields(subject: Subject) -> &'static [Field] {
             }
         }
         Subject::Person => &const { [mandatory("id"), text("active"), text("record")] },
+        Subject::Inventory => &const { [mandatory("spiffe_id")] },
         Subject::Contract => &const { [mandatory("record"), mandatory("owner"), instant("end", true)] },
     }
 }

@@ -168,6 +168,15 @@ fn a_contract_is_known_by_its_record_and_has_an_end() {
     }
 }
 
+#[test]
+fn a_record_with_an_id_that_is_none_is_left_as_a_whole() {
+    let columns = columns(Subject::Person, &[]);
+    let text = format!("id,record\nada@example.org,{}\nbob@example.org,7\n", "x".repeat(300));
+    let gathered = comma(&columns, MANY, text.as_bytes()).expect("CSV");
+    assert_eq!((people(&gathered), gathered.wrong), (vec![("bob@example.org".to_owned(), true)], 1));
+    assert!(is_kept(&gathered, Subject::Person, "ada@example.org"));
+}
+
 /// A CSV of so many people, made while it is read.
 struct Generated {
     next: usize,

@@ -33,7 +33,7 @@ words! {
     VerifierKind { Follower, Guard, Crl, StatusList, None }
     CredentialKind { AccessToken, JwtSvid, Certificate }
     Bound { Requested, Default, Policy, Kind, Task, Workload, Contract, SigningKey, ClientCertificate, Exception }
-    FindingKind { Orphan, Unregistered, Dormant, Shared, OverPrivileged, Overdue, Expiring }
+    FindingKind { Orphan, Unregistered, Dormant, Shared, OverPrivileged, Overdue, Expiring, Ghost, Ownerless }
     FindingAction { Ignore, Report, Suspend, Revoke }
     Closing { Nothing, Suspend, Offboard, Unregister, MoveOwner, AwaitOwner, CloseTask, EndException }
 }

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use http::Uri;
 use http::header::HeaderValue;
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaring, Reading, Source, every};
+use super::trusted::Trusted;
+use super::{Declaring, LONGEST_TIME, MOST_ROWS, Reading, Source, every, max_rows, timeout};
 use crate::app::config::check::Problems;
 use crate::app::config::files;
 use crate::app::config::units::{Share, Size, Span};
@@ -21,6 +19,7 @@ use crate::directory::rows::Columns;
 /// A feed, field by field; `docs/sources.md` says what each is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the file")]
 pub(in crate::app::config) struct RawFeed {
     pub(super) name: String,
     holds: Vec<String>,
@@ -48,6 +47,10 @@ pub(in crate::app::config) struct RawFeed {
     max_bytes: Size,
     #[serde(default = "max_rows")]
     max_rows: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    covers: Option<String>,
+    #[serde(default)]
+    complete: bool,
     #[serde(default)]
     take_over: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +97,8 @@ pub(in crate::app) struct Web {
     /// How long one answer may take, all in all.
     pub(in crate::app) timeout: Duration,
     pub(in crate::app) allow_private: bool,
-    pub(in crate::app) cacert: Option<PathBuf>,
+    /// Who may vouch for it.
+    pub(in crate::app) trusted: Trusted,
     pub(in crate::app) authorization: Option<PathBuf>,
 }
 
@@ -112,24 +116,6 @@ impl Feed {
 }
 
 impl Web {
-    /// Who may vouch for it: of the file, or of this machine. Read anew each time.
-    pub(in crate::app) fn roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        match &self.cacert {
-            Some(path) => {
-                let pem = files::read_bytes(path).map_err(|error| error.to_string())?;
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|error| format!("{}: {error}", path.display()))?;
-                    roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if roots.is_empty() { Err("there is no certificate authority to trust: name a file as `cacert`".to_owned()) } else { Ok(roots) }
-    }
-
     /// What is sent as `authorization`, if anything. Read anew each time.
     pub(in crate::app) fn authorization(&self) -> Result<Option<HeaderValue>, String> {
         let Some(path) = &self.authorization else { return Ok(None) };
@@ -141,28 +127,18 @@ impl Web {
     }
 }
 
-const fn timeout() -> Span {
-    Span::seconds(60)
-}
-
 const fn max_bytes() -> Size {
     Size::mebibytes(64)
 }
 
-const fn max_rows() -> usize {
-    1_000_000
-}
-
 /// The longest feed: what is read is held in memory.
 const MOST_BYTES: u64 = 1 << 30;
-const MOST_ROWS: usize = 10_000_000;
-const LONGEST_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// A feed as the broker reads it; notes what is wrong.
 pub(super) fn source(raw: &RawFeed, problems: &mut Problems) -> Option<Source> {
     let declaring =
         Declaring { kind: SourceKind::Feed, name: &raw.name, holds: &raw.holds, max_ended: raw.max_ended, takes_over: raw.take_over };
-    let found = declaring.one(raw.every, (&raw.columns, &raw.defaults), problems);
+    let found = declaring.one(raw.every, (&raw.columns, &raw.defaults), (raw.covers.as_deref(), raw.complete), problems);
     let origin = origin(raw, problems);
     let format = format(raw, problems);
     problems.unless((1..=MOST_BYTES).contains(&raw.max_bytes.bytes()), "source.max_bytes", "write a size from 1B to 1GiB");
@@ -217,8 +193,8 @@ fn web(raw: &RawFeed, url: &str, problems: &mut Problems) -> Option<Web> {
     );
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-    let (cacert, authorization) = (raw.cacert.clone(), raw.authorization_file.clone());
-    Some(Web { uri: uri.clone(), host, port, is_https, timeout, allow_private: raw.allow_private, cacert, authorization })
+    let (trusted, authorization) = (Trusted(raw.cacert.clone()), raw.authorization_file.clone());
+    Some(Web { uri: uri.clone(), host, port, is_https, timeout, allow_private: raw.allow_private, trusted, authorization })
 }
 
 fn format(raw: &RawFeed, problems: &mut Problems) -> Option<Format> {

@@ -67,6 +67,8 @@ fn source() -> broker::Declared {
         holds,
         takes_over: false,
         max_ended: Share::percent(10),
+        covers: None,
+        is_complete: false,
     }
 }
 

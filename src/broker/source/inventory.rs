@@ -1,0 +1,164 @@
+//! Inventories: what exists according to the systems that run it. Memory alone: read again after a start.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::directory::{self, Change, Difference, Snapshot, Subject};
+use crate::ledger::Present;
+use crate::model::{About, FindingKind, SourceName, SpiffeId, Timestamp};
+
+/// So many of what is gone are shown.
+const MOST_SHOWN: usize = 1000;
+
+/// The identities of which an inventory names all that exist: those that begin so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Covers(String);
+
+impl Covers {
+    /// All identities.
+    pub(crate) fn everything() -> Self {
+        Self("spiffe://".to_owned())
+    }
+
+    fn covers(&self, identity: &SpiffeId) -> bool {
+        identity.as_str().starts_with(&self.0)
+    }
+}
+
+impl FromStr for Covers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let whole =
+            text.strip_suffix('/').is_some_and(|id| id.parse::<SpiffeId>().is_ok() || format!("{id}/x").parse::<SpiffeId>().is_ok());
+        if whole {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("write the beginning of SPIFFE IDs up to a `/`, such as spiffe://example.org/payments/")
+        }
+    }
+}
+
+/// An inventory that was believed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Inventory {
+    identities: HashSet<SpiffeId>,
+    /// Whether each row of it names something.
+    is_whole: bool,
+    read: Timestamp,
+}
+
+impl Inventory {
+    /// What a snapshot names; what it names wrongly is as it was.
+    pub(super) fn of(snapshot: Snapshot, former: Option<&Self>, read: Timestamp) -> Self {
+        let kept: Vec<SpiffeId> =
+            former.into_iter().flat_map(|former| &former.identities).filter(|id| snapshot.exists(id)).cloned().collect();
+        let wrong = snapshot.kept.iter().filter_map(|(_, name)| name.parse().ok());
+        let is_whole = !snapshot.unnamed.contains(&Subject::Inventory);
+        let mut identities: HashSet<SpiffeId> = wrong.chain(kept).collect();
+        identities.extend(snapshot.inventory);
+        Self { identities, is_whole, read }
+    }
+
+    /// How many it names.
+    pub(super) fn len(&self) -> usize {
+        self.identities.len()
+    }
+}
+
+/// What is gone from an inventory since the former reading, and of how many. Where there is none, what is gone are
+/// the workloads that are in use and that nobody has missed yet.
+pub(super) fn difference(present: &Present<'_>, covers: &Covers, former: Option<&Inventory>, snapshot: &Snapshot) -> (Difference, usize) {
+    let is_missed = |number| present.facts.findings().about(FindingKind::Ghost, &About::Subject(number)).is_some();
+    let before: Vec<&SpiffeId> = match former {
+        Some(former) => former.identities.iter().collect(),
+        None => {
+            let open = present.facts.workloads().filter(|known| known.is_open() && !is_missed(known.number));
+            open.map(|known| &known.record.spiffe_id).filter(|id| covers.covers(id)).collect()
+        }
+    };
+    let mut gone: Vec<String> = before.iter().filter(|id| !snapshot.exists(id)).map(ToString::to_string).collect();
+    gone.sort_unstable();
+    let ends = gone.len();
+    let change = |name| Change {
+        action: directory::Action::End,
+        subject: Subject::Inventory,
+        name,
+        detail: "no longer in the inventory".to_owned(),
+        living: 0,
+    };
+    let changes = gone.into_iter().take(MOST_SHOWN).map(change).collect();
+    (Difference { changes, ends, ..Difference::default() }, before.len())
+}
+
+/// What the inventories say of an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Presence {
+    /// None speaks for it, or one names it.
+    Fine,
+    /// One speaks for it that was not read yet, or is not believed.
+    Unknown,
+    /// All that speak for it were read, and none names it: one of them, and when it was read.
+    Missing(SourceName, Timestamp),
+}
+
+/// The inventories of all sources, as they are at a moment; absent where one cannot be relied on.
+#[derive(Clone, Debug, Default)]
+pub(in crate::broker) struct Existing(Vec<(SourceName, Covers, Option<Arc<Inventory>>)>);
+
+impl Existing {
+    pub(super) fn of(inventories: impl Iterator<Item = (SourceName, Covers, Option<Arc<Inventory>>)>) -> Self {
+        Self(inventories.map(|(name, covers, known)| (name, covers, known.filter(|known| known.is_whole))).collect())
+    }
+
+    /// What they say of an identity.
+    pub(in crate::broker) fn presence(&self, identity: &SpiffeId) -> Presence {
+        let mut answer = Presence::Fine;
+        for (name, _, known) in self.0.iter().filter(|(_, covers, _)| covers.covers(identity)) {
+            match known {
+                Some(known) if known.identities.contains(identity) => return Presence::Fine,
+                Some(known) if answer == Presence::Fine => answer = Presence::Missing(name.clone(), known.read),
+                Some(_) => {}
+                None => answer = Presence::Unknown,
+            }
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> SpiffeId {
+        text.parse().expect("an ID")
+    }
+
+    fn named(names: &[&str], is_whole: bool) -> Option<Arc<Inventory>> {
+        let identities = names.iter().map(|name| id(name)).collect();
+        Some(Arc::new(Inventory { identities, is_whole, read: Timestamp::from_seconds(7) }))
+    }
+
+    #[test]
+    fn an_identity_is_missing_only_where_all_who_speak_for_it_were_read() {
+        let at = |name: &str, covers: &str, known| (name.parse().expect("a name"), covers.parse().expect("a beginning"), known);
+        let presence = |inventories: &[(SourceName, Covers, Option<Arc<Inventory>>)]| {
+            Existing::of(inventories.iter().cloned()).presence(&id("spiffe://x/pay/a"))
+        };
+        let missing = Presence::Missing("one".parse().expect("a name"), Timestamp::from_seconds(7));
+        assert_eq!(presence(&[]), Presence::Fine);
+        assert_eq!(presence(&[at("one", "spiffe://x/payments/", named(&[], true))]), Presence::Fine, "not its business");
+        assert_eq!(presence(&[at("one", "spiffe://x/pay/", named(&["spiffe://x/pay/b"], true))]), missing);
+        assert_eq!(presence(&[at("one", "spiffe://x/", named(&["spiffe://x/pay/a"], true))]), Presence::Fine);
+        assert_eq!(presence(&[at("one", "spiffe://x/", None)]), Presence::Unknown);
+        assert_eq!(presence(&[at("one", "spiffe://x/", named(&[], false))]), Presence::Unknown, "some row of it names nobody knows what");
+        let two = |other| [at("one", "spiffe://x/", named(&[], true)), at("other", "spiffe://x/", other)];
+        assert_eq!(presence(&two(named(&[], true))), missing);
+        assert_eq!(presence(&two(None)), Presence::Unknown);
+        assert_eq!(presence(&two(named(&["spiffe://x/pay/a"], true))), Presence::Fine);
+        for bad in ["spiffe://x", "spiffe://x/pay", "https://x/", "", "/", "spiffe:///"] {
+            assert!(bad.parse::<Covers>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What is open here and exists nowhere, and whom nobody answers for, as other systems tell it.
+
+use std::collections::BTreeMap;
+
+use ring::digest::{SHA256, digest};
+
+use super::*;
+use crate::broker::{Declared, Said, SourceKind};
+use crate::directory::rows::{Columns, Gather, csv};
+use crate::directory::{Names, Subject};
+use crate::model::{FindingAction, FindingKind, Share, SourceName};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn name() -> SourceName {
+    "elsewhere".parse().unwrap()
+}
+
+/// A broker with a source that says what exists, or who there is.
+async fn world(kind: FindingKind, covers: Option<&str>, is_complete: bool) -> World {
+    let holds = [if covers.is_some() { Subject::Inventory } else { Subject::Person }].into();
+    let source = Declared {
+        name: name(),
+        kind: SourceKind::Feed,
+        holds,
+        takes_over: false,
+        max_ended: Share::percent(10),
+        covers: covers.map(|covers| covers.parse().unwrap()),
+        is_complete,
+    };
+    let ignored = FindingKind::ALL.iter().map(|kind| (*kind, FindingAction::Ignore));
+    let actions = ignored.chain([(kind, FindingAction::Suspend)]).collect();
+    World::told_by(source, Reconciling { grace: DAY * 2, actions, ..Reconciling::default() }).await
+}
+
+impl World {
+    /// The source says these rows.
+    async fn hear_rows(&self, subject: Subject, text: &str) {
+        let columns = Columns::new(subject, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+        let names = Names::default();
+        let mut gather = Gather::new(&columns, &names, 1000);
+        csv::read(text.as_bytes(), b',', &columns, |row| gather.take(row)).unwrap();
+        let gathered = gather.finish().unwrap();
+        let sum = digest(&SHA256, text.as_bytes()).as_ref().try_into().unwrap();
+        let said = Said { digest: sum, snapshot: gathered.snapshot, wrong: gathered.wrong, problems: gathered.problems };
+        self.broker.hear_source(&name(), Ok(said)).await.unwrap();
+    }
+
+    /// These workloads exist.
+    async fn exist(&self, paths: &[&str]) {
+        let rows: Vec<String> = paths.iter().map(|path| format!("spiffe://example.org/{path}\n")).collect();
+        self.hear_rows(Subject::Inventory, &format!("spiffe_id\n{}", rows.concat())).await;
+    }
+
+    async fn doubted(&self) -> Option<String> {
+        self.broker.source(&administrator(), &name()).await.unwrap().doubted.map(|doubted| doubted.why)
+    }
+
+    /// What a run does.
+    async fn reconciled(&self) -> Vec<String> {
+        let run = self.broker.reconcile(&administrator(), false).await.unwrap();
+        run.steps.iter().map(|step| format!("{} {}", step.what, step.about.trim_start_matches("spiffe://example.org/"))).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_ghost_is_told_then_suspended_and_never_on_the_word_of_what_is_not_believed() {
+    let world = world(FindingKind::Ghost, Some("spiffe://example.org/payments/"), false).await;
+    assert_eq!(world.reconciled().await, [""; 0], "nothing was read yet");
+    world.exist(&["payments/api", "payments/batch", "payments/other"]).await;
+    assert_eq!(world.reconciled().await, [""; 0], "of the vendor's workload the inventory does not speak");
+    world.exist(&["payments/api", "payments/other"]).await;
+    assert_eq!(world.reconciled().await, ["raise payments/batch"]);
+    assert!(world.token(&caller("/payments/batch")).await.is_ok(), "not before its grace");
+
+    // It is not believed when it would act: nothing is done, and nothing forgotten.
+    world.hand.set(START.plus(DAY * 3));
+    world.broker.hear_source(&name(), Err("nobody answers".to_owned())).await.unwrap();
+    assert_eq!(world.reconciled().await, [""; 0]);
+    world.exist(&[]).await;
+    assert_eq!(world.doubted().await.as_deref(), Some("it is empty, and 2 of its records are known"));
+    assert_eq!(world.reconciled().await, [""; 0]);
+    // A row of which nothing can be read may be anybody.
+    world.hear_rows(Subject::Inventory, "spiffe_id\nspiffe://example.org/payments/api\npayments-batch\n").await;
+    assert_eq!((world.doubted().await, world.reconciled().await), (None, Vec::new()));
+
+    world.exist(&["payments/api", "payments/other", "payments/third"]).await;
+    assert_eq!(world.reconciled().await, ["suspend payments/batch"]);
+    assert_eq!(denied(world.token(&caller("/payments/batch")).await), DenialCode::WorkloadNotActive);
+    assert!(world.token(&caller("/payments/api")).await.is_ok());
+    assert_eq!(world.reconciled().await, ["resolve payments/batch"], "it is open no longer");
+}
+
+#[tokio::test]
+async fn the_first_inventory_after_a_start_is_held_against_what_is_open() {
+    let world = world(FindingKind::Ghost, Some("spiffe://example.org/"), false).await;
+    world.exist(&[]).await;
+    assert_eq!(world.doubted().await.as_deref(), Some("it is empty, and 3 of its records are known"));
+    assert_eq!(world.reconciled().await, [""; 0]);
+    let workload = |n: usize| {
+        format!(
+            "  - {{spiffe_id: spiffe://example.org/payments/w{n}, owner: payments, purpose: x, environments: [production]}}\ndownstreams:\n"
+        )
+    };
+    let more = (0..6).fold(REGISTRY.to_owned(), |text, n| text.replace("downstreams:\n", &workload(n)));
+    world.apply(&more, 0).await.unwrap();
+    world.exist(&["payments/api", "payments/batch", "acme/sync", "payments/w0"]).await;
+    assert_eq!(world.doubted().await.as_deref(), Some("it would end 5 of 9 records, and at most 10 in a hundred may end at once"));
+    assert_eq!(world.reconciled().await, [""; 0]);
+    world.exist(&["payments/api", "payments/batch", "acme/sync", "payments/w0", "payments/w1", "payments/w2"]).await;
+    assert_eq!(world.doubted().await, None, "a few may be missing");
+    assert_eq!(world.reconciled().await, ["raise payments/w3", "raise payments/w4", "raise payments/w5"]);
+    // From then on it is held against itself.
+    world.exist(&["payments/api", "payments/batch"]).await;
+    assert_eq!(world.doubted().await.as_deref(), Some("it would end 4 of 6 records, and at most 10 in a hundred may end at once"));
+    assert_eq!(world.reconciled().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_named() {
+    for is_complete in [false, true] {
+        let world = world(FindingKind::Ownerless, None, is_complete).await;
+        assert_eq!(world.reconciled().await, [""; 0], "nobody was named yet");
+        world.hear_rows(Subject::Person, "id\nPat@Example.org\n").await;
+        let unknown: &[&str] = if is_complete { &["raise acme", "raise payments"] } else { &[] };
+        assert_eq!(world.reconciled().await, unknown, "tea@example.org is in no list");
+        world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\n").await;
+        let resolved: &[&str] = if is_complete { &["resolve acme", "resolve payments"] } else { &[] };
+        assert_eq!(world.reconciled().await, resolved);
+
+        world.hear_rows(Subject::Person, "id,active\npat@example.org,true\ntea@example.org,false\n").await;
+        assert_eq!(world.reconciled().await, ["raise acme", "raise payments"]);
+        // A list that is not believed says nothing of whoever is in none; whoever left has left.
+        world.broker.hear_source(&name(), Err("nobody answers".to_owned())).await.unwrap();
+        world.hand.set(START.plus(DAY * 3));
+        assert_eq!(world.reconciled().await, ["suspend acme", "suspend payments"]);
+        assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::OwnerNotActive);
+    }
+}
