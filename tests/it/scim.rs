@@ -2,7 +2,6 @@
 //! team, as a verifier sees it.
 
 use std::fs;
-use std::io::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -40,10 +39,16 @@ impl Provisioned {
 
     /// The same, where another share may end.
     fn within(share: &str) -> Self {
+        Self::configured(share, |config| config)
+    }
+
+    /// The same, with a configuration that is changed.
+    fn configured(share: &str, change: impl FnOnce(String) -> String) -> Self {
         let mut broker = Broker::prepare();
         let ((token, one), (other, two)) = (source("entra"), source("okta"));
         let blocks = format!("{one}{two}").replace("\"10%\"", &format!("\"{share}\""));
-        write!(fs::File::options().append(true).open(broker.config()).unwrap(), "{blocks}").unwrap();
+        let config = change(fs::read_to_string(broker.config()).unwrap());
+        fs::write(broker.config(), format!("{config}{blocks}")).unwrap();
         broker.serve();
         Self { broker, token, other }
     }
@@ -164,6 +169,52 @@ fn a_team_is_dissolved_its_owner_offboards_and_a_verifier_rejects() {
     assert_eq!(refused.code, 2, "{refused:?}");
     let rejected = verify();
     assert_eq!(rejected.code, 5, "{rejected:?}");
+}
+
+#[test]
+fn hr_deactivates_a_team_lead_and_the_team_is_suspended_when_the_grace_is_over() {
+    let world = Provisioned::configured("10%", |config| {
+        let changed = config.replace("ownerless = \"report\"", "ownerless = \"suspend\"").replace("grace = \"7d\"", "grace = \"0s\"");
+        assert!(changed.contains("ownerless = \"suspend\"") && changed.contains("grace = \"0s\""));
+        changed
+    });
+    let broker = &world.broker;
+    broker.apply(REGISTRY);
+    let lead = world.create("/Users", &json!({ "schemas": [USER], "userName": "head-of-payments@example.org", "active": true }));
+    let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
+    let workload = broker.identity("payments/api");
+    let file = broker.scratch().join("token");
+    fs::write(&file, broker.curfew(&workload, issue).done().trim()).unwrap();
+    let verify = || {
+        let certificate = workload.certificate.to_str().unwrap();
+        broker.curfew(&workload, ["verify", "token", file.to_str().unwrap(), "--audience", AUDIENCE, "--presented", certificate])
+    };
+    verify().done();
+    let reconcile = || {
+        let run = broker.curfew(&broker.administrator(), ["reconcile", "--format", "json"]).json();
+        let steps = run["steps"].as_array().unwrap().clone();
+        steps.iter().map(|step| format!("{} {}", step["step"], step["kind"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(reconcile(), [""; 0]);
+
+    let set_active = |active: bool| {
+        let change = operations(&json!([{ "op": "replace", "path": "active", "value": active }]));
+        world.ask("PATCH", &format!("/Users/{lead}"), &change, 200);
+    };
+    set_active(false);
+    verify().done();
+    assert_eq!(reconcile(), ["raise ownerless"]);
+    assert_eq!(reconcile(), ["suspend ownerless"]);
+    assert_eq!(verify().code, 5);
+    assert_eq!(broker.curfew(&workload, issue).code, 2);
+
+    // Who comes back revives nothing: a person opens the team again.
+    set_active(true);
+    assert_eq!(reconcile(), ["resolve ownerless"]);
+    assert_eq!(broker.curfew(&workload, issue).code, 2);
+    broker.curfew(&broker.administrator(), ["owner", "reinstate", "payments", "--note", "the lead is back"]).done();
+    broker.curfew(&workload, issue).done();
+    assert_eq!(verify().code, 5, "what died stays dead");
 }
 
 #[test]
