@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::share::{self, Stop};
 use super::{Rules, members};
+use crate::broker::source::held;
 use crate::directory::scim::{Kind, Patch, Refused, Resource, Wrong, meaning};
 use crate::ledger::Present;
 use crate::model::{
@@ -81,7 +82,7 @@ pub(super) fn plan(rules: &Rules, before: Before, kind: Kind, write: &Write, pre
         Ok((events, done)) => (events, Ok(done)),
         Err(Trouble::Stopped(stop)) => {
             let again = before.stopped == Some(stop.digest);
-            let held = stop.held(rules).filter(|_| !again).map(Event::SourceHeld);
+            let held = held(&rules.source, &stop.doubted()).filter(|_| !again);
             (held.into_iter().collect(), Err(Trouble::Stopped(stop)))
         }
         Err(trouble) => (Vec::new(), Err(trouble)),

@@ -7,12 +7,10 @@ use ring::digest::{Context, SHA256};
 use super::Rules;
 use crate::broker::Doubted;
 use crate::ledger::Present;
-use crate::model::{Held, Note, Timestamp};
+use crate::model::Timestamp;
 
 /// For how long an end counts.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-const WHY: &str = "more records would end within a day than max_ended allows";
 
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +24,15 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// What the ledger says of it.
-    pub(super) fn held(&self, rules: &Rules) -> Option<Held> {
-        let why: Note = WHY.parse().ok()?;
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        Some(Held { source: rules.source.clone(), digest: Some(self.digest), why, ends: count(self.ends), of: count(self.of) })
-    }
-
     /// What is shown of it.
     pub(super) fn doubted(&self) -> Doubted {
-        Doubted { digest: Some(self.digest), why: WHY.to_owned(), ends: self.ends, of: self.of, changes: Vec::new() }
+        Doubted {
+            digest: Some(self.digest),
+            why: "more records would end within a day than max_ended allows".to_owned(),
+            ends: self.ends,
+            of: self.of,
+            changes: Vec::new(),
+        }
     }
 }
 

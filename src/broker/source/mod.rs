@@ -353,7 +353,8 @@ fn hearing(
     (events, Outcome::Doubted(doubted))
 }
 
-fn held(source: &SourceName, doubted: &Doubted) -> Option<Event> {
+/// What the ledger says of what is not believed.
+pub(super) fn held(source: &SourceName, doubted: &Doubted) -> Option<Event> {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let line: String = doubted.why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect();
     let why: Note = line.trim().parse().ok()?;
