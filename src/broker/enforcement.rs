@@ -321,5 +321,5 @@ pub(super) fn concerns(present: &Present<'_>, census: &Census, (number, carried)
 
 /// The same of what is alive of a subject that was not cut before.
 pub(super) fn concerns_of(present: &Present<'_>, whose: Whose, number: Position) -> Concerns {
-    concerns(present, &present.living.census(whose, present.now), (number, &Carried::default()))
+    present.concerns(number, &present.living.census(whose, present.now))
 }
