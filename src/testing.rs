@@ -94,6 +94,7 @@ const QUOTAS: Quotas = Quotas {
     workload_rate: 1_000_000,
     owner_rate: 1_000_000,
     administrator_rate: 1_000_000,
+    source_rate: 1_000_000,
     workload_live: 1_000_000,
     owner_tasks: 1000,
     workload_exceptions: 20,

@@ -79,7 +79,7 @@ pub(crate) enum Limit {
     #[error("this administrator makes this call too often; wait, or raise limits.administrator_rate")]
     AdministratorRate,
     /// A source asks too often.
-    #[error("this source asks too often; wait")]
+    #[error("this source asks too often; wait, or raise limits.source_rate")]
     SourceRate,
     /// As many processes follow the list as are told apart.
     #[error(

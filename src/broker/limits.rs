@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use super::error::Limit;
 use super::{Broker, Error};
 use crate::ledger::LedgerError;
-use crate::model::{Position, SpiffeId, Timestamp, Whose};
+use crate::model::{Position, SourceName, SpiffeId, Timestamp, Whose};
 use crate::policy::{Action, Caller, Role, admit};
 
 /// How long a count of the living stands, while a workload is near its quota.
@@ -28,6 +28,8 @@ pub(crate) struct Quotas {
     pub owner_rate: u32,
     /// Calls of one administrator, a second, for each sort of call.
     pub administrator_rate: u32,
+    /// Requests of one source that provisions over SCIM, a second.
+    pub source_rate: u32,
     /// Credentials of one workload that live at a time.
     pub workload_live: u64,
     /// Tasks of one owner that are open at a time.
@@ -115,6 +117,7 @@ pub(super) struct Limiters {
     searches: Rate<Position>,
     owners: Rate<Position>,
     administrators: Rate<(SpiffeId, Action)>,
+    sources: Rate<SourceName>,
     /// Of the workloads that are or were near their quota.
     left: DashMap<Position, Left>,
 }
@@ -127,6 +130,7 @@ impl Limiters {
             searches: Rate::per_second(SEARCHES),
             owners: Rate::per_second(quotas.owner_rate),
             administrators: Rate::per_second(quotas.administrator_rate),
+            sources: Rate::per_second(quotas.source_rate),
             left: DashMap::new(),
         }
     }
@@ -138,6 +142,11 @@ impl Limiters {
     /// How many exceptions of a workload may be known at a time, and how long one may hold.
     pub(super) const fn exceptions(&self) -> (usize, Duration) {
         (self.quotas.workload_exceptions, self.quotas.exception_life)
+    }
+
+    /// Counts a request of a source that provisions over SCIM.
+    pub(super) fn source(&self, source: &SourceName, now: Timestamp) -> Result<(), Error> {
+        self.sources.take(source.clone(), now).map_err(|wait| Limit::SourceRate.after(wait))
     }
 
     /// Counts a search of the ledger.

@@ -93,7 +93,8 @@ impl Broker {
             config.replace(&format!("127.0.0.1:{port}\""), "127.0.0.1:0\"")
         });
         // Tests and benchmarks ask as fast as they can.
-        let limits = ["workload_rate = 1000", "owner_rate = 5000", "administrator_rate = 100", "workload_live = 100000"];
+        let limits =
+            ["workload_rate = 1000", "owner_rate = 5000", "administrator_rate = 100", "source_rate = 200", "workload_live = 100000"];
         let at_full_speed = limits.iter().fold(any_port, |config, limit| {
             assert!(config.contains(&format!("\n{limit}\n")), "no {limit} in the configuration");
             config.replace(limit, &format!("{limit}000"))

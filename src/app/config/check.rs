@@ -143,6 +143,7 @@ impl From<&RawLimits> for Limits {
                 workload_rate: raw.workload_rate,
                 owner_rate: raw.owner_rate,
                 administrator_rate: raw.administrator_rate,
+                source_rate: raw.source_rate,
                 workload_live: raw.workload_live,
                 owner_tasks: raw.owner_tasks,
                 workload_exceptions: raw.workload_exceptions,
@@ -342,6 +343,7 @@ fn limits(raw: &RawLimits, problems: &mut Problems) {
     problems.unless(raw.workload_rate > 0, "limits.workload_rate", LEAST);
     problems.unless(raw.owner_rate > 0, "limits.owner_rate", LEAST);
     problems.unless(raw.administrator_rate > 0, "limits.administrator_rate", LEAST);
+    problems.unless(raw.source_rate > 0, "limits.source_rate", LEAST);
     problems.unless(raw.workload_live > 0, "limits.workload_live", LEAST);
     problems.unless(raw.owner_tasks > 0, "limits.owner_tasks", LEAST);
     problems.unless(raw.workload_exceptions > 0, "limits.workload_exceptions", LEAST);

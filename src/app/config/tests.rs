@@ -298,6 +298,7 @@ fn limits_leave_room_to_work() {
         "workload_rate",
         "owner_rate",
         "administrator_rate",
+        "source_rate",
         "workload_live",
         "owner_tasks",
         "identity_watches",

@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::error::Limit;
-use super::limits::Rate;
 use super::source::{Declared, SourceKind};
 use super::{Broker, Error};
 use crate::directory::Subject;
@@ -52,9 +50,6 @@ impl Rules {
     }
 }
 
-/// How many requests of one source are answered a second.
-const MOST_REQUESTS: u32 = 200;
-
 type Resources = BTreeMap<Position, Arc<Resource>>;
 
 /// The resources of all sources, understood: as of an entry, and brought up to the present when they are asked for.
@@ -70,13 +65,12 @@ pub(crate) struct Provisioning {
     broker: Arc<Broker>,
     base: String,
     shelf: Mutex<Shelf>,
-    rate: Rate<SourceName>,
 }
 
 impl Provisioning {
     /// Of a broker whose SCIM service is found at `base`.
     pub(crate) fn new(broker: Arc<Broker>, base: String) -> Self {
-        Self { broker, base, shelf: Mutex::default(), rate: Rate::per_second(MOST_REQUESTS) }
+        Self { broker, base, shelf: Mutex::default() }
     }
 
     /// Where the SCIM service is found.
@@ -89,7 +83,7 @@ impl Provisioning {
     /// # Errors
     /// If it asked for too much.
     pub(crate) fn hear(&self, source: &SourceName) -> Result<(), Error> {
-        self.rate.take(source.clone(), self.broker.clock.now()).map_err(|wait| Limit::SourceRate.after(wait))
+        self.broker.limiters.source(source, self.broker.clock.now())
     }
 
     /// One resource of a source; none of another's.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::broker::tests::{World, caller};
+use crate::broker::error::Limit;
+use crate::broker::limits::Quotas;
+use crate::broker::tests::{QUOTAS, START, World, caller};
 use crate::directory::scim::{self, Patch, Wrong};
 use crate::model::{Event, Share, Standing};
 
@@ -41,7 +43,11 @@ fn user(name: &str) -> Value {
 
 impl Sources {
     async fn new() -> Self {
-        let world = World::new().await;
+        Self::within(QUOTAS).await
+    }
+
+    async fn within(quotas: Quotas) -> Self {
+        let world = World::within(quotas).await;
         let provisioning = Provisioning::new(Arc::clone(&world.broker), "https://c.example/scim/v2".to_owned());
         Self { world, provisioning }
     }
@@ -190,18 +196,6 @@ async fn more_ends_than_the_share_within_a_day_are_not_believed() {
 }
 
 #[tokio::test]
-async fn a_source_that_asks_without_end_waits_and_the_others_do_not() {
-    let sources = Sources::new().await;
-    let hear = |source: &str| sources.provisioning.hear(&source.parse().expect("a name"));
-    for _ in 0..MOST_REQUESTS {
-        hear("hr").expect("within its rate");
-    }
-    assert!(hear("hr").is_err() && hear("other").is_ok());
-    sources.world.hand.set(sources.world.broker.clock().now().plus(Duration::from_secs(1)));
-    hear("hr").expect("a second later");
-}
-
-#[tokio::test]
 async fn a_change_of_what_was_changed_since_is_refused_and_nothing_new_is_no_entry() {
     let sources = Sources::new().await;
     let id = sources.create("hr", Kind::User, user("ada")).await.expect("created");
@@ -216,4 +210,18 @@ async fn a_change_of_what_was_changed_since_is_refused_and_nothing_new_is_no_ent
     assert_eq!(sources.provisioning.write(&rules("hr"), Kind::User, stale).await.expect("decided"), Err(Trouble::Version));
     let fresh = Write { what: What::Delete(id.clone()), versions: Some(format!("W/\"1\", {}", found().version())) };
     assert!(sources.provisioning.write(&rules("hr"), Kind::User, fresh).await.expect("decided").is_ok());
+}
+
+#[tokio::test]
+async fn a_source_that_asks_too_often_is_told_how_long_to_wait_and_keeps_no_other_source_waiting() {
+    let sources = Sources::within(Quotas { source_rate: 2, ..QUOTAS }).await;
+    let (hr, other) = (rules("hr").source, rules("other").source);
+    sources.provisioning.hear(&hr).expect("one");
+    sources.provisioning.hear(&hr).expect("two");
+    let wait = Duration::from_millis(500);
+    let refused = sources.provisioning.hear(&hr);
+    assert!(matches!(refused, Err(Error::Limited { limit: Limit::SourceRate, retry_after }) if retry_after == wait), "{refused:?}");
+    sources.provisioning.hear(&other).expect("another source");
+    sources.world.hand.set(START.plus(wait));
+    sources.provisioning.hear(&hr).expect("it waited");
 }

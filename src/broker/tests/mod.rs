@@ -48,7 +48,7 @@ mod tasks;
 mod telling;
 
 /// Where the manual clock stands at first.
-const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+pub(super) const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
 /// The registry of every test.
 const REGISTRY: &str = "
@@ -72,6 +72,7 @@ pub(super) const QUOTAS: Quotas = Quotas {
     workload_rate: 1_000_000,
     owner_rate: 1_000_000,
     administrator_rate: 1_000_000,
+    source_rate: 1_000_000,
     workload_live: 1_000_000,
     owner_tasks: 100,
     workload_exceptions: 20,

@@ -45,6 +45,7 @@ const QUOTAS: Quotas = Quotas {
     workload_rate: 10_000,
     owner_rate: 10_000,
     administrator_rate: 10_000,
+    source_rate: 10_000,
     workload_live: 10_000,
     owner_tasks: 100,
     workload_exceptions: 20,
