@@ -322,7 +322,7 @@ async fn server(
 fn administrator(identities: &IdentityCa, domain: &TrustDomain, now: Timestamp, entropy: &Entropy) -> Result<Caller, Failed> {
     let spiffe_id: SpiffeId = domain.id(ADMINISTRATOR).map_err(failed)?;
     let made = identities.issue(&spiffe_id, now, now.plus(LIFE), entropy).map_err(failed)?;
-    Ok(Caller { spiffe_id, fingerprint: fingerprint(&made.certificate)?, expires_at: now.plus(LIFE), issued_here: None })
+    Ok(Caller { spiffe_id, fingerprint: fingerprint(&made.certificate)?, expires_at: now.plus(LIFE), issued_here: None, address: None })
 }
 
 fn fingerprint(certificate: &str) -> Result<[u8; 32], Failed> {

@@ -304,6 +304,7 @@ fn credential_issued(at: Position, issued: &Issued) -> Value {
         "policy_hash": to_hex(&issued.policy_hash),
         "purpose": text(issued.purpose.as_ref()),
         "exception": number(issued.exception),
+        "asked_from": issued.asked_from.map(|address| address.to_string()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Events and grants for tests.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Change, Ledger, Present, Urgency};
@@ -120,6 +121,7 @@ pub(super) fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
         policy_hash: [1; 32],
         purpose: Some("the nightly run".parse().expect("a note")),
         exception: None,
+        asked_from: None,
     }
 }
 
@@ -248,6 +250,16 @@ pub(super) fn issued_by_exception() -> Event {
     let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: None, lineage: None };
     let bound_by = Bound::Exception;
     Event::CredentialIssued(Box::new(Issued { exception: Some(at(20)), bound_by, ..issued(subjects, NOW.plus(Duration::from_secs(300))) }))
+}
+
+/// What is issued to somebody whose address is known, by the name of its golden file.
+pub(super) fn asked_from() -> Vec<(&'static str, Event)> {
+    let subjects = Subjects { owner: at(2), workload: at(4), environment: at(3), task: None, lineage: None };
+    let from = |address: &str| {
+        let asked_from = Some(address.parse::<IpAddr>().expect("an address").into());
+        Event::CredentialIssued(Box::new(Issued { asked_from, ..issued(subjects, NOW.plus(Duration::from_secs(300))) }))
+    };
+    vec![("asked_from_ipv4", from("192.0.2.17")), ("asked_from_ipv6", from("2001:db8::17"))]
 }
 
 /// A cut that says what it concerns, as every revocation does since it is followed.

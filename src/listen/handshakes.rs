@@ -4,10 +4,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::model::{Address, Place};
 
 /// The handshakes of one listener. Clones share them.
 #[derive(Clone, Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Handshakes {
 #[derive(Debug, Default)]
 struct UnderWay {
     next: u64,
-    begun: BTreeMap<u64, (IpAddr, CancellationToken)>,
+    begun: BTreeMap<u64, (Place, CancellationToken)>,
 }
 
 /// One handshake, until it is dropped.
@@ -43,7 +45,7 @@ impl Handshakes {
         let mut under_way = self.lock();
         let order = under_way.next;
         under_way.next += 1;
-        under_way.begun.insert(order, (place(from), shed.clone()));
+        under_way.begun.insert(order, (Address::from(from).place(), shed.clone()));
         if under_way.begun.len() > self.most {
             under_way.shed();
         }
@@ -59,7 +61,7 @@ impl Handshakes {
 impl UnderWay {
     /// Ends the oldest of the place that has most.
     fn shed(&mut self) {
-        let mut places: HashMap<IpAddr, (usize, u64)> = HashMap::new();
+        let mut places: HashMap<Place, (usize, u64)> = HashMap::new();
         for (order, (from, _)) in &self.begun {
             places.entry(*from).or_insert((0, *order)).0 += 1;
         }
@@ -67,14 +69,6 @@ impl UnderWay {
         if let Some((_, shed)) = most.and_then(|(_, oldest)| self.begun.remove(&oldest)) {
             shed.cancel();
         }
-    }
-}
-
-/// What is counted as one place: with IPv6, what is given to one customer.
-fn place(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

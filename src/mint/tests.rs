@@ -70,6 +70,7 @@ fn issued(kind: CredentialKind, key: Position) -> Issued {
         policy_hash: [0; 32],
         purpose: None,
         exception: None,
+        asked_from: None,
     }
 }
 

@@ -488,6 +488,7 @@ mod tests {
             policy_hash: [0; 32],
             purpose: None,
             exception: None,
+            asked_from: None,
         };
         // The last event has nothing to do with the decision.
         let touched = |change: Event, fence: u64| facts([change, task(at(9), 60)]).touched_since(at(fence), &issued);

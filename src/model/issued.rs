@@ -1,6 +1,6 @@
 //! An issuance, as it stands in the ledger.
 
-use super::{Audience, Bound, CredentialId, CredentialKind, Note, PolicyName, Position, Scope, Subjects, Timestamp};
+use super::{Address, Audience, Bound, CredentialId, CredentialKind, Note, PolicyName, Position, Scope, Subjects, Timestamp};
 
 /// An issuance, before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Issued {
     pub purpose: Option<Note>,
     /// The exception by which it was issued, or with a certificate that was.
     pub exception: Option<Position>,
+    /// From where it was asked for; absent if the broker asked itself, and in entries of before this was recorded.
+    pub asked_from: Option<Address>,
 }
 
 impl Issued {

@@ -336,6 +336,7 @@ mod tests {
             policy_hash: [0; 32],
             purpose: None,
             exception: None,
+            asked_from: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! No I/O, no async, no clock, no randomness, no wire format, no cryptography.
 
 mod accountable;
+mod address;
 mod cut;
 mod denial;
 mod ends;
@@ -24,6 +25,7 @@ mod spiffe;
 mod time;
 mod vocabulary;
 
+pub use address::{Address, Place};
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, MOST_DOWNSTREAMS, MOST_FURTHER, Subjects, cut_ends};
 pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
@@ -45,5 +47,6 @@ pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};
 pub use vocabulary::{
-    Bound, Closing, CredentialKind, FindingAction, FindingKind, KeyPurpose, OwnerKind, Reason, Severity, Standing, VerifierKind, WordError,
+    Bound, Closing, CredentialKind, FindingAction, FindingKind, KeyPurpose, OwnerKind, Reason, Severity, SharedBy, Standing, VerifierKind,
+    WordError,
 };

@@ -193,7 +193,7 @@ words!(
         Unregistered = "unregistered",
         /// Nothing was issued to a workload for long.
         Dormant = "dormant",
-        /// One identity uses several keys at once.
+        /// One identity uses several keys at once, or comes from several places.
         Shared = "shared",
         /// A workload may act where it does not.
         OverPrivileged = "over-privileged",
@@ -205,6 +205,16 @@ words!(
         Ghost = "ghost",
         /// Nobody answers any more: a business or technical owner left, or is known nowhere.
         Ownerless = "ownerless",
+    }
+);
+
+words!(
+    /// By what it is seen that one identity is in several hands.
+    SharedBy {
+        /// Client certificates that it uses in turn.
+        Keys = "keys",
+        /// Addresses that it comes from in turn.
+        Places = "places",
     }
 );
 

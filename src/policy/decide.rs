@@ -118,6 +118,7 @@ impl Engine {
             policy_hash: self.text().hash,
             purpose: request.purpose.clone(),
             exception,
+            asked_from: caller.address,
         };
         let (spiffe_id, environment) = (ground.workload.record.spiffe_id.clone(), ground.environment.record.name.clone());
         Ok(Grant { issued, spiffe_id, environment, fence: facts.changed(), request_id: request.request_id.clone() })

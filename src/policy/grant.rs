@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::model::{
-    Audience, Bounds, CredentialId, CredentialKind, Denial, EnvironmentName, Facts, Issued, NoLifeLeft, Note, Position, Scope, SpiffeId,
-    Subjects, Timestamp,
+    Address, Audience, Bounds, CredentialId, CredentialKind, Denial, EnvironmentName, Facts, Issued, NoLifeLeft, Note, Position, Scope,
+    SpiffeId, Subjects, Timestamp,
 };
 
-/// The caller, as its client certificate proves it.
+/// The caller, as its client certificate proves it, and where its connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The one SPIFFE ID in the certificate.
@@ -18,6 +18,8 @@ pub(crate) struct Caller {
     pub expires_at: Timestamp,
     /// What the certificate says of itself if this broker issued it.
     pub issued_here: Option<OwnCertificate>,
+    /// From where it calls, if it does.
+    pub address: Option<Address>,
 }
 
 impl Caller {
@@ -27,7 +29,7 @@ impl Caller {
     /// A caller that is asked about and is not there: with an identity from outside, unless
     /// `issued_here` says otherwise.
     pub(crate) const fn supposed(spiffe_id: SpiffeId, issued_here: Option<OwnCertificate>) -> Self {
-        Self { spiffe_id, fingerprint: [0; 32], expires_at: Self::NO_END, issued_here }
+        Self { spiffe_id, fingerprint: [0; 32], expires_at: Self::NO_END, issued_here, address: None }
     }
 }
 
@@ -147,6 +149,7 @@ impl Grant {
             policy_hash: [0; 32],
             purpose: None,
             exception: None,
+            asked_from: None,
         };
         Ok(Self { issued, spiffe_id, environment, fence: facts.changed(), request_id: None })
     }

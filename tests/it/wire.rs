@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 /// The wire; it lasts until this is dropped.
@@ -16,17 +16,25 @@ pub(crate) struct Wire {
 impl Wire {
     /// To this address.
     pub(crate) async fn to(target: String) -> Self {
+        Self::from_place("127.0.0.1", &target).await
+    }
+
+    /// The same, that comes out at an address of this machine: all of 127.0.0.0/8 is.
+    pub(crate) async fn from_place(place: &str, target: &str) -> Self {
+        let (place, target) = (SocketAddr::new(place.parse().unwrap(), 0), target.parse().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (whole, state) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (target, mut state) = (target.clone(), state.clone());
+                let mut state = state.clone();
                 tokio::spawn(async move {
                     if !*state.borrow_and_update() {
                         return;
                     }
-                    let mut far = TcpStream::connect(target).await.unwrap();
+                    let far = TcpSocket::new_v4().unwrap();
+                    far.bind(place).unwrap();
+                    let mut far = far.connect(target).await.unwrap();
                     tokio::select! {
                         _ended = copy_bidirectional(&mut near, &mut far) => {}
                         _cut = state.changed() => {}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{Share, Span};
 use crate::broker::Reconciling;
-use crate::model::{FindingAction, FindingKind};
+use crate::model::{FindingAction, FindingKind, SharedBy};
 
 /// As it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,7 @@ pub(super) struct RawReconcile {
     every: Span,
     dormant_after: Span,
     unused_after: Span,
+    shared_by: Vec<String>,
     announce: Span,
     grace: Span,
     max_acted: Share,
@@ -57,6 +58,7 @@ impl Default for RawReconcile {
             every: Span::seconds(60 * 60),
             dormant_after: Span::days(90),
             unused_after: Span::days(90),
+            shared_by: vec![SharedBy::Keys.to_string()],
             announce: Span::days(30),
             grace: Span::days(7),
             max_acted: Share::tenth(),
@@ -76,6 +78,14 @@ impl RawReconcile {
         for (field, _) in positive.into_iter().filter(|(_, span)| span.duration().as_secs() == 0) {
             wrong(field, "write at least 1s".to_owned());
         }
+        if self.shared_by.is_empty() {
+            wrong(
+                "reconcile.shared_by",
+                "write keys, places or both; where neither says anything, set actions.shared to ignore".to_owned(),
+            );
+        }
+        let read = |word: &String| word.parse::<SharedBy>().map_err(|error| wrong("reconcile.shared_by", error.to_string())).ok();
+        let shared_by = self.shared_by.iter().filter_map(read).collect();
         let actions = &self.actions;
         let written = [
             (FindingKind::Orphan, "reconcile.actions.orphan", &actions.orphan),
@@ -99,6 +109,7 @@ impl RawReconcile {
             every: self.every.duration(),
             dormant_after: self.dormant_after.duration(),
             unused_after: self.unused_after.duration(),
+            shared_by,
             announce: self.announce.duration(),
             grace: self.grace.duration(),
             max_acted: self.max_acted.share(),

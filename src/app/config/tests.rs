@@ -85,6 +85,14 @@ fn every_source_of_the_page_is_one_and_all_of_them_together() {
 }
 
 #[test]
+fn what_shows_that_an_identity_is_shared_is_refused_with_what_to_write() {
+    for (shared_by, told) in [("[]", "set actions.shared to ignore"), ("[\"hosts\"]", "`hosts` is not one of: keys, places")] {
+        refused(&format!("{LEAST}[reconcile]\nshared_by = {shared_by}\n"), "reconcile.shared_by", told);
+    }
+    assert!(parse(&format!("{LEAST}[reconcile]\nshared_by = [\"keys\", \"places\"]\n")).is_ok());
+}
+
+#[test]
 fn a_feed_is_refused_with_what_to_write() {
     let page = sources_of_the_page();
     let page: Vec<&String> = page.iter().filter(|source| source.contains("\"feed\"")).collect();

@@ -1,6 +1,6 @@
 //! Reconciliation: what is registered against what was seen, as findings with evidence; and what is done about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Broker, Error, required};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
     About, Closing, CutMade, Event, Facts, Finding, FindingAction, FindingChange, FindingKind, Invalid, KnownFinding, Note, Position,
-    Reason, Refusal, Share, SpiffeId, Timestamp, Whose, cut_ends,
+    Reason, Refusal, Share, SharedBy, SpiffeId, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -38,6 +38,8 @@ pub(crate) struct Reconciling {
     pub dormant_after: Duration,
     /// The same of an environment of a workload that is in use elsewhere.
     pub unused_after: Duration,
+    /// By what it is seen that one identity is in several hands.
+    pub shared_by: BTreeSet<SharedBy>,
     /// How long before its end a contract is told.
     pub announce: Duration,
     /// From the first sight to the action.
@@ -55,6 +57,7 @@ impl Default for Reconciling {
             every: Duration::from_secs(60 * 60),
             dormant_after: days(90),
             unused_after: days(90),
+            shared_by: [SharedBy::Keys].into(),
             announce: days(30),
             grace: days(7),
             max_acted: Share::percent(10),

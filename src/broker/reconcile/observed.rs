@@ -1,16 +1,16 @@
 //! What the entries of the ledger show of use: who was issued what, when; who was refused as unknown; who uses
-//! several keys at once. Moved forward by entries; a start reads those that can matter again.
+//! several keys at once, or comes from several places. Moved forward by entries; a start reads those that can matter again.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::model::{DenialCode, Entry, Event, Issued, Position, Recording, Refused, SpiffeId, Timestamp};
+use crate::model::{DenialCode, Entry, Event, Issued, Place, Position, Recording, Refused, SpiffeId, Timestamp};
 
 /// How many identities in no record are told apart; of more, the longest unseen is forgotten.
 const MOST_STRANGERS: usize = 1000;
-/// How many keys of a workload are remembered.
-const MOST_KEYS: usize = 3;
-/// Two keys of one identity are used at once if one is used again within this time after the other was.
+/// How many keys, and how many places, of a workload are remembered.
+const MOST_RECENT: usize = 3;
+/// Two keys or places of one identity are used at once if one is used, then the other, and the first again within this time.
 const AT_ONCE: Duration = Duration::from_secs(60 * 60);
 
 /// When something was last seen, and the entry.
@@ -20,31 +20,58 @@ pub(super) struct Sight {
     pub(super) at: Position,
 }
 
-/// The client certificates of one workload that tokens were bound to, the latest last.
-#[derive(Debug, Default)]
-struct Keys {
-    recent: Vec<([u8; 32], Sight)>,
-    /// The three issuances that show two of them at once.
-    shared: Option<(Timestamp, [Position; 3])>,
+/// Two of a sort that were used at once: the one that came back, and the one that had come between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AtOnce<T> {
+    time: Timestamp,
+    pub(super) both: [T; 2],
+    /// The three issuances that show it.
+    pub(super) evidence: [Position; 3],
 }
 
-impl Keys {
-    fn take(&mut self, key: [u8; 32], sight: Sight) {
-        let Some(found) = self.recent.iter().position(|(known, _)| *known == key) else {
-            if self.recent.len() >= MOST_KEYS {
-                self.recent.remove(0);
-            }
-            return self.recent.push((key, sight));
-        };
-        let (_, before) = self.recent.remove(found);
-        // Another came between, and this one is back: a key that was merely renewed never is.
-        if let Some((_, between)) = self.recent.get(found..).and_then(<[_]>::last)
-            && sight.time.since(before.time) <= AT_ONCE
-        {
-            self.shared = Some((sight.time, [before.at, between.at, sight.at]));
-        }
-        self.recent.push((key, sight));
+/// What one workload used of a sort, of that which could still come back; the latest last. It is small: nearly all use one.
+#[derive(Debug)]
+struct InTurn<T> {
+    recent: Vec<(T, Sight)>,
+    at_once: Option<Box<AtOnce<T>>>,
+}
+
+impl<T> Default for InTurn<T> {
+    fn default() -> Self {
+        Self { recent: Vec::new(), at_once: None }
     }
+}
+
+impl<T: Copy + PartialEq> InTurn<T> {
+    fn take(&mut self, used: T, sight: Sight) {
+        self.recent.retain(|(_, last)| sight.time.since(last.time) <= AT_ONCE);
+        if let Some(found) = self.recent.iter().position(|(known, _)| *known == used) {
+            let (_, before) = self.recent.remove(found);
+            // Another came between, and this one is back: what was merely renewed or moved never is.
+            if let Some((other, between)) = self.recent.get(found..).and_then(<[_]>::last) {
+                let evidence = [before.at, between.at, sight.at];
+                self.at_once = Some(Box::new(AtOnce { time: sight.time, both: [used, *other], evidence }));
+            }
+        } else if self.recent.len() >= MOST_RECENT {
+            // Not the oldest: of many that take turns it is the first to come back.
+            self.recent.remove(1);
+        }
+        self.recent.reserve_exact(1);
+        self.recent.push((used, sight));
+    }
+
+    /// What was seen at once since `time`.
+    fn since(&self, time: Timestamp) -> Option<&AtOnce<T>> {
+        self.at_once.as_deref().filter(|seen| seen.time >= time)
+    }
+}
+
+/// What one workload used in turn.
+#[derive(Debug, Default)]
+struct Hands {
+    /// The client certificates that its tokens were bound to.
+    keys: InTurn<[u8; 32]>,
+    places: InTurn<Place>,
 }
 
 /// What was seen.
@@ -59,7 +86,7 @@ pub(super) struct Observed {
     /// When a subject was last recorded or opened.
     touched: HashMap<Position, Timestamp>,
     strangers: HashMap<SpiffeId, Sight>,
-    keys: HashMap<Position, Keys>,
+    hands: HashMap<Position, Hands>,
 }
 
 impl Observed {
@@ -92,9 +119,13 @@ impl Observed {
             Some((_, last)) => *last = sight,
             None => uses.push((subjects.environment, sight)),
         }
+        let hands = self.hands.entry(subjects.workload).or_default();
         // A token that is bound to a certificate from outside says which one was used.
         if let (Some(key), Some(_), None) = (issued.confirmation, &issued.audience, issued.parent) {
-            self.keys.entry(subjects.workload).or_default().take(key, sight);
+            hands.keys.take(key, sight);
+        }
+        if let Some(address) = issued.asked_from {
+            hands.places.take(address.place(), sight);
         }
     }
 
@@ -126,32 +157,71 @@ impl Observed {
         self.strangers.iter().map(|(identity, sight)| (identity, *sight))
     }
 
-    /// The issuances that show two keys of a workload at once since `time`.
-    pub(super) fn shared(&self, workload: Position, time: Timestamp) -> Option<[Position; 3]> {
-        self.keys.get(&workload)?.shared.filter(|(seen, _)| *seen >= time).map(|(_, evidence)| evidence)
+    /// Two keys of a workload that were used at once since `time`.
+    pub(super) fn keys_at_once(&self, workload: Position, time: Timestamp) -> Option<&AtOnce<[u8; 32]>> {
+        self.hands.get(&workload)?.keys.since(time)
+    }
+
+    /// Two places that a workload came from at once since `time`.
+    pub(super) fn places_at_once(&self, workload: Position, time: Timestamp) -> Option<&AtOnce<Place>> {
+        self.hands.get(&workload)?.places.since(time)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sight(at: u64) -> Sight {
         Sight { time: Timestamp::from_seconds(at), at: Position::new(at) }
     }
 
+    /// The issuances that show two of a sort at once, if these, each with its second, do.
+    fn at_once(used: &[(u8, u64)]) -> Option<[u64; 3]> {
+        let mut turns = InTurn::default();
+        used.iter().for_each(|(used, at)| turns.take(*used, sight(*at)));
+        turns.at_once.map(|seen| seen.evidence.map(Position::get))
+    }
+
     #[test]
-    fn a_key_that_is_renewed_is_not_two_keys_and_one_that_comes_back_is() {
-        let mut keys = Keys::default();
-        for (key, at) in [(1, 10), (1, 20), (2, 30), (2, 40), (3, 50)] {
-            keys.take([key; 32], sight(at));
+    fn what_is_renewed_or_moves_is_one_and_what_comes_back_is_two() {
+        let renewed = [(1, 10), (1, 20), (2, 30), (2, 40), (3, 50)];
+        assert_eq!(at_once(&renewed), None);
+        assert_eq!(at_once(&[renewed.as_slice(), &[(2, 60)]].concat()), Some([40, 50, 60]));
+    }
+
+    #[test]
+    fn what_comes_back_after_an_hour_was_not_used_at_once() {
+        assert_eq!(at_once(&[(1, 10), (2, 20), (1, 10 + 3600)]), Some([10, 20, 3610]));
+        assert_eq!(at_once(&[(1, 10), (2, 20), (1, 11 + 3600)]), None);
+    }
+
+    #[test]
+    fn however_many_take_turns_are_seen() {
+        for many in 2..20 {
+            let rounds: Vec<_> = (0..many + 1).map(|at| (u8::try_from(at % many).expect("few"), 10 + at)).collect();
+            assert_eq!(at_once(&rounds), Some([10, 9 + many, 10 + many]), "{many}");
         }
-        assert_eq!(keys.shared, None);
-        keys.take([2; 32], sight(60));
-        assert_eq!(keys.shared, Some((Timestamp::from_seconds(60), [40, 50, 60].map(Position::new))));
-        let mut late = Keys::default();
-        [(1, 10), (2, 20), (1, 20 + 3600)].into_iter().for_each(|(key, at)| late.take([key; 32], sight(at)));
-        assert_eq!(late.shared, None, "too long after to be at once");
+        // Nor do those who came first hide the ones who take turns now.
+        assert_eq!(at_once(&[(1, 10), (2, 20), (3, 30), (4, 40), (3, 50), (4, 60)]), Some([40, 50, 60]));
+    }
+
+    proptest! {
+        /// Nothing is told but what is so.
+        #[test]
+        fn what_is_told_is_one_another_and_the_first_again_within_an_hour(used in vec((0..5u8, 0..2000u64), 0..40)) {
+            let mut at = 1;
+            let used: Vec<_> = used.into_iter().map(|(used, pause)| { at += pause + 1; (used, at) }).collect();
+            if let Some(evidence) = at_once(&used) {
+                let of = |at: u64| used.iter().find(|(_, known)| *known == at).map(|(used, _)| *used).expect("one that was used");
+                let [first, other, again] = evidence.map(of);
+                prop_assert!(first == again && first != other && evidence[0] < evidence[1] && evidence[1] < evidence[2]);
+                prop_assert!(evidence[2] - evidence[0] <= 3600);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What does not fit together, and what is to be done about it: pure, so that it can be read before it acts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Reconciling;
@@ -8,11 +8,11 @@ use super::elsewhere::{Elsewhere, Forlorn, forlorn};
 use super::observed::Observed;
 use crate::broker::source::{Everybody, Presence};
 use crate::model::{
-    About, Closing, Environment, Facts, Finding, FindingAction, FindingKind, Known, KnownFinding, Note, Owner, Position, Timestamp,
-    Workload,
+    About, Closing, Environment, Facts, Finding, FindingAction, FindingKind, Known, KnownFinding, Note, Owner, Position, SharedBy,
+    Timestamp, Workload,
 };
 
-/// How long an identity in no record, or two keys at once, are worth a finding.
+/// How long an identity in no record, or two keys or places at once, are worth a finding.
 const LATELY: Duration = Duration::from_secs(24 * 60 * 60);
 /// That a finding is still so is told this often.
 const TOLD_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -147,9 +147,26 @@ impl Sighted<'_> {
         } else {
             self.unused(workload);
         }
-        if let Some(evidence) = self.observed.shared(number, now.minus(LATELY)) {
-            let what = format!("{id} uses several keys at the same time");
-            self.find(FindingKind::Shared, number, &what, evidence.to_vec());
+        self.shared(workload);
+    }
+
+    /// What shows a workload in several hands.
+    fn shared(&mut self, workload: &Known<Workload>) {
+        let (number, lately, by) = (workload.number, self.now.minus(LATELY), &self.settings.shared_by);
+        let keys = self.observed.keys_at_once(number, lately).filter(|_| by.contains(&SharedBy::Keys));
+        let places = self.observed.places_at_once(number, lately).filter(|_| by.contains(&SharedBy::Places));
+        let seen = [
+            keys.map(|keys| ("uses several keys".to_owned(), keys.evidence)),
+            places.map(|places| {
+                let [one, other] = places.both;
+                (format!("asks from {one} and {other}"), places.evidence)
+            }),
+        ];
+        let (what, evidence): (Vec<_>, Vec<_>) = seen.into_iter().flatten().unzip();
+        if !what.is_empty() {
+            let what = format!("{} {} at the same time", workload.record.spiffe_id, what.join(" and "));
+            let evidence: BTreeSet<_> = evidence.into_iter().flatten().collect();
+            self.find(FindingKind::Shared, number, &what, evidence.into_iter().collect());
         }
     }
 
@@ -271,6 +288,7 @@ mod tests {
             policy_hash: [0; 32],
             purpose: None,
             exception: None,
+            asked_from: None,
         }
     }
 

@@ -294,6 +294,7 @@ pub(super) fn caller(path: &str) -> Caller {
         fingerprint: [9; 32],
         expires_at: START.plus(Duration::from_secs(365 * 24 * 60 * 60)),
         issued_here: None,
+        address: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What does not fit together is found, told, and acted on after its grace; and no run does too much.
 
 use super::*;
-use crate::model::{Event, FindingAction, FindingKind};
+use crate::model::{Address, Event, FindingAction, FindingKind, SharedBy};
+use std::net::IpAddr;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -153,6 +154,65 @@ async fn two_certificates_in_turn_are_one_identity_in_two_hands() {
     assert_eq!(world.run(false).await, [""; 0], "it may have been renewed");
     world.token(&one).await.unwrap();
     assert_eq!(world.run(false).await, ["raise shared /payments/api"]);
+}
+
+/// A caller with one certificate, at an address.
+fn calling(path: &str, from: &str) -> Caller {
+    Caller { address: Some(from.parse::<IpAddr>().unwrap().into()), ..caller(path) }
+}
+
+/// Two workloads ask in turn from the places; what a run says of it.
+async fn asking_from(shared_by: &[SharedBy], places: [&str; 3]) -> (World, Vec<Position>, Vec<String>) {
+    let by = Reconciling { shared_by: shared_by.iter().copied().collect(), ..settings(FindingKind::Shared, FindingAction::Report) };
+    let world = World::reconciling(by).await;
+    let mut issued = Vec::new();
+    for place in places {
+        world.token(&calling("/payments/batch", "192.0.2.1")).await.unwrap();
+        // Whatever is issued counts, bound to a key or not.
+        let (certificate, _) = world.certificate(&calling("/payments/api", place), "production", None).await.unwrap();
+        issued.push(certificate.position);
+    }
+    let steps = world.run(false).await;
+    (world, issued, steps)
+}
+
+#[tokio::test]
+async fn two_places_in_turn_are_one_identity_in_two_hands_where_it_is_said_to_be_in_one() {
+    let in_turn = ["192.0.2.1", "198.51.100.7", "192.0.2.1"];
+    let (world, issued, steps) = asking_from(&[SharedBy::Places], in_turn).await;
+    assert_eq!(steps, ["raise shared /payments/api"]);
+    let told = world.broker.finding(&administrator(), world.finding().await).await.unwrap().known.record;
+    assert_eq!(told.evidence, issued);
+    let detail = "spiffe://example.org/payments/api asks from 192.0.2.1 and 198.51.100.7 at the same time";
+    assert_eq!(told.detail.to_string(), detail);
+    let places = issued.iter().map(|at| world.broker.ledger().entries(*at, 1));
+    let recorded = futures_util::future::try_join_all(places).await.unwrap();
+    let recorded = recorded.iter().map(|found| match &found[0].entry.as_ref().unwrap().event {
+        Event::CredentialIssued(issued) => issued.asked_from.as_ref().map(Address::to_string).unwrap(),
+        other => panic!("{other:?}"),
+    });
+    assert!(recorded.eq(in_turn));
+
+    assert_eq!(asking_from(&[SharedBy::Keys], in_turn).await.2, [""; 0], "replicas come from several places");
+    let moved = ["192.0.2.1", "192.0.2.1", "198.51.100.7"];
+    assert_eq!(asking_from(&[SharedBy::Places], moved).await.2, [""; 0], "it has moved");
+    let one_host = ["2001:db8::1", "2001:db8::ffff:2", "2001:db8::1"];
+    assert_eq!(asking_from(&[SharedBy::Places], one_host).await.2, [""; 0], "a host changes its address");
+}
+
+#[tokio::test]
+async fn several_keys_and_several_places_are_one_finding_that_tells_both() {
+    let by = [SharedBy::Keys, SharedBy::Places].into();
+    let world = World::reconciling(Reconciling { shared_by: by, ..settings(FindingKind::Shared, FindingAction::Report) }).await;
+    let one = calling("/payments/api", "192.0.2.1");
+    let other = Caller { fingerprint: [8; 32], ..calling("/payments/api", "192.0.2.2") };
+    for caller in [&one, &other, &one] {
+        world.token(caller).await.unwrap();
+    }
+    assert_eq!(world.run(false).await, ["raise shared /payments/api"]);
+    let told = world.broker.finding(&administrator(), world.finding().await).await.unwrap().known.record;
+    assert!(told.detail.to_string().ends_with(" uses several keys and asks from 192.0.2.1 and 192.0.2.2 at the same time"));
+    assert_eq!(told.evidence.len(), 3, "the same issuances show both");
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ struct Credential {
     purpose: Option<String>,
     downstreams: Vec<String>,
     exception: Option<u64>,
+    asked_from: Option<String>,
     death: Option<Death>,
 }
 
@@ -192,6 +193,7 @@ impl From<api::CredentialsGetResponse> for Credential {
             purpose: wire::text(found.purpose),
             downstreams: found.downstreams,
             exception: wire::number(found.exception),
+            asked_from: wire::text(found.asked_from),
             death: found.death.map(Death::from),
         }
     }

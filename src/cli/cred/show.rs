@@ -63,6 +63,7 @@ const LAYOUT: Layout = Layout::fields(&[
     "scopes",
     "downstreams",
     "exception",
+    "asked_from",
     "policies",
     "policy_hash",
     "issued_at",

@@ -81,10 +81,11 @@ impl Admit for MutualTls {
     async fn admit(&self, tcp: TcpStream) -> io::Result<(Self::Stream, Peer)> {
         // Before the handshake: bundles that change during it count as changed.
         let generation = self.trust.generation();
+        let from = tcp.peer_addr()?.ip();
         let stream = self.tls.handshake(tcp).await?;
         let chain: Vec<_> = stream.get_ref().1.peer_certificates().into_iter().flatten().map(|one| one.clone().into_owned()).collect();
         let leaf = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
-        let caller = self.trust.accepted(leaf).map_err(io::Error::other)?;
+        let caller = Caller { address: Some(from.into()), ..self.trust.accepted(leaf).map_err(io::Error::other)? };
         Ok((stream, Peer::new(caller, chain, Arc::clone(&self.trust), generation)))
     }
 

@@ -10,7 +10,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,10 @@ impl World {
         let identity = Identity::from_der(vec![server.chain[0].to_vec()], server.key.serialize_der());
         let verifier = Arc::new(ClientVerifier(Arc::clone(&trust)));
         let tls = Tls::new(server_config(identity, Some(verifier), Alpn::Http2, clock.clone()).expect("usable"));
-        let who = |Extension(peer): Extension<Peer>| async move { peer.caller().spiffe_id.to_string() };
+        let who = |Extension(peer): Extension<Peer>| async move {
+            let caller = peer.caller();
+            format!("{} from {}", caller.spiffe_id, caller.address.expect("the address of a connection"))
+        };
         let server = Server {
             admit: MutualTls { tls, trust: Arc::clone(&trust), administrators: BTreeSet::new() },
             router: Router::new().route("/", get(who)),
@@ -87,7 +90,13 @@ impl World {
     }
 
     async fn connect(&self, config: &Arc<ClientConfig>) -> client::TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.address).await.expect("connected");
+        self.connect_from([127, 0, 0, 1], config).await
+    }
+
+    async fn connect_from(&self, place: [u8; 4], config: &Arc<ClientConfig>) -> client::TlsStream<TcpStream> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((place, 0).into()).expect("an address of this machine");
+        let tcp = socket.connect(self.address).await.expect("connected");
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.expect("the client's half of the handshake")
     }
@@ -111,9 +120,11 @@ async fn ask(stream: &mut client::TlsStream<TcpStream>) -> Result<String, AlertD
 }
 
 #[tokio::test]
-async fn every_call_carries_the_identity_of_the_certificate() {
+async fn every_call_carries_the_identity_of_the_certificate_and_the_address_of_the_connection() {
     let world = World::start().await;
-    assert_eq!(world.ask(&world.client(Some(&lasting(&world.a, ID)))).await, Ok(ID.to_owned()));
+    let client = world.client(Some(&lasting(&world.a, ID)));
+    assert_eq!(world.ask(&client).await, Ok(format!("{ID} from 127.0.0.1")));
+    assert_eq!(ask(&mut world.connect_from([127, 0, 0, 2], &client).await).await, Ok(format!("{ID} from 127.0.0.2")));
 }
 
 #[tokio::test]

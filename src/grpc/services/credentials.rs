@@ -231,6 +231,7 @@ impl From<CredentialStory> for api::CredentialsGetResponse {
             purpose: issued.purpose.map(|purpose| purpose.to_string()).unwrap_or_default(),
             downstreams: story.downstreams,
             exception: fields::number(issued.exception),
+            asked_from: issued.asked_from.map(|address| address.to_string()).unwrap_or_default(),
             death: story.death.map(Into::into),
             ..Self::default()
         }

@@ -298,7 +298,9 @@ impl Trust {
             // Anybody can write our extension into a certificate that is not ours.
             (None, _) => None,
         };
-        Ok(Caller { spiffe_id: svid.spiffe_id, fingerprint: svid.fingerprint, expires_at: svid.expires_at, issued_here })
+        let Svid { spiffe_id, fingerprint, expires_at, .. } = svid;
+        // A certificate does not say from where it is shown.
+        Ok(Caller { spiffe_id, fingerprint, expires_at, issued_here, address: None })
     }
 
     /// The signature algorithms of certificates and handshakes.

@@ -1,12 +1,13 @@
 //! Wire to model, through the newtypes: nothing is taken that could not have been written.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    About, Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch,
+    About, Address, Concern, Concerns, Contract, CredentialId, CutMade, Downstream, DownstreamConfirmed, Ended, Entry, Environment, Epoch,
     EpochBegun, Event, Exception, Finding, FindingChange, Held, Issued, Origin, Owner, Person, PolicyText, Position, PublicKey, Reason,
     Recording, Refused, Resource, Subjects, Task, Timestamp, Workload,
 };
@@ -269,6 +270,7 @@ fn issued(issued: wire::CredentialIssued) -> Read<Issued> {
         policy_hash: array("policy_hash", &issued.policy_hash)?,
         purpose: text_or_none("purpose", &issued.purpose)?,
         exception: number_or_none(issued.exception),
+        asked_from: address("asked_from", &issued.asked_from)?,
     })
 }
 
@@ -305,6 +307,16 @@ fn parent(bytes: &[u8]) -> Read<Option<CredentialId>> {
     }
     let id = CredentialId::from_serial(&array::<16>("parent", bytes)?).filter(|id| id.position() != Position::ZERO);
     id.map(Some).ok_or_else(|| wrong("parent", "names no credential"))
+}
+
+fn address(field: &'static str, bytes: &[u8]) -> Read<Option<Address>> {
+    let ip = match bytes.len() {
+        0 => return Ok(None),
+        4 => IpAddr::from(array::<4>(field, bytes)?),
+        _ => IpAddr::from(array::<16>(field, bytes)?),
+    };
+    let address = Address::from(ip);
+    if address.ip() == ip { Ok(Some(address)) } else { Err(wrong(field, format_args!("writes {address} as an address of IPv6"))) }
 }
 
 fn wrong(field: &'static str, problem: impl Display) -> Wrong {

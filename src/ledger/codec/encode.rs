@@ -1,11 +1,12 @@
 //! Model to wire. A missing number, time or text is zero or empty, as proto3 has it.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use super::wire::{self, entry::Event as Wire};
 use super::words::Word;
 use crate::model::{
-    About, Concern, Concerns, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, EpochBegun, Event, Exception, Finding,
+    About, Address, Concern, Concerns, CutMade, Downstream, DownstreamConfirmed, Ended, Environment, EpochBegun, Event, Exception, Finding,
     FindingChange, Held, Issued, Origin, Owner, PolicyName, PolicyText, Position, PublicKey, Recording, Refused, Task, Timestamp, Workload,
 };
 
@@ -116,6 +117,14 @@ pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
         policy_hash: issued.policy_hash.to_vec(),
         purpose: text(issued.purpose.as_ref()),
         exception: or_zero(issued.exception),
+        asked_from: issued.asked_from.map(address).unwrap_or_default(),
+    }
+}
+
+fn address(address: Address) -> Vec<u8> {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
     }
 }
 

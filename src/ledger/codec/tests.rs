@@ -1,6 +1,7 @@
 //! Golden bytes, and what is refused.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -9,10 +10,10 @@ use proptest::{collection::vec, option, sample::select};
 use super::*;
 use crate::ledger::samples::{self, NOW, at, every_event, issued_by_exception};
 use crate::model::{
-    About, Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed, Ended,
-    Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingAction, FindingChange, FindingKind, Held, Issued, KeyPurpose, Note,
-    Origin, Owner, OwnerKind, Person, PolicyText, PublicKey, Reason, Recording, Refused, Resource, SpiffeId, Subjects, Task, VerifierKind,
-    Workload,
+    About, Address, Bound, Closing, Concern, Concerns, Contract, CredentialId, CredentialKind, CutMade, Downstream, DownstreamConfirmed,
+    Ended, Environment, Epoch, EpochBegun, Event, Exception, Finding, FindingAction, FindingChange, FindingKind, Held, Issued, KeyPurpose,
+    Note, Origin, Owner, OwnerKind, Person, PolicyText, PublicKey, Reason, Recording, Refused, Resource, SpiffeId, Subjects, Task,
+    VerifierKind, Workload,
 };
 
 fn entry(event: Event) -> Entry {
@@ -36,7 +37,8 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/entries");
     let mut wrong = String::new();
     let named = every_event().into_iter().map(|event| (event.name(), event));
-    for (name, event) in named.chain([("cut_with_concerns", samples::cut_with_concerns())]).chain(samples::of_a_source()) {
+    let added = [("cut_with_concerns", samples::cut_with_concerns())].into_iter().chain(samples::asked_from());
+    for (name, event) in named.chain(added).chain(samples::of_a_source()) {
         let entry = entry(event);
         let bytes = encode(&entry);
         assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{name}");
@@ -105,6 +107,13 @@ fn what_could_not_have_been_written_is_unreadable_with_what_is_wrong() {
     let opened = wire::LedgerOpened { epoch: vec![1; 15], trust_domain: "example.org".to_owned() };
     assert_eq!(with(Wire::LedgerOpened(opened)), "epoch: has 15 bytes instead of 16");
 
+    let Some((_, Event::CredentialIssued(issued))) = samples::asked_from().pop() else { panic!("there is one among the samples") };
+    let from =
+        |asked_from: &[u8]| Wire::CredentialIssued(wire::CredentialIssued { asked_from: asked_from.to_vec(), ..encode::issued(&issued) });
+    assert_eq!(with(from(&[1; 5])), "asked_from: has 5 bytes instead of 16");
+    let mapped = std::net::Ipv4Addr::new(192, 0, 2, 17).to_ipv6_mapped().octets();
+    assert_eq!(with(from(&mapped)), "asked_from: writes 192.0.2.17 as an address of IPv6");
+
     let elsewhere = encode(&Entry { position: at(301), ..entry(Event::DownstreamRemoved { number: at(6) }) });
     assert_eq!(unreadable(&elsewhere), "the bytes are those of entry 301");
     assert!(!unreadable(b"\xff\xff").is_empty());
@@ -143,6 +152,12 @@ fn recording<T: std::fmt::Debug>(record: impl Strategy<Value = T>) -> impl Strat
     (option::of(position()), option::of(origin), record).prop_map(|(number, origin, record)| Recording { number, origin, record })
 }
 
+/// Of either family, and of IPv4 as it comes to a socket of IPv6.
+fn address() -> impl Strategy<Value = Address> {
+    let mapped = any::<std::net::Ipv4Addr>().prop_map(|ip| IpAddr::V6(ip.to_ipv6_mapped()));
+    prop_oneof![any::<IpAddr>(), mapped].prop_map(Address::from)
+}
+
 prop_compose! {
     fn issued()(
         kind in word(CredentialKind::ALL), bound_by in word(Bound::ALL),
@@ -153,10 +168,11 @@ prop_compose! {
         audience in option::of(parsed("[!#-Z]{1,30}")), scopes in vec(parsed("[a-z:]{1,9}"), 0..3),
         confirmation: Option<[u8; 32]>, policy_hash: [u8; 32],
         (downstreams, policies) in (vec(position(), 0..3), vec(parsed("[a-z-]{1,9}"), 0..3)), (purpose, exception) in (option::of(note()), option::of(position())),
+        asked_from in option::of(address()),
     ) -> Issued {
         let [owner, workload, environment, key] = numbers;
         Issued {
-            kind, bound_by, key, nonce, issued_at, expires_at, audience, scopes, confirmation, downstreams, policies, policy_hash, purpose, exception,
+            kind, bound_by, key, nonce, issued_at, expires_at, audience, scopes, confirmation, downstreams, policies, policy_hash, purpose, exception, asked_from,
             subjects: Subjects { owner, workload, environment, task, lineage },
             parent: parent.map(|(position, nonce)| CredentialId::new(position, nonce)),
         }

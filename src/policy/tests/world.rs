@@ -198,7 +198,7 @@ pub(super) fn owner(id: &str, kind: OwnerKind) -> Owner {
 /// A caller with an identity that somebody else vouches for.
 pub(super) fn from_outside(id: &str) -> Caller {
     let expires_at = Timestamp::from_seconds(NOW.seconds() + 86_400);
-    Caller { spiffe_id: a(id), fingerprint: [3; 32], expires_at, issued_here: None }
+    Caller { spiffe_id: a(id), fingerprint: [3; 32], expires_at, issued_here: None, address: None }
 }
 
 /// A request for an access token for [`API`] in production.

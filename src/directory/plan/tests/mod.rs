@@ -149,6 +149,7 @@ fn issued(subjects: Subjects, expires_at: Timestamp) -> Issued {
         policy_hash: [0; 32],
         purpose: None,
         exception: None,
+        asked_from: None,
     }
 }
 

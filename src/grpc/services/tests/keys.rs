@@ -19,8 +19,13 @@ struct World {
 
 /// A request of somebody whose certificate lives for as long as the test.
 fn of<T>(id: &str, message: T) -> Request<T> {
-    let caller =
-        Caller { spiffe_id: id.parse().expect("an ID"), fingerprint: [1; 32], expires_at: START.plus(HOUR * 10_000), issued_here: None };
+    let caller = Caller {
+        spiffe_id: id.parse().expect("an ID"),
+        fingerprint: [1; 32],
+        expires_at: START.plus(HOUR * 10_000),
+        issued_here: None,
+        address: None,
+    };
     let trust = crate::grpc::Trust::new("example.org".parse().expect("a domain"), &[], crate::grpc::TrustBundles::default());
     let trust = Arc::new(trust.expect("nobody"));
     let mut request = Request::new(message);

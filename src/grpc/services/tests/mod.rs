@@ -124,7 +124,8 @@ async fn within(quotas: Quotas) -> (Api, ManualClock) {
 /// A request as it comes from the listener.
 fn by<T>(id: &str, message: T) -> Request<T> {
     let spiffe_id = id.parse().expect("an ID");
-    let caller = Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(86_400)), issued_here: None };
+    let caller =
+        Caller { spiffe_id, fingerprint: [1; 32], expires_at: START.plus(Duration::from_secs(86_400)), issued_here: None, address: None };
     let mut request = Request::new(message);
     let trust =
         crate::grpc::Trust::new("example.org".parse().expect("a domain"), &[], crate::grpc::TrustBundles::default()).expect("nobody");
