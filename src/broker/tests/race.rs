@@ -61,7 +61,7 @@ enum Ground {
     Owner(Position),
     Task(Position),
     /// A certificate, and who holds it.
-    Certificate(Issuance, Caller),
+    Certificate(Issuance, Box<Caller>),
     /// A workload that its source gives to another owner, who has not accepted it.
     Workload(Position),
     /// What allows what no policy permits.
@@ -74,7 +74,7 @@ impl Ground {
         match self {
             Self::Owner(_) => (caller(if number.is_multiple_of(2) { "/payments/api" } else { "/payments/batch" }), None),
             Self::Task(task) => (caller("/payments/api"), Some(*task)),
-            Self::Certificate(_, holder) => (holder.clone(), None),
+            Self::Certificate(_, holder) => (Caller::clone(holder), None),
             Self::Workload(_) => (caller(JOB), None),
             Self::Exception(_) => (caller("/payments/api"), None),
         }
@@ -217,7 +217,7 @@ async fn nothing_is_issued_under_a_task_after_it_was_closed() {
 async fn nothing_is_issued_through_a_certificate_after_it_was_cut() {
     race(async |world: &World| {
         let (issuance, holder) = world.certificate(&caller("/payments/api"), "production", None).await.unwrap();
-        Ground::Certificate(issuance, holder)
+        Ground::Certificate(issuance, Box::new(holder))
     })
     .await;
 }

@@ -24,7 +24,7 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::DownstreamRecorded(recording) => Wire::DownstreamRecorded(downstream(recording)),
         Event::DownstreamRemoved { number } => Wire::DownstreamRemoved(wire::DownstreamRemoved { number: number.get() }),
         Event::TaskOpened(task) => Wire::TaskOpened(task_opened(task)),
-        Event::CredentialIssued(credential) => Wire::CredentialIssued(issued(credential)),
+        Event::CredentialIssued(credential) => Wire::CredentialIssued(issued(credential, credential.nonce)),
         Event::Cut(made) => Wire::Cut(cut(made)),
         Event::Reinstated { number, note } => Wire::Reinstated(wire::Reinstated { number: number.get(), note: text(note.as_ref()) }),
         Event::WorkloadAccepted { number, owner, note } => {
@@ -94,7 +94,8 @@ fn requests_refused(refused: &Refused) -> wire::RequestsRefused {
     }
 }
 
-pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
+/// An issuance: its nonce is known when it is recorded.
+pub(super) fn issued(issued: &Issued, nonce: [u8; 8]) -> wire::CredentialIssued {
     let subjects = &issued.subjects;
     wire::CredentialIssued {
         kind: issued.kind.number(),
@@ -104,7 +105,7 @@ pub(super) fn issued(issued: &Issued) -> wire::CredentialIssued {
         task: or_zero(subjects.task),
         lineage: or_zero(subjects.lineage),
         parent: issued.parent.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-        nonce: issued.nonce.to_vec(),
+        nonce: nonce.to_vec(),
         issued_at: issued.issued_at.seconds(),
         expires_at: issued.expires_at.seconds(),
         bound_by: issued.bound_by.number(),

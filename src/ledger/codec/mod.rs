@@ -33,7 +33,7 @@ pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
 /// The bytes of an issuance: what [`encode()`] makes of its entry, without the copy that an
 /// [`Entry`] would need.
 pub(super) fn encode_issuance(position: Position, time: Timestamp, grant: &Grant, nonce: [u8; 8]) -> Vec<u8> {
-    let issued = wire::CredentialIssued { nonce: nonce.to_vec(), ..encode::issued(grant.issued()) };
+    let issued = encode::issued(grant.issued(), nonce);
     let entry = wire::Entry {
         position: position.get(),
         time_ms: time.millis(),

@@ -108,8 +108,9 @@ fn what_could_not_have_been_written_is_unreadable_with_what_is_wrong() {
     assert_eq!(with(Wire::LedgerOpened(opened)), "epoch: has 15 bytes instead of 16");
 
     let Some((_, Event::CredentialIssued(issued))) = samples::asked_from().pop() else { panic!("there is one among the samples") };
-    let from =
-        |asked_from: &[u8]| Wire::CredentialIssued(wire::CredentialIssued { asked_from: asked_from.to_vec(), ..encode::issued(&issued) });
+    let from = |asked_from: &[u8]| {
+        Wire::CredentialIssued(wire::CredentialIssued { asked_from: asked_from.to_vec(), ..encode::issued(&issued, issued.nonce) })
+    };
     assert_eq!(with(from(&[1; 5])), "asked_from: has 5 bytes instead of 16");
     let mapped = std::net::Ipv4Addr::new(192, 0, 2, 17).to_ipv6_mapped().octets();
     assert_eq!(with(from(&mapped)), "asked_from: writes 192.0.2.17 as an address of IPv6");
