@@ -33,7 +33,8 @@ impl Broker {
     }
 }
 
-fn find<'a>(name: &DownstreamName, facts: &'a Facts) -> Result<&'a Known<Downstream>, Refusal> {
+/// A downstream by its name.
+pub(super) fn find<'a>(name: &DownstreamName, facts: &'a Facts) -> Result<&'a Known<Downstream>, Refusal> {
     facts.downstream(name).ok_or_else(|| Refusal::not_found("downstream", name))
 }
 

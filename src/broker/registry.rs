@@ -23,7 +23,7 @@ pub(crate) struct Exported {
 /// A registered subject that is closed to issuing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedRecord {
-    /// owner, environment or workload.
+    /// owner, environment, workload or downstream.
     pub subject: &'static str,
     /// Its name.
     pub name: String,
@@ -107,7 +107,8 @@ impl Broker {
         let owners = facts.owners().filter_map(|known| closed(known, "owner", &known.record.id, now));
         let environments = facts.environments().filter_map(|known| closed(known, "environment", &known.record.name, now));
         let workloads = facts.workloads().filter_map(|known| closed(known, "workload", &known.record.spiffe_id, now));
-        let mut records: Vec<_> = owners.chain(environments).chain(workloads).collect();
+        let downstreams = facts.downstreams().filter_map(|known| closed(known, "downstream", &known.record.name, now));
+        let mut records: Vec<_> = owners.chain(environments).chain(workloads).chain(downstreams).collect();
         records.sort_by(|one, other| (one.subject, &one.name).cmp(&(other.subject, &other.name)));
         records
     }

@@ -1,10 +1,12 @@
 //! Revoking: one cut ends everything of a subject, and closes it to issuing.
 
+use std::sync::Arc;
+
 use super::enforcement::{Carried, concerns};
-use super::{Broker, Error, NamedCensus, required};
+use super::{Broker, Error, NamedCensus, downstream, required};
 use crate::ledger::Present;
 use crate::model::{
-    Closed, Closing, CutMade, Denial, DenialCode, EnvironmentName, Event, Facts, Invalid, Known, Note, OwnerId, Position, Reason, Refusal,
+    Closed, Closing, CutMade, Denial, DenialCode, DownstreamName, EnvironmentName, Event, Facts, Invalid, Known, Note, OwnerId, Position, Reason, Refusal,
     SpiffeId, Standing, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
@@ -18,6 +20,8 @@ pub(crate) enum Target {
     Workload(SpiffeId),
     /// An environment.
     Environment(EnvironmentName),
+    /// A downstream: of what was issued for it, tokens alone.
+    Downstream(DownstreamName),
 }
 
 /// Why and how something is revoked.
@@ -102,6 +106,10 @@ impl Target {
                 let known = facts.environment(name).ok_or_else(|| Refusal::not_found("environment", name))?;
                 Ok(Found::of(known, Whose::Environment(known.number)))
             }
+            Self::Downstream(name) => {
+                let known = downstream::find(name, facts)?;
+                Ok(Found::of(known, Whose::Bearing(known.number)))
+            }
         }
     }
 
@@ -110,7 +118,7 @@ impl Target {
         match self {
             Self::Owner(id) => facts.contract_end(facts.owner(id)?),
             Self::Workload(id) => facts.workload(id)?.record.valid_until,
-            Self::Environment(_) => None,
+            Self::Environment(_) | Self::Downstream(_) => None,
         }
     }
 
@@ -120,6 +128,7 @@ impl Target {
             Self::Owner(_) => "owner",
             Self::Workload(_) => "workload",
             Self::Environment(_) => "environment",
+            Self::Downstream(_) => "downstream",
         }
     }
 
@@ -129,6 +138,7 @@ impl Target {
             Self::Owner(_) => Resource::Owner(number),
             Self::Workload(_) => Resource::Workload(number),
             Self::Environment(_) => Resource::Environment(number),
+            Self::Downstream(name) => Resource::Downstream(Arc::clone(&downstream::find(name, facts)?.record)),
         })
     }
 
@@ -137,6 +147,7 @@ impl Target {
             Self::Owner(_) => Action::RevokeOwner,
             Self::Workload(_) => Action::RevokeWorkload,
             Self::Environment(_) => Action::RevokeEnvironment,
+            Self::Downstream(_) => Action::RevokeDownstream,
         }
     }
 
@@ -145,6 +156,7 @@ impl Target {
             Self::Owner(_) => Action::ReinstateOwner,
             Self::Workload(_) => Action::ReinstateWorkload,
             Self::Environment(_) => Action::ReinstateEnvironment,
+            Self::Downstream(_) => Action::ReinstateDownstream,
         }
     }
 }

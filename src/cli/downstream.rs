@@ -27,11 +27,27 @@ pub(super) enum Command {
         #[command(flatten)]
         args: revoking::Args,
     },
+    /// The same, and issue nothing more for it until it is reinstated. What was issued before stays dead.
+    Suspend {
+        /// Its name, exact.
+        name: String,
+        #[command(flatten)]
+        args: revoking::Args,
+    },
+    /// Open a downstream to issuing again. Revives nothing.
+    Reinstate {
+        /// Its name, exact.
+        name: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
 }
 
 #[derive(Debug, Serialize)]
 struct Downstream {
     name: String,
+    standing: Option<String>,
     accepts: Vec<String>,
     audiences: Vec<String>,
     environments: Vec<String>,
@@ -50,6 +66,7 @@ struct Downstreams {
 
 const DOWNSTREAM: Layout = Layout::fields(&[
     "name",
+    "standing",
     "accepts",
     "audiences",
     "environments",
@@ -60,10 +77,12 @@ const DOWNSTREAM: Layout = Layout::fields(&[
     "source",
     "record",
 ]);
-const DOWNSTREAMS: Layout = Layout::rows("downstreams", &["name", "accepts", "environments", "verifier_kind", "audiences"]);
+const DOWNSTREAMS: Layout = Layout::rows("downstreams", &["name", "standing", "accepts", "environments", "verifier_kind", "audiences"]);
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        use api::{revocations_reinstate_request, revoke_request};
+        let ended = |name| revoke_request::Subject::Downstream(name);
         match self {
             Self::List => session.print(&Downstreams { downstreams: all(session).await? }, DOWNSTREAMS),
             Self::Show { name } => {
@@ -71,9 +90,10 @@ impl Command {
                 let missing = || Refused(format!("no downstream `{name}` in the registry; names are matched exactly"));
                 session.print(&found.with_context(missing)?, DOWNSTREAM)
             }
-            Self::Revoke { name, args } => {
-                let subject = api::revoke_request::Subject::Downstream(name);
-                revoking::revoke(session, subject, args, false).await
+            Self::Revoke { name, args } => revoking::revoke(session, ended(name), args, false).await,
+            Self::Suspend { name, args } => revoking::revoke(session, ended(name), args, true).await,
+            Self::Reinstate { name, note } => {
+                revoking::reinstate(session, revocations_reinstate_request::Subject::Downstream(name), note).await
             }
         }
     }
@@ -82,20 +102,24 @@ impl Command {
 async fn all(session: &Session) -> anyhow::Result<Vec<Downstream>> {
     let client = session.connect().await?;
     let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
-    let sourced = exported.sourced;
+    let (sourced, closed) = (exported.sourced, exported.closed);
+    let standing =
+        |name: &str| closed.iter().find(|closed| closed.subject == "downstream" && closed.name == name).map(|closed| closed.standing);
     let shown = |record: api::DownstreamRecord| {
         let origin = wire::origin(&sourced, "downstream", &record.name);
-        Downstream::of(record, origin)
+        let standing = standing(&record.name).unwrap_or(api::Standing::Active.into());
+        Downstream::of(record, standing, origin)
     };
     Ok(exported.document.unwrap_or_default().downstreams.into_iter().map(shown).collect())
 }
 
 impl Downstream {
-    fn of(record: api::DownstreamRecord, origin: Option<api::Origin>) -> Self {
+    fn of(record: api::DownstreamRecord, standing: i32, origin: Option<api::Origin>) -> Self {
         let (source, id) = origin.map(|origin| (origin.source, origin.record)).unzip();
         Self {
             source,
             record: id,
+            standing: wire::standing(standing),
             business_owner: wire::text(record.business_owner),
             technical_owner: wire::text(record.technical_owner),
             name: record.name,

@@ -100,7 +100,7 @@ pub(super) async fn finish(session: &Session, client: &Client, revoked: Revoked,
     ended
 }
 
-/// Opens a workload or an environment again.
+/// Opens anything but an owner again.
 pub(super) async fn reinstate(session: &Session, subject: api::revocations_reinstate_request::Subject, note: String) -> anyhow::Result<()> {
     let client = session.connect().await?;
     let request = api::RevocationsReinstateRequest { subject: Some(subject), note };

@@ -97,6 +97,7 @@ const fn of_denial(code: DenialCode) -> Code {
         | DenialCode::WorkloadNotActive
         | DenialCode::WorkloadAwaitsOwner
         | DenialCode::EnvironmentNotActive
+        | DenialCode::DownstreamNotActive
         | DenialCode::TaskClosed
         | DenialCode::NoLifeLeft
         | DenialCode::MaxAffectedExceeded

@@ -38,7 +38,7 @@ pub(super) enum Aspect {
     TaskClosed = 10,
     /// That a task was opened.
     Task = 11,
-    /// The latest recording of a downstream.
+    /// The first recording of a downstream, or a later one from before there was [`Aspect::DownstreamAnew`].
     Downstream = 12,
     /// The last removal of a downstream, whichever it was.
     Removed = 13,
@@ -62,6 +62,8 @@ pub(super) enum Aspect {
     Contracted = 23,
     /// That an owner accepted a workload.
     Accepted = 24,
+    /// The latest recording of a downstream recorded before.
+    DownstreamAnew = 25,
     /// That a finding was raised.
     Finding = 30,
     /// That a finding was seen again.
@@ -75,7 +77,7 @@ pub(super) enum Aspect {
 }
 
 impl Aspect {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 30] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -100,6 +102,7 @@ impl Aspect {
         Self::Contract,
         Self::Contracted,
         Self::Accepted,
+        Self::DownstreamAnew,
         Self::Finding,
         Self::FindingSeen,
         Self::FindingActed,
@@ -153,7 +156,9 @@ pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
         | Event::WorkloadRecorded(Recording { number, .. }) => {
             vec![number.map_or(slot(at, Aspect::First), |number| slot(number, Aspect::Recorded))]
         }
-        Event::DownstreamRecorded(recording) => vec![slot(recording.number.unwrap_or(at), Aspect::Downstream)],
+        Event::DownstreamRecorded(Recording { number, .. }) => {
+            vec![number.map_or(slot(at, Aspect::Downstream), |number| slot(number, Aspect::DownstreamAnew))]
+        }
         Event::DownstreamRemoved { .. } => vec![slot(Position::ZERO, Aspect::Removed)],
         Event::Cut(cut) => cut_slots(cut, entry.time),
         Event::Reinstated { number, .. } => vec![slot(*number, Aspect::Reinstated)],
@@ -205,7 +210,7 @@ fn cut_slots(cut: &CutMade, time: Timestamp) -> Vec<Slot> {
 /// The subject that an entry takes out of the facts, and what of it is not kept any longer.
 pub(super) fn removed(entry: &Entry) -> Option<(Position, &'static [Aspect])> {
     if let Event::DownstreamRemoved { number } = entry.event {
-        Some((number, &[Aspect::Downstream]))
+        Some((number, &[Aspect::Downstream, Aspect::DownstreamAnew]))
     } else if let Event::ContractEnded { number, .. } = entry.event {
         Some((number, &[Aspect::Contract]))
     } else if let Event::FindingChanged { number, change: FindingChange::Resolved, .. } = entry.event {
@@ -243,6 +248,7 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::Contract
         | Aspect::Contracted
         | Aspect::Accepted
+        | Aspect::DownstreamAnew
         | Aspect::Finding
         | Aspect::FindingSeen
         | Aspect::FindingActed

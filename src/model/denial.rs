@@ -43,6 +43,8 @@ denials! {
     WorkloadAwaitsOwner = "WORKLOAD_AWAITS_OWNER", "somebody whom policy lets speak for the new owner runs `curfew workload accept`; old credentials stay dead";
     /// The environment is closed to issuing.
     EnvironmentNotActive = "ENVIRONMENT_NOT_ACTIVE", "an administrator can reinstate the environment; old credentials stay dead";
+    /// A downstream that accepts the audience is closed to issuing.
+    DownstreamNotActive = "DOWNSTREAM_NOT_ACTIVE", "an administrator can reinstate the downstream; old tokens stay dead";
     /// No such environment.
     EnvironmentUnknown = "ENVIRONMENT_UNKNOWN", "name an environment of the registry";
     /// The registry does not let this workload act there.

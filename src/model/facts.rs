@@ -77,9 +77,9 @@ impl Facts {
             Event::WorkloadRecorded(recording) => self.workloads.record(recording.record.spiffe_id.clone(), recording, at),
             Event::DownstreamRecorded(recording) => {
                 let number = recording.number.unwrap_or(at);
-                let record = Arc::new(recording.record.clone());
-                let origin = recording.origin.clone();
-                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
+                let closed = self.downstreams.get(&number).and_then(|known| known.closed);
+                let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
+                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed, absent: None, awaiting: None });
                 self.downstreams_changed = at;
             }
             Event::DownstreamRemoved { number } => {
@@ -111,11 +111,7 @@ impl Facts {
             Event::FindingChanged { number, change, note } => self.findings.change(*number, change, note.as_ref(), entry),
             Event::ExceptionRequested(exception) => self.exceptions.request(at, exception, entry.time),
             Event::ExceptionApproved { number, .. } => self.exceptions.approve(*number, Approval::of(entry)),
-            Event::Reinstated { number, .. } => {
-                self.owners.touch(*number, at, |known| known.closed = None);
-                self.environments.touch(*number, at, |known| known.closed = None);
-                self.workloads.touch(*number, at, |known| known.closed = None);
-            }
+            Event::Reinstated { number, .. } => self.set_closed(*number, at, None),
         }
         self.changed = self.changed.max(at);
         self.reschedule(entry.event.subject().unwrap_or(at));
@@ -148,11 +144,7 @@ impl Facts {
             // Each move is judged by itself: nothing is left of what the one before it waited for.
             Closing::MoveOwner => self.workloads.touch(cut.number, at, |known| known.awaiting = None),
             Closing::AwaitOwner => self.workloads.touch(cut.number, at, |known| known.awaiting = Some(closed)),
-            Closing::Suspend | Closing::Offboard => {
-                self.owners.touch(cut.number, at, |known| known.closed = Some(closed));
-                self.environments.touch(cut.number, at, |known| known.closed = Some(closed));
-                self.workloads.touch(cut.number, at, |known| known.closed = Some(closed));
-            }
+            Closing::Suspend | Closing::Offboard => self.set_closed(cut.number, at, Some(closed)),
             Closing::Unregister => {
                 self.owners.touch(cut.number, at, |known| known.absent = Some(closed));
                 self.environments.touch(cut.number, at, |known| known.absent = Some(closed));
@@ -167,6 +159,17 @@ impl Facts {
                     }
                 }
             }
+        }
+    }
+
+    /// Says how a revocation closed a subject, or that it is open again.
+    fn set_closed(&mut self, number: Position, at: Position, closed: Option<Closed>) {
+        self.owners.touch(number, at, |known| known.closed = closed);
+        self.environments.touch(number, at, |known| known.closed = closed);
+        self.workloads.touch(number, at, |known| known.closed = closed);
+        if let Some(known) = self.downstreams.get_mut(&number) {
+            (known.closed, known.changed) = (closed, at);
+            self.downstreams_changed = at;
         }
     }
 
@@ -267,6 +270,11 @@ impl Facts {
     /// A downstream by its name.
     pub fn downstream(&self, name: &DownstreamName) -> Option<&Known<Downstream>> {
         self.downstreams.values().find(|known| known.record.name == *name)
+    }
+
+    /// Whether a number is of what somebody answers for: an owner, a workload or a downstream.
+    pub fn is_answered_for(&self, number: Position) -> bool {
+        self.owner_numbered(number).is_some() || self.workload_numbered(number).is_some() || self.downstream_numbered(number).is_some()
     }
 
     /// When the contract of an owner ends: the earliest end of its record and of its contracts.
@@ -469,6 +477,20 @@ mod tests {
     }
 
     #[test]
+    fn a_downstream_that_is_recorded_anew_stays_as_closed_as_it_was() {
+        let anew = || match downstream() {
+            Event::DownstreamRecorded(recording) => Event::DownstreamRecorded(Recording { number: Some(at(10)), ..recording }),
+            other => other,
+        };
+        let open = |events: Vec<Event>| facts(events).downstream_numbered(at(10)).map(Known::is_open);
+        assert_eq!(open(vec![downstream(), cut(at(10), Closing::Nothing)]), Some(true));
+        let suspended = || vec![downstream(), cut(at(10), Closing::Suspend), anew()];
+        assert_eq!(open(suspended()), Some(false));
+        let back = Event::Reinstated { number: at(10), note: None };
+        assert_eq!(open(suspended().into_iter().chain([back, anew()]).collect()), Some(true));
+    }
+
+    #[test]
     fn a_decision_stands_unless_something_it_was_made_on_has_changed_since() {
         let subjects = Subjects { owner: OWNER, workload: at(3), environment: at(4), task: None, lineage: None };
         let issued = Issued {
@@ -508,6 +530,10 @@ mod tests {
         ] {
             assert!(touched(change.clone(), 9), "{change:?}");
             assert!(!touched(change.clone(), 10), "seen: {change:?}");
+        }
+        for change in [cut(at(10), Closing::Suspend), Event::Reinstated { number: at(10), note: None }] {
+            let facts = facts([downstream(), change.clone(), task(at(9), 60)]);
+            assert!(facts.touched_since(at(10), &issued) && !facts.touched_since(at(11), &issued), "{change:?}");
         }
         for number in [6, 7] {
             let facts = facts([cut(at(number), Closing::Nothing), task(at(9), 60)]);

@@ -55,7 +55,8 @@ impl Issued {
         self.subjects.numbers(position).chain(self.own_downstreams().iter().copied()).chain(self.exception)
     }
 
-    fn own_downstreams(&self) -> &[Position] {
+    /// The downstreams that a token was issued for; none of a certificate.
+    pub fn own_downstreams(&self) -> &[Position] {
         if self.kind == CredentialKind::Certificate { &[] } else { &self.downstreams }
     }
 }

@@ -7,7 +7,7 @@ use super::cedar::{Answer, Issuing, Rule};
 use super::engine::refusal;
 use super::{Action, Caller, Engine, Grant, IssueRequest, OwnCertificate, Resource, Role};
 use crate::model::{
-    Bounds, CredentialKind, Denial, DenialCode, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, MOST_DOWNSTREAMS,
+    Bounds, CredentialKind, Denial, DenialCode, Downstream, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, MOST_DOWNSTREAMS,
     NoLifeLeft, Owner, PolicyName, Position, Subjects, Timestamp, Workload,
 };
 
@@ -143,8 +143,12 @@ impl Engine {
             (Action::IssueCertificate, vec![Resource::Environment(environment.number)], concerned)
         } else {
             let accepting = request.audience.iter().flat_map(|audience| facts.accepting_tokens(environment.number, audience));
-            let (resources, concerned): (Vec<_>, Vec<_>) =
-                accepting.map(|known| (Resource::Downstream(Arc::clone(&known.record)), known.number)).unzip();
+            // One that is closed would take what is meant for another of the same audience.
+            let open = |known: &Known<Downstream>| {
+                standing(known, DenialCode::DownstreamNotActive, || format!("downstream {}", known.record.name))?;
+                Ok((Resource::Downstream(Arc::clone(&known.record)), known.number))
+            };
+            let (resources, concerned): (Vec<_>, Vec<_>) = accepting.map(open).collect::<Result<Vec<_>, Denial>>()?.into_iter().unzip();
             if resources.is_empty() {
                 let detail = format!("no downstream in {} accepts tokens for this audience", environment.record.name);
                 return Err(Denial::new(DenialCode::AudienceUnknown, detail));

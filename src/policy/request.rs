@@ -59,6 +59,8 @@ actions! {
     ReinstateEnvironment,
     /// End everything that was issued for a downstream.
     RevokeDownstream,
+    /// Open a downstream to issuing again.
+    ReinstateDownstream,
     /// End everything of a task, with a reason.
     RevokeTask,
     /// End one credential, and what was obtained through it.
@@ -134,7 +136,7 @@ impl Action {
     /// Whether the schema lets it be done to this.
     pub(crate) const fn concerns(self, resource: &Resource) -> bool {
         match self {
-            Self::IssueToken | Self::RevokeDownstream => matches!(resource, Resource::Downstream(_)),
+            Self::IssueToken | Self::RevokeDownstream | Self::ReinstateDownstream => matches!(resource, Resource::Downstream(_)),
             Self::IssueCertificate | Self::RevokeEnvironment | Self::ReinstateEnvironment => matches!(resource, Resource::Environment(_)),
             Self::OpenTask | Self::CloseTask | Self::RevokeTask => matches!(resource, Resource::Task { .. }),
             Self::ReadTask => matches!(resource, Resource::Task { .. } | Resource::Owner(_) | Resource::System),

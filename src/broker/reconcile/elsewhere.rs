@@ -10,7 +10,7 @@ pub(super) struct Elsewhere {
     pub(super) everybody: Everybody,
 }
 
-/// An owner or workload whose business or technical owner is nobody.
+/// An owner, workload or downstream whose business or technical owner is nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Forlorn {
     pub(super) number: Position,
@@ -31,7 +31,12 @@ pub(super) fn forlorn(facts: &Facts, everybody: Everybody) -> Vec<Forlorn> {
         let own = record.business_owner.iter().chain(&record.technical_owner);
         of(facts, everybody, own).map(|found| (known.number, record.spiffe_id.to_string(), found))
     });
-    owners.chain(workloads).map(|(number, name, (contact, left))| Forlorn { number, name, contact, left }).collect()
+    let downstreams = facts.downstreams().filter(|known| known.is_open()).filter_map(|known| {
+        let record = &known.record;
+        let own = record.business_owner.iter().chain(&record.technical_owner);
+        of(facts, everybody, own).map(|found| (known.number, format!("downstream {}", record.name), found))
+    });
+    owners.chain(workloads).chain(downstreams).map(|(number, name, (contact, left))| Forlorn { number, name, contact, left }).collect()
 }
 
 /// The first of these who is nobody.

@@ -304,7 +304,10 @@ fn name(about: &About, facts: &Facts) -> String {
         About::Identity(identity) => identity.to_string(),
         About::Subject(number) => {
             let workload = facts.workload_numbered(*number).map(|known| known.record.spiffe_id.to_string());
-            workload.or_else(|| facts.owner_numbered(*number).map(|known| known.record.id.to_string())).unwrap_or_else(|| nameless(*number))
+            let owner = || facts.owner_numbered(*number).map(|known| known.record.id.to_string());
+            // An owner may be called the same.
+            let downstream = || facts.downstream_numbered(*number).map(|known| format!("downstream {}", known.record.name));
+            workload.or_else(owner).or_else(downstream).unwrap_or_else(|| nameless(*number))
         }
     }
 }
@@ -313,7 +316,12 @@ fn name(about: &About, facts: &Facts) -> String {
 fn events(plan: &Plan, present: &Present<'_>) -> Vec<Event> {
     let findings = present.facts.findings();
     let still = |number: &Position| findings.get(*number).is_some();
-    let new = plan.raise.iter().filter(|finding| findings.about(finding.kind, &finding.about).is_none());
+    // A downstream may be gone by now.
+    let is_there = |about: &About| match about {
+        About::Subject(number) => present.facts.is_answered_for(*number),
+        About::Identity(_) => true,
+    };
+    let new = plan.raise.iter().filter(|finding| findings.about(finding.kind, &finding.about).is_none() && is_there(&finding.about));
     let mut events: Vec<Event> = new.map(|finding| Event::FindingRaised(Box::new(finding.clone()))).collect();
     let change = |number: Position, change: FindingChange| Event::FindingChanged { number, change, note: None };
     events.extend(plan.seen.iter().copied().filter(still).map(|number| change(number, FindingChange::Seen)));
@@ -339,11 +347,12 @@ fn woke(known: &KnownFinding, present: &Present<'_>) -> bool {
 /// The cut that is made because of a finding; none if its subject is closed already.
 fn ending(known: &KnownFinding, action: FindingAction, present: &Present<'_>) -> Option<Event> {
     let About::Subject(number) = known.record.about else { return None };
-    let whose = match (present.facts.workload_numbered(number), present.facts.owner_numbered(number)) {
-        (Some(workload), _) if workload.is_open() => Whose::Workload { owner: workload.record.owner, workload: number },
-        (None, Some(owner)) if owner.is_open() => Whose::Owner(number),
-        _ => return None,
-    };
+    let facts = present.facts;
+    let workload = facts.workload_numbered(number).filter(|known| known.is_open());
+    let workload = workload.map(|known| Whose::Workload { owner: known.record.owner, workload: number });
+    let owner = || facts.owner_numbered(number).filter(|known| known.is_open()).map(|_| Whose::Owner(number));
+    let downstream = || facts.downstream_numbered(number).filter(|known| known.is_open()).map(|_| Whose::Bearing(number));
+    let whose = workload.or_else(owner).or_else(downstream)?;
     let (closing, reason) = match action {
         FindingAction::Suspend => (Closing::Suspend, Reason::PrivilegeWithdrawn),
         FindingAction::Revoke => (Closing::Offboard, Reason::CessationOfOperation),

@@ -33,14 +33,17 @@ impl Call for api::RevokeRequest {
         let subject = self
             .subject
             .ok_or_else(|| Invalid::new("subject", "say what to revoke: a workload, environment, task, downstream or credential"))?;
-        if ask.suspend && matches!(subject, Subject::Task(_) | Subject::CredentialId(_) | Subject::Downstream(_)) {
-            let problem = "tasks and credentials do not come back, and a downstream is not closed; suspend a workload or an environment";
+        if ask.suspend && matches!(subject, Subject::Task(_) | Subject::CredentialId(_)) {
+            let problem = "tasks and credentials do not come back; suspend a workload, an environment or a downstream";
             return Err(Invalid::new("suspend", problem).into());
         }
         let revoked = match subject {
             Subject::Workload(id) => broker.revoke(caller, Target::Workload(fields::required("workload", &id)?), ask).await?,
             Subject::Environment(name) => broker.revoke(caller, Target::Environment(fields::required("environment", &name)?), ask).await?,
             Subject::Task(number) => broker.revoke_task(caller, fields::position("task", number)?, ask).await?,
+            Subject::Downstream(name) if ask.suspend => {
+                broker.revoke(caller, Target::Downstream(fields::required("downstream", &name)?), ask).await?
+            }
             Subject::Downstream(name) => {
                 let name = fields::required("downstream", &name)?;
                 broker.revoke_downstream(caller, name, (ask.reason, ask.note), ask.limits).await?
@@ -66,7 +69,8 @@ impl Call for api::RevocationsReinstateRequest {
         let target = match self.subject {
             Some(Subject::Workload(id)) => Target::Workload(fields::required("workload", &id)?),
             Some(Subject::Environment(name)) => Target::Environment(fields::required("environment", &name)?),
-            None => return Err(Invalid::new("subject", "say what to reinstate: a workload or an environment").into()),
+            Some(Subject::Downstream(name)) => Target::Downstream(fields::required("downstream", &name)?),
+            None => return Err(Invalid::new("subject", "say what to reinstate: a workload, an environment or a downstream").into()),
         };
         let reinstated = parts.broker.reinstate(caller, target, fields::optional("note", &self.note)?).await?;
         Ok(api::RevocationsReinstateResponse { position: fields::number(reinstated.position) })

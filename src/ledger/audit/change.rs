@@ -34,8 +34,8 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
             (text.hash != text_hash(&text.files)).then(|| "names a policy by another hash than that of its text".to_owned())
         }
         Event::Reinstated { number, .. } => {
-            let party = matches!(Subject::find(*number, facts, find), Some(Subject::Owner | Subject::Workload | Subject::Environment));
-            (!party).then(|| format!("reinstated {number}, which is no owner, workload or environment"))
+            let closes = Subject::find(*number, facts, find).is_some_and(|subject| subject.allows(Closing::Suspend));
+            (!closes).then(|| format!("reinstated {number}, which is no owner, workload, environment or downstream"))
         }
         Event::WorkloadAccepted { number, owner, .. } => accepted_wrongly(*number, *owner, facts),
         Event::FindingRaised(finding) => unfounded_finding(&finding.about, facts),
@@ -150,8 +150,7 @@ fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> 
 /// A finding is about somebody who is known, or about nobody who is.
 fn unfounded_finding(about: &About, facts: &Facts) -> Option<String> {
     let About::Subject(number) = *about else { return None };
-    let known = facts.workload_numbered(number).is_some() || facts.owner_numbered(number).is_some();
-    (!known).then(|| format!("is a finding about {number}, which was no owner or workload"))
+    (!facts.is_answered_for(number)).then(|| format!("is a finding about {number}, which was no owner, workload or downstream"))
 }
 
 /// A workload is accepted once, for the owner that it waits for.
@@ -232,7 +231,8 @@ impl Subject {
     const fn allows(&self, closing: Closing) -> bool {
         match closing {
             Closing::Nothing => true,
-            Closing::Suspend | Closing::Offboard | Closing::Unregister => matches!(self, Self::Owner | Self::Workload | Self::Environment),
+            Closing::Suspend | Closing::Offboard => matches!(self, Self::Owner | Self::Workload | Self::Environment | Self::Downstream),
+            Closing::Unregister => matches!(self, Self::Owner | Self::Workload | Self::Environment),
             Closing::MoveOwner | Closing::AwaitOwner => matches!(self, Self::Workload),
             Closing::CloseTask => matches!(self, Self::Task { .. }),
             Closing::EndException => matches!(self, Self::Exception),

@@ -42,6 +42,10 @@ fn closed_to(issued: &Issued, facts: &Facts) -> Vec<String> {
     for through in [lineage, parent].into_iter().flatten() {
         stand("certificate", through, Some(facts.cuts().get(through).is_none()));
     }
+    // One that is unknown is no downstream that it concerned.
+    for number in issued.own_downstreams() {
+        stand("downstream", *number, Some(facts.downstream_numbered(*number).is_none_or(Known::is_open)));
+    }
     let key = facts.signing_keys().get(issued.key);
     stand("key", issued.key, key.map(|key| key.lives() && facts.cuts().get(issued.key).is_none()));
     if facts.workload_numbered(workload).is_some_and(|known| known.record.owner != owner) {

@@ -389,7 +389,7 @@ fn a_number_that_is_used_twice_or_for_nothing_is_found() {
     records(|_| Event::DownstreamRemoved { number: at(2) }, "removed downstream 2, which was unknown");
     records(|_| Event::KeyActivated(key("token-1")), "activated a key that was activated as 7 before");
     records(|_| Event::KeyRetired { number: at(9), ends: None }, "retired 9, which was no key in use");
-    records(|_| Event::Reinstated { number: at(9), note: None }, "reinstated 9, which is no owner, workload or environment");
+    records(|_| Event::Reinstated { number: at(9), note: None }, "reinstated 9, which is no owner, workload, environment or downstream");
     records(|_| Event::PolicyChanged(policy(3)), "names a policy by another hash than that of its text");
 }
 

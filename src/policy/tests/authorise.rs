@@ -23,7 +23,7 @@ fn credential(world: &World, workload: Position) -> Resource {
 /// An example of what each action is done to.
 fn resource(world: &mut World, action: Action) -> Resource {
     match action {
-        Action::IssueToken | Action::RevokeDownstream => {
+        Action::IssueToken | Action::RevokeDownstream | Action::ReinstateDownstream => {
             Resource::Downstream(Arc::clone(&world.facts.downstream(&a("api")).expect("recorded").record))
         }
         Action::IssueCertificate | Action::RevokeEnvironment | Action::ReinstateEnvironment => Resource::Environment(world.production),
