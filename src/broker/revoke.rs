@@ -6,8 +6,8 @@ use super::enforcement::{Carried, concerns};
 use super::{Broker, Error, NamedCensus, downstream, required};
 use crate::ledger::Present;
 use crate::model::{
-    Closed, Closing, CutMade, Denial, DenialCode, DownstreamName, EnvironmentName, Event, Facts, Invalid, Known, Note, OwnerId, Position, Reason, Refusal,
-    SpiffeId, Standing, Timestamp, Whose, cut_ends,
+    Closed, Closing, CutMade, Denial, DenialCode, DownstreamName, EnvironmentName, Event, Facts, Invalid, Known, Note, OwnerId, Position,
+    Reason, Refusal, SpiffeId, Standing, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 

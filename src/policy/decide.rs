@@ -7,8 +7,8 @@ use super::cedar::{Answer, Issuing, Rule};
 use super::engine::refusal;
 use super::{Action, Caller, Engine, Grant, IssueRequest, OwnCertificate, Resource, Role};
 use crate::model::{
-    Bounds, CredentialKind, Denial, DenialCode, Downstream, Environment, EnvironmentName, Facts, Issued, Known, KnownTask, MOST_DOWNSTREAMS,
-    NoLifeLeft, Owner, PolicyName, Position, Subjects, Timestamp, Workload,
+    Bounds, CredentialKind, Denial, DenialCode, Downstream, Environment, EnvironmentName, Facts, Issued, Known, KnownTask,
+    MOST_DOWNSTREAMS, NoLifeLeft, Owner, PolicyName, Position, Subjects, Timestamp, Workload,
 };
 
 /// Whether the certificate with which a caller comes is good still, on an open connection too.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Broker, REGISTRY, program, run};
+use crate::harness::{AUDIENCE, Broker, REGISTRY, program, run};
 use crate::holder::{self, Holder};
 use crate::service::Service;
 
@@ -80,4 +80,59 @@ async fn a_verifier_rejects_what_was_issued_for_a_downstream_that_is_gone_and_th
     assert!(broker.stop().success());
     let verified = run(program().args(["ledger", "verify"]).arg(broker.dir().join("data/ledger.db")).args(["--format", "json"])).json();
     assert!(verified["entries"].as_u64().unwrap() > cut, "{verified}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verifier_rejects_what_was_issued_for_a_downstream_that_is_suspended_and_takes_what_comes_after_it_is_reinstated() {
+    let mut broker = Broker::start();
+    let administrator = broker.administrator();
+    let identity = broker.identity("payments/api");
+    let holder = Holder::of(&identity);
+    let client = holder.connect(&broker).await;
+    let before = holder::token(&client, "production", 0).await.unwrap();
+    let (_, certified) = holder::certificate(&client, "production", 0).await.unwrap();
+    let ended = ["--reason", "privilege-withdrawn", "--wait", "published", "--format", "json"];
+    let suspend: Vec<&str> = ["downstream", "suspend", "ledger-api"].into_iter().chain(ended).collect();
+    let dry = broker.curfew(&administrator, suspend.iter().chain(&["--dry-run"])).json();
+    assert_eq!((dry["position"].as_u64(), dry["ended"]["total"].as_u64()), (None, Some(1)), "{dry}");
+    let cut = broker.curfew(&administrator, &suspend).json();
+    assert_eq!((cut["ended"]["total"].as_u64(), cut["stage"].as_str()), (Some(1), Some("published")), "{cut}");
+
+    let service = Service::covering(&broker, cut["position"].as_u64().unwrap());
+    assert_eq!(service.token(&before.token, holder.presented()).unwrap_err().code(), "REVOKED");
+    assert!(service.certificate(&certified.leaf).is_ok());
+    let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
+    let standing = |broker: &Broker| {
+        let listed = broker.curfew(&administrator, ["downstream", "list", "--format", "json"]).json();
+        let standings: Vec<_> =
+            listed["downstreams"].as_array().unwrap().iter().map(|one| one["standing"].as_str().unwrap().to_owned()).collect();
+        let shown = broker.curfew(&administrator, ["downstream", "show", "ledger-api", "--field", "standing"]).done();
+        assert_eq!(shown.trim(), standings[0], "{listed}");
+        standings
+    };
+    // Nor when the broker is back.
+    for restart in [false, true] {
+        if restart {
+            broker.restart();
+        }
+        let refused = broker.curfew(&identity, ask).exits(2).stderr;
+        assert!(refused.contains("DOWNSTREAM_NOT_ACTIVE") && refused.contains("downstream ledger-api"), "{refused}");
+        assert_eq!(standing(&broker), ["suspended", "active"]);
+    }
+    let repeated = broker.curfew(&administrator, &suspend).json();
+    assert_eq!((&repeated["position"], repeated["repeated"].as_bool()), (&cut["position"], Some(true)));
+    broker.curfew(&identity, &suspend).exits(2);
+
+    let reinstate = ["downstream", "reinstate", "ledger-api", "--note", "it is repaired", "--format", "json"];
+    broker.curfew(&identity, reinstate).exits(2);
+    assert_eq!(broker.curfew(&administrator, reinstate).json()["was_active"].as_bool(), Some(false));
+    assert_eq!(broker.curfew(&administrator, reinstate).json()["was_active"].as_bool(), Some(true));
+    assert_eq!(standing(&broker), ["active", "active"]);
+    let client = holder.connect(&broker).await;
+    let after = holder::token(&client, "production", 0).await.unwrap();
+    let service = Service::covering(&broker, after.issuance.as_ref().unwrap().position);
+    assert!(service.token(&after.token, holder.presented()).is_ok());
+    assert_eq!(service.token(&before.token, holder.presented()).unwrap_err().code(), "REVOKED");
+    assert!(broker.stop().success());
+    run(program().args(["ledger", "verify"]).arg(broker.dir().join("data/ledger.db"))).done();
 }

@@ -133,6 +133,57 @@ fn what_an_address_names_no_longer_is_dead_and_what_it_leaves_out_by_mistake_is_
     world.end();
 }
 
+#[test]
+fn a_downstream_whose_owner_is_in_no_list_of_people_is_found_and_dies_if_that_is_configured() {
+    let table = "[[source]]\nname = \"staff\"\nkind = \"feed\"\npath = \"staff.csv\"\nholds = [\"people\"]\nevery = \"1s\"\n";
+    let say = |folder: &Path, active: bool| {
+        fs::write(folder.join("new.csv"), format!("id,active\nops@example.org,true\nlead@example.org,{active}\n")).unwrap();
+        fs::rename(folder.join("new.csv"), folder.join("staff.csv")).unwrap();
+    };
+    let world = World::with(table, |folder| {
+        let config = fs::read_to_string(folder.join("curfew.toml")).unwrap();
+        let changed = config.replace("ownerless = \"report\"", "ownerless = \"suspend\"").replace("grace = \"7d\"", "grace = \"0s\"");
+        assert!(changed.contains("ownerless = \"suspend\"") && changed.contains("grace = \"0s\""));
+        fs::write(folder.join("curfew.toml"), changed).unwrap();
+        say(folder, true);
+    });
+    let owned = "  - name: ledger-api\n    business_owner: lead@example.org\n    technical_owner: ops@example.org\n";
+    world.broker.apply(&REGISTRY.replace("  - name: ledger-api\n", owned));
+    world.until("staff", |source| source["records"] == 2);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    let steps = || {
+        let run = world.show(&["reconcile"]);
+        let steps = run["steps"].as_array().unwrap().clone();
+        steps.iter().map(|step| format!("{} {} {}", step["step"], step["kind"], step["about"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(), [""; 0]);
+    let head = world.head();
+    say(&world.broker.dir(), false);
+    eventually(Duration::from_secs(30), || {
+        Some(())
+            .filter(|()| world.entries().iter().any(|entry| entry["position"].as_u64() > Some(head) && entry["event"] == "person_recorded"))
+    });
+    assert_eq!(steps(), ["raise ownerless downstream ledger-api"]);
+    let found = world.show(&["finding", "list"])["findings"][0].clone();
+    assert_eq!((found["about"].as_str(), found["action"].as_str()), (Some("downstream ledger-api"), Some("suspend")), "{found}");
+    assert_eq!(world.rejects(&token, &holder), None);
+    assert_eq!(steps(), ["suspend ownerless downstream ledger-api"]);
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    assert_eq!(world.show(&["downstream", "show", "ledger-api"])["standing"], "suspended");
+    let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
+    assert!(world.broker.curfew(&api, ask).exits(2).stderr.contains("DOWNSTREAM_NOT_ACTIVE"));
+
+    // Who comes back opens nothing: a person does, and what died stays dead.
+    say(&world.broker.dir(), true);
+    assert_eq!(steps(), ["resolve ownerless downstream ledger-api"]);
+    world.broker.curfew(&api, ask).exits(2);
+    world.broker.curfew(&world.administrator, ["downstream", "reinstate", "ledger-api", "--note", "the lead is back"]).done();
+    world.issue(&api);
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.end();
+}
+
 /// So many seconds from now, in RFC 3339.
 #[expect(clippy::disallowed_methods, reason = "of a real process, which has its own clock")]
 pub(crate) fn soon(seconds: u64) -> String {

@@ -261,7 +261,8 @@ mod tests {
     use super::*;
     use crate::ledger::Present;
     use crate::model::{
-        Bound, CredentialKind, CutMade, Entry, Event, FindingChange, Issued, Living, OwnerKind, Reason, Recording, Share, Subjects,
+        Bound, CredentialKind, CutMade, Downstream, Entry, Event, FindingChange, Issued, Living, OwnerKind, Person, Reason, Recording,
+        Share, Subjects, VerifierKind,
     };
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -431,6 +432,77 @@ mod tests {
         let event = Event::FindingChanged { number, change: FindingChange::Waived { until: now.plus(DAY) }, note: None };
         facts.apply(&Entry { position: at(20_000), time: now, actor: None, request_id: None, event });
         assert_eq!(cuts(&facts, &Living::default()), 0);
+    }
+
+    /// Facts of a downstream, with the position of its recording and of the entry that said who answers for it.
+    fn service(active: bool) -> (Facts, Position, Position) {
+        let (mut facts, _) = world(&[]);
+        let mut at = facts.changed();
+        let mut push = |event: Event| {
+            at = at.next();
+            facts.apply(&Entry { position: at, time: Timestamp::from_seconds(1), actor: None, request_id: None, event });
+            at
+        };
+        let left = Person { id: "lead@example.org".parse().expect("a contact"), active };
+        let person = push(Event::PersonRecorded(Recording { number: None, origin: None, record: left }));
+        let record = Downstream {
+            name: "ledger".parse().expect("a name"),
+            accepts_tokens: true,
+            accepts_certificates: false,
+            audiences: vec!["https://ledger.example.org".parse().expect("an audience")],
+            environments: Vec::new(),
+            verifier_kind: VerifierKind::None,
+            verifier: None,
+            business_owner: Some("Lead@example.org".parse().expect("a contact")),
+            technical_owner: None,
+        };
+        let number = push(Event::DownstreamRecorded(Recording { number: None, origin: None, record }));
+        (facts, number, person)
+    }
+
+    fn present<'a>(facts: &'a Facts, living: &'a Living, now: Timestamp) -> Present<'a> {
+        Present { facts, living, head: facts.changed(), latest_expiry: now.plus(DAY), now }
+    }
+
+    #[test]
+    fn a_downstream_whose_owner_left_is_told_and_ended_when_its_grace_is_over_and_not_again() {
+        for (action, closing) in [(FindingAction::Suspend, Closing::Suspend), (FindingAction::Revoke, Closing::Offboard)] {
+            let settings = settings(action, 10);
+            let observed = Observed::default();
+            let plan = |facts: &Facts, now: Timestamp| plan(&Ground::of(facts, Elsewhere::default()), &observed, &settings, now);
+            let now = Timestamp::from_seconds(2);
+            assert_eq!(plan(&service(true).0, now), Plan::default(), "whoever is here answers");
+            let (mut facts, number, left) = service(false);
+            let first = plan(&facts, now);
+            let told: Vec<_> = first.raise.iter().map(|finding| (finding.kind, &finding.about, finding.evidence.as_slice())).collect();
+            assert_eq!(told, [(FindingKind::Ownerless, &About::Subject(number), [left].as_slice())]);
+            assert!(first.raise[0].detail.to_string().starts_with("Lead@example.org, who answers for downstream ledger,"));
+            apply(&mut facts, &first, now);
+            assert_eq!(plan(&facts, now.plus(settings.grace - DAY)).act, []);
+            let due = now.plus(settings.grace);
+            let second = plan(&facts, due);
+            let living = Living::default();
+            let cuts = |facts: &Facts| {
+                let events = events(&second, &present(facts, &living, due));
+                events.into_iter().filter_map(|event| if let Event::Cut(cut) = event { Some(cut) } else { None }).collect::<Vec<_>>()
+            };
+            let cut = cuts(&facts).pop().expect("it is ended");
+            assert_eq!((cut.number, cut.closing), (number, closing));
+            facts.apply(&Entry { position: at(20_000), time: due, actor: None, request_id: None, event: Event::Cut(cut) });
+            assert_eq!(cuts(&facts), [], "it is closed already");
+            assert_eq!(plan(&facts, due).resolve.len(), 1, "what is closed needs nobody");
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_downstream_that_went_between_the_plan_and_its_entries() {
+        let (mut facts, number, _) = service(false);
+        let (now, living) = (Timestamp::from_seconds(2), Living::default());
+        let planned = plan(&Ground::of(&facts, Elsewhere::default()), &Observed::default(), &settings(FindingAction::Report, 10), now);
+        assert_eq!(events(&planned, &present(&facts, &living, now)).len(), 1);
+        let event = Event::DownstreamRemoved { number };
+        facts.apply(&Entry { position: at(20_000), time: now, actor: None, request_id: None, event });
+        assert_eq!(events(&planned, &present(&facts, &living, now)), []);
     }
 
     #[test]

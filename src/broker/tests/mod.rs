@@ -25,6 +25,7 @@ use crate::policy::{Caller, Engine, OwnCertificate};
 
 mod chains;
 mod clock;
+mod downstreams;
 mod ends;
 mod enforcing;
 mod exceptions;

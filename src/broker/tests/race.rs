@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::exceptions::{asked, strict_within};
 use super::moving::JOB;
 use super::{QUOTAS, Quotas, START, World, administrator, caller, owner_named, withdrawal};
-use crate::broker::{Error, Issuance, Limits, Opening};
+use crate::broker::{Error, Issuance, Limits, Opening, Target, Withdrawal};
 use crate::model::{Event, Issued, Position};
 use crate::policy::Caller;
 
@@ -66,6 +66,8 @@ enum Ground {
     Workload(Position),
     /// What allows what no policy permits.
     Exception(Position),
+    /// A service that tokens are for.
+    Downstream(Position),
 }
 
 impl Ground {
@@ -76,8 +78,13 @@ impl Ground {
             Self::Task(task) => (caller("/payments/api"), Some(*task)),
             Self::Certificate(_, holder) => (Caller::clone(holder), None),
             Self::Workload(_) => (caller(JOB), None),
-            Self::Exception(_) => (caller("/payments/api"), None),
+            Self::Exception(_) | Self::Downstream(_) => (caller("/payments/api"), None),
         }
+    }
+
+    /// Whether one in four asks for certificates. Those are not issued for a downstream, and go on.
+    const fn ends_certificates(&self) -> bool {
+        !matches!(self, Self::Downstream(_))
     }
 
     /// Ends it; answers the position of the cut.
@@ -104,6 +111,10 @@ impl Ground {
                 let revoked = world.broker.revoke_exception(&administrator(), *number, why, Limits::default()).await;
                 revoked.unwrap().position.unwrap()
             }
+            Self::Downstream(_) => {
+                let ask = Withdrawal { suspend: true, ..withdrawal() };
+                world.broker.revoke(&administrator(), ledger_service(), ask).await.unwrap().position.unwrap()
+            }
         }
     }
 
@@ -112,6 +123,7 @@ impl Ground {
         match self {
             Self::Workload(workload) => subjects.workload == *workload,
             Self::Exception(exception) => issued.exception == Some(*exception),
+            Self::Downstream(downstream) => issued.own_downstreams().contains(downstream),
             Self::Owner(owner) => subjects.owner == *owner,
             Self::Task(task) => subjects.task == Some(*task),
             Self::Certificate(issuance, _) => subjects.lineage == Some(issuance.position),
@@ -119,11 +131,16 @@ impl Ground {
     }
 }
 
-/// Asks until it is refused; answers what it got. One in four asks for certificates.
-async fn ask(world: Arc<World>, tally: Arc<Tally>, number: usize, (caller, task): (Caller, Option<Position>)) -> Vec<Position> {
+/// The downstream whose tokens are asked for.
+fn ledger_service() -> Target {
+    Target::Downstream("ledger".parse().unwrap())
+}
+
+/// Asks until it is refused; answers what it got.
+async fn ask(world: Arc<World>, tally: Arc<Tally>, certificates: bool, (caller, task): (Caller, Option<Position>)) -> Vec<Position> {
     let mut received = Vec::new();
     loop {
-        let issued = if number.is_multiple_of(4) {
+        let issued = if certificates {
             tally.issuance(world.certificate(&caller, "production", task)).await.map(|(issuance, _)| issuance)
         } else {
             tally.issuance(world.token_in(&caller, "production", task)).await
@@ -138,8 +155,11 @@ async fn ask(world: Arc<World>, tally: Arc<Tally>, number: usize, (caller, task)
 
 /// One round: all ask, the ground is cut, and what was issued is looked at.
 async fn round(world: &Arc<World>, tally: &Arc<Tally>, ground: &Ground, commits_before: usize) {
-    let callers: Vec<_> =
-        (0..CALLERS).map(|number| tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), number, ground.callers(number)))).collect();
+    let asking = |number: usize| {
+        let certificates = ground.ends_certificates() && number.is_multiple_of(4);
+        tokio::spawn(ask(Arc::clone(world), Arc::clone(tally), certificates, ground.callers(number)))
+    };
+    let callers: Vec<_> = (0..CALLERS).map(asking).collect();
     for _ in 0..commits_before {
         // Something else that is committed.
         let event = Event::AdministrativeRead { action: "ReadLedger".to_owned(), number: None };
@@ -185,6 +205,10 @@ async fn race_in(world: impl AsyncFn() -> World, ground: impl AsyncFn(&World) ->
                 Ground::Owner(_) => {
                     let note = "next round".parse().ok();
                     world.broker.reinstate(&administrator(), owner_named("payments"), note).await.unwrap();
+                }
+                Ground::Downstream(_) => {
+                    let note = "next round".parse().ok();
+                    world.broker.reinstate(&administrator(), ledger_service(), note).await.unwrap();
                 }
                 Ground::Workload(_) => drop(world.accept(&administrator(), None).await.unwrap()),
                 Ground::Task(_) | Ground::Certificate(..) | Ground::Exception(_) => {}
@@ -232,6 +256,12 @@ async fn nothing_is_issued_to_a_workload_after_it_was_moved_until_its_owner_acce
         Ground::Workload(known(world).unwrap())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_issued_for_a_downstream_after_it_was_suspended() {
+    race(async |world: &World| Ground::Downstream(world.broker.ledger().facts().downstream(&"ledger".parse().unwrap()).unwrap().number))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -137,3 +137,30 @@ async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_
         assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::OwnerNotActive);
     }
 }
+
+#[tokio::test]
+async fn a_downstream_whose_owner_left_is_suspended_like_any_other_and_one_that_names_nobody_is_not_told() {
+    let world = world(FindingKind::Ownerless, None, true).await;
+    let named = REGISTRY.replace(
+        "verifier_kind: follower}\n  - {name: mesh",
+        "verifier_kind: follower, technical_owner: ops@example.org}\n  - {name: mesh",
+    );
+    assert_ne!(named, REGISTRY);
+    world.apply(&named, 0).await.unwrap();
+    world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\nops@example.org\n").await;
+    assert_eq!(world.reconciled().await, [""; 0]);
+    let token = world.token(&caller("/payments/api")).await.unwrap();
+    world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\n").await;
+    assert_eq!(world.reconciled().await, ["raise downstream ledger"]);
+    let (found, _) = world.broker.findings(&administrator(), 10).await.unwrap();
+    assert_eq!(found[0].about, "downstream ledger");
+    assert!(!world.is_dead(&token).await, "not before its grace");
+
+    world.hand.set(START.plus(DAY * 2));
+    let token = world.token(&caller("/payments/api")).await.unwrap();
+    assert_eq!(world.reconciled().await, ["suspend downstream ledger"]);
+    assert!(world.is_dead(&token).await);
+    assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::DownstreamNotActive);
+    assert!(world.certificate(&caller("/payments/api"), "production", None).await.is_ok());
+    assert_eq!(world.reconciled().await, ["resolve downstream ledger"], "it is open no longer");
+}

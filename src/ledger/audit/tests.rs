@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::samples::{
-    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, exception, first, key, owner, policy, sound_policy, spiffe_id, task,
-    workload,
+    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, exception, finding, first, key, owner, policy, sound_policy,
+    spiffe_id, task, workload,
 };
 use crate::model::{
-    CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Exception, Issued, KeyPurpose, PublicKey, Subjects, Task, cut_ends,
+    About, CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Exception, Issued, KeyPurpose, PublicKey, Subjects, Task,
+    cut_ends,
 };
 
 /// A history that is written entry by entry and audited as a whole.
@@ -125,6 +126,30 @@ fn an_issuance_under_something_closed_is_found() {
     under(|world| world.environment, Closing::Offboard, "was issued under environment 4, which was closed");
     under(|world| world.workload, Closing::Suspend, "was issued under workload 5, which was closed");
     under(|world| world.task, Closing::CloseTask, "was issued under task 9, which was closed");
+    under(|world| world.downstream, Closing::Suspend, "was issued under downstream 8, which was closed");
+}
+
+#[test]
+fn a_downstream_may_be_suspended_reinstated_and_found_something_of() {
+    check(
+        |written| {
+            let downstream = written.world.downstream;
+            written.push(Event::FindingRaised(Box::new(finding(About::Subject(downstream)))));
+            written.cut(downstream, Closing::Suspend);
+            written.issue(written.certificate());
+            written.push(Event::Reinstated { number: downstream, note: None });
+            written.issue(written.token());
+            written.cut(downstream, Closing::Offboard);
+        },
+        &[],
+    );
+    check(
+        |written| {
+            let key = written.world.key;
+            written.push(Event::FindingRaised(Box::new(finding(About::Subject(key)))))
+        },
+        &["is a finding about 7, which was no owner, workload or downstream"],
+    );
 }
 
 #[test]
@@ -621,7 +646,7 @@ fn what_is_issued_by_an_exception_stands_on_it_and_ends_with_it() {
 fn a_cut_of_nothing_or_of_another_sort_is_found() {
     let cuts = |number: u64, closing: Closing, expected: &str| check(|written| written.cut(at(number), closing), &[expected]);
     cuts(1, Closing::Nothing, "cuts 1, which was no subject");
-    cuts(8, Closing::Offboard, "cuts 8 with `offboard`, which it is not for");
+    cuts(8, Closing::Unregister, "cuts 8 with `unregister`, which it is not for");
     cuts(12, Closing::Nothing, "cuts 12, which was no subject");
     cuts(999, Closing::Suspend, "cuts 999, which was no subject");
     cuts(9, Closing::Suspend, "cuts 9 with `suspend`, which it is not for");

@@ -82,10 +82,39 @@ fn what_is_closed_or_unregistered_is_issued_nothing_until_it_is_back() {
             refused(close, code);
         }
     }
-    granted(|case| {
-        let number = case.world.payments;
+    for closing in [Closing::Suspend, Closing::Offboard] {
+        let close = |case: &mut Case| {
+            let number = case.world.api;
+            case.world.cut(number, closing);
+        };
+        refused(close, DenialCode::DownstreamNotActive);
+    }
+    for subject in [(|world| world.payments) as fn(&World) -> Position, |world| world.api] {
+        granted(|case| {
+            let number = subject(&case.world);
+            case.world.cut(number, Closing::Suspend);
+            case.world.apply(Event::Reinstated { number, note: None });
+        });
+    }
+}
+
+#[test]
+fn a_downstream_that_is_suspended_closes_its_audiences_for_all_that_share_them_and_nothing_else() {
+    let suspend = |case: &mut Case| {
+        let number = case.world.billing;
         case.world.cut(number, Closing::Suspend);
-        case.world.apply(Event::Reinstated { number, note: None });
+    };
+    granted(suspend);
+    refused(
+        |case| {
+            suspend(case);
+            case.request.audience = Some(a(SHARED));
+        },
+        DenialCode::DownstreamNotActive,
+    );
+    granted(|case| {
+        suspend(case);
+        case.request = certificate();
     });
 }
 

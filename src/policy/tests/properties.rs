@@ -119,6 +119,7 @@ enum Step {
     Task { owner: usize, opened_by: usize },
     Cut { subject: usize, closing: usize },
     Reinstate { subject: usize },
+    Turn { name: usize, open: bool },
 }
 
 prop_compose! {
@@ -136,6 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2usize, n()).prop_map(|(owner, opened_by)| Step::Task { owner, opened_by }),
         1 => (0..8usize, n()).prop_map(|(subject, closing)| Step::Cut { subject, closing }),
         2 => (0..7usize).prop_map(|subject| Step::Reinstate { subject }),
+        2 => (n(), any::<bool>()).prop_map(|(name, open)| Step::Turn { name, open }),
     ]
 }
 
@@ -188,6 +190,14 @@ impl History {
             Step::Reinstate { subject } => {
                 let number = self.subject(subject);
                 self.world.apply(Event::Reinstated { number, note: None });
+            }
+            Step::Turn { name, open } => {
+                let Some(number) = self.world.facts.downstream(&a(DOWNSTREAMS[name])).map(|known| known.number) else { return };
+                if open {
+                    self.world.apply(Event::Reinstated { number, note: None });
+                } else {
+                    self.world.cut(number, Closing::Suspend);
+                }
             }
         }
     }

@@ -86,6 +86,8 @@ impl World {
             ("owner revoke", ours, format!("owner revoke payments {ended} --dry-run")),
             ("cred revoke", ours, format!("cred revoke {credential} {ended}")),
             ("task close", ours, format!("task close {task}")),
+            ("downstream suspend", ours, format!("downstream suspend ledger-api {ended}")),
+            ("downstream reinstate", ours, "downstream reinstate ledger-api --note back".to_owned()),
             ("environment suspend", ours, format!("environment suspend staging {ended}")),
             ("environment reinstate", ours, "environment reinstate staging --note back".to_owned()),
             ("workload suspend", ours, format!("workload suspend {API} {ended}")),
