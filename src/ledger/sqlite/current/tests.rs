@@ -19,19 +19,52 @@ use crate::model::{About, CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Fi
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
 enum Step {
-    Owner { name: u8, anew: bool },
-    Environment { name: u8, anew: bool },
-    Workload { name: u8, anew: bool, owner: Index },
-    Downstream { name: u8, anew: bool },
-    Person { name: u8, anew: bool },
+    Owner {
+        name: u8,
+        anew: bool,
+    },
+    Environment {
+        name: u8,
+        anew: bool,
+    },
+    Workload {
+        name: u8,
+        anew: bool,
+        owner: Index,
+    },
+    Downstream {
+        name: u8,
+        anew: bool,
+    },
+    Person {
+        name: u8,
+        anew: bool,
+    },
     EndPerson(Index),
-    Contract { name: u8, anew: bool },
-    EndContract { name: u8 },
-    Resource { name: u8, anew: bool },
+    Contract {
+        name: u8,
+        anew: bool,
+    },
+    EndContract {
+        name: u8,
+    },
+    Resource {
+        name: u8,
+        anew: bool,
+    },
     Remove(Index),
     Task,
-    Cut { subject: Index, closing: Closing, ends: Option<u64> },
+    Cut {
+        subject: Index,
+        closing: Closing,
+        ends: Option<u64>,
+    },
     Reinstate(Index),
+    /// Something that has a name is suspended, or reinstated.
+    Turn {
+        named: Index,
+        open: bool,
+    },
     Accept(Index),
     Key,
     Retire(Index),
@@ -40,10 +73,15 @@ enum Step {
     Read,
     Epoch(u8),
     Issue,
-    Exception { until: u64 },
+    Exception {
+        until: u64,
+    },
     Approve(Index),
     Finding(Index),
-    Change { finding: Index, change: FindingChange },
+    Change {
+        finding: Index,
+        change: FindingChange,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,7 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => named().prop_map(|(name, anew)| Step::Owner { name, anew }),
         1 => named().prop_map(|(name, anew)| Step::Environment { name, anew }),
         2 => (named(), any::<Index>()).prop_map(|((name, anew), owner)| Step::Workload { name, anew, owner }),
-        2 => named().prop_map(|(name, anew)| Step::Downstream { name, anew }),
+        4 => named().prop_map(|(name, anew)| Step::Downstream { name, anew }),
         2 => named().prop_map(|(name, anew)| Step::Person { name, anew }),
         1 => any::<Index>().prop_map(Step::EndPerson),
         3 => named().prop_map(|(name, anew)| Step::Contract { name, anew }),
@@ -63,6 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<Index>(), select(Closing::ALL), prop::option::of(0..40u64))
             .prop_map(|(subject, closing, ends)| Step::Cut { subject, closing, ends }),
         2 => any::<Index>().prop_map(Step::Reinstate),
+        6 => (any::<Index>(), prop::bool::weighted(0.3)).prop_map(|(named, open)| Step::Turn { named, open }),
         2 => any::<Index>().prop_map(Step::Accept),
         2 => Just(Step::Key),
         2 => any::<Index>().prop_map(Step::Retire),
@@ -143,6 +182,10 @@ impl History {
                 Event::Cut(cut(subject(&self.subjects, index), *closing, ends))
             }
             Step::Reinstate(index) => Event::Reinstated { number: subject(&self.subjects, index), note: None },
+            Step::Turn { named, open } => {
+                let number = if self.named.is_empty() { Position::BROKER } else { named.get(&self.named).2 };
+                if *open { Event::Reinstated { number, note: None } } else { Event::Cut(cut(number, Closing::Suspend, Some(time))) }
+            }
             Step::Accept(index) => Event::WorkloadAccepted { number: subject(&self.subjects, index), owner: Position::BROKER, note: None },
             Step::Key => Event::KeyActivated(key("k")),
             Step::Retire(index) => Event::KeyRetired { number: subject(&self.subjects, index), ends: Some(time) },
