@@ -439,6 +439,10 @@ mod tests {
     }
 
     fn downstream() -> Event {
+        downstream_as(None)
+    }
+
+    fn downstream_as(number: Option<Position>) -> Event {
         let record = Downstream {
             name: "api".parse().expect("a name"),
             accepts_tokens: true,
@@ -450,7 +454,7 @@ mod tests {
             business_owner: None,
             technical_owner: None,
         };
-        Event::DownstreamRecorded(Recording { number: None, origin: None, record })
+        Event::DownstreamRecorded(Recording { number, origin: None, record })
     }
 
     #[test]
@@ -478,10 +482,7 @@ mod tests {
 
     #[test]
     fn a_downstream_that_is_recorded_anew_stays_as_closed_as_it_was() {
-        let anew = || match downstream() {
-            Event::DownstreamRecorded(recording) => Event::DownstreamRecorded(Recording { number: Some(at(10)), ..recording }),
-            other => other,
-        };
+        let anew = || downstream_as(Some(at(10)));
         let open = |events: Vec<Event>| facts(events).downstream_numbered(at(10)).map(Known::is_open);
         assert_eq!(open(vec![downstream(), cut(at(10), Closing::Nothing)]), Some(true));
         let suspended = || vec![downstream(), cut(at(10), Closing::Suspend), anew()];
