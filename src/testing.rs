@@ -59,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ambient::{Ambient, Clock, Entropy, ManualClock};
 use crate::app::server_identity;
-use crate::broker::{self, Keeping, Quotas};
+use crate::broker::{self, Checked, Keeping, Quotas};
 use crate::client::Config;
 use crate::directory::{Names, yaml};
 use crate::formats::checkpoint;
@@ -151,9 +151,10 @@ impl Broker {
         let ca = material.to_texts().into_iter().find_map(|key| key.certificate).unwrap_or_default();
         let (broker, publisher) = open(&domain, material, &clock, &entropy).await?;
         let administrator = administrator(&identities, &domain, started, &entropy)?;
-        let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())], &Names::default());
+        let beside = Names::default();
+        let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())], &beside);
         let words = |problems: Vec<_>| failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-        broker.apply_registry(&administrator, document.map_err(words)?, 0).await.map_err(failed)?;
+        broker.apply_registry(&administrator, Checked { document: document.map_err(words)?, beside }, 0).await.map_err(failed)?;
         publisher.publish().map_err(failed)?;
 
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;

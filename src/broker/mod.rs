@@ -69,7 +69,7 @@ pub(crate) use limits::Quotas;
 pub(crate) use open::OpenError;
 pub(crate) use owner::OwnerStory;
 pub(crate) use reconcile::{FindingStory, Reconciling, Step};
-pub(crate) use registry::{ClosedRecord, Exported};
+pub(crate) use registry::{Checked, ClosedRecord, Exported};
 pub(crate) use revoke::{Limits, Revoked, Target, Withdrawal};
 pub(crate) use scim::{Provisioning, Rules, Trouble, What, Write};
 pub(crate) use search::Wanted;

@@ -2,7 +2,7 @@
 
 use super::moving::Mover;
 use super::{Broker, Error};
-use crate::directory::{self, Difference, Document, Names, Scope, Snapshot};
+use crate::directory::{self, Change, Difference, Document, Names, Scope, Snapshot};
 use crate::ledger::Present;
 use crate::model::{Denial, DenialCode, Facts, Invalid, Known, Origin, Position, Refusal, Standing};
 use crate::policy::{Action, Caller, Resource};
@@ -18,6 +18,15 @@ pub(crate) struct Exported {
     pub closed: Vec<ClosedRecord>,
     /// What of it comes from a source: what sort of record, its name, and where it comes from.
     pub origins: Vec<(&'static str, String, Origin)>,
+}
+
+/// A document that has passed every rule, and the names beside its own that it could refer to then.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    /// The document.
+    pub document: Document,
+    /// The names. It is held to the rules again if these are others by the time it is applied.
+    pub beside: Names,
 }
 
 /// A registered subject that is closed to issuing.
@@ -37,9 +46,12 @@ fn invalid(problems: &[impl ToString]) -> Invalid {
 }
 
 /// What a document of an administrator changes. It may repeat what a source records, and change nothing of it.
-fn plan(document: &Document, present: &Present<'_>, mover: Mover) -> Result<Difference, Refusal> {
-    document.check(&Names::of_others(present.facts, None)).map_err(|problems| invalid(&problems))?;
-    let difference = directory::plan(&Snapshot::from(document.clone()), &Scope::administrators(), present, &mover.asked(present.facts));
+fn plan(Checked { document, beside }: Checked, present: &Present<'_>, mover: Mover) -> Result<Difference, Refusal> {
+    let now_beside = Names::of_others(present.facts, None);
+    if now_beside != beside {
+        document.check(&now_beside).map_err(|problems| invalid(&problems))?;
+    }
+    let difference = directory::plan(&Snapshot::from(document), &Scope::administrators(), present, &mover.asked(present.facts));
     if difference.problems.is_empty() { Ok(difference) } else { Err(invalid(&difference.problems).into()) }
 }
 
@@ -48,16 +60,16 @@ impl Broker {
     ///
     /// # Errors
     /// `Invalid` with everything that is wrong with it; `Denied` by policy.
-    pub(crate) async fn registry_difference(&self, caller: &Caller, document: Document) -> Result<Difference, Error> {
+    pub(crate) async fn registry_difference(&self, caller: &Caller, document: Checked) -> Result<Difference, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
         let mover = self.mover(caller)?;
         // A plan that appends nothing sees the same facts as one that does.
-        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(&document, present, mover)?));
+        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(document, present, mover)?));
         Ok(self.change(Some(&caller.spiffe_id), plan).await?.1)
     }
 
     /// Makes the ledger's records equal to the document, all or nothing. Answers the position of
-    /// the last entry that it made, if any.
+    /// the last entry that it made, if any, and what changed.
     ///
     /// # Errors
     /// `Invalid` with everything that is wrong with it; `Denied` by policy, or if more records
@@ -65,21 +77,21 @@ impl Broker {
     pub(crate) async fn apply_registry(
         &self,
         caller: &Caller,
-        document: Document,
+        document: Checked,
         allow_end: usize,
-    ) -> Result<(Option<Position>, Difference), Error> {
+    ) -> Result<(Option<Position>, Vec<Change>), Error> {
         self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
         let mover = self.mover(caller)?;
         let plan = move |present: &Present<'_>| {
-            let difference = plan(&document, present, mover)?;
-            if difference.ends > allow_end {
-                let detail = format!("{} records would end, and {allow_end} were allowed", difference.ends);
+            let Difference { changes, events, ends, .. } = plan(document, present, mover)?;
+            if ends > allow_end {
+                let detail = format!("{ends} records would end, and {allow_end} were allowed");
                 return Err(Denial::new(DenialCode::EndNotAllowed, detail).into());
             }
-            Ok((difference.events.clone(), difference))
+            Ok((events, changes))
         };
-        let (committed, difference) = self.change(Some(&caller.spiffe_id), plan).await?;
-        Ok((committed.first.map(|_| committed.last), difference))
+        let (committed, changes) = self.change(Some(&caller.spiffe_id), plan).await?;
+        Ok((committed.first.map(|_| committed.last), changes))
     }
 
     /// What an administrator's document may refer to besides what it names.

@@ -27,13 +27,15 @@ pub(crate) struct Scope {
     pub holds: BTreeSet<Subject>,
     /// Whether it takes over what the administrators recorded, where it names that.
     pub takes_over: bool,
+    /// When a plan has so many entries, what is new besides is left for the next one.
+    pub most: usize,
 }
 
 impl Scope {
     /// What administrators apply.
     pub(crate) fn administrators() -> Self {
         let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream].into();
-        Self { source: None, holds, takes_over: false }
+        Self { source: None, holds, takes_over: false, most: usize::MAX }
     }
 
     pub(super) fn holds(&self, subject: Subject) -> bool {

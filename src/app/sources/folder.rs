@@ -2,11 +2,16 @@
 
 use ring::digest::{Context, SHA256};
 
+use super::{Found, Settled};
 use crate::app::config::sources::Folder;
 use crate::broker::Said;
 use crate::directory::{Names, yaml};
 
-pub(super) fn read(folder: &Folder, names: &Names) -> Result<Said, String> {
+/// What the files say; the same as what was settled if they are.
+///
+/// # Errors
+/// If they cannot be read, or say nothing that could be understood.
+pub(super) fn read(folder: &Folder, names: &Names, settled: Option<&Settled>) -> Result<Found, String> {
     let files = folder.files().map_err(|error| error.to_string())?;
     if files.is_empty() {
         return Err("there is no *.yaml file in the folder".to_owned());
@@ -18,11 +23,15 @@ pub(super) fn read(folder: &Folder, names: &Names) -> Result<Said, String> {
     }
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
+    if settled.is_some_and(|settled| settled.digest == digest) {
+        return Ok(Found::Same);
+    }
     let (snapshot, problems) = yaml::sift(files, names).map_err(|problems| match &problems[..] {
         [one] => one.to_string(),
         problems => {
             format!("{} and {} more", problems.first().map(ToString::to_string).unwrap_or_default(), problems.len().saturating_sub(1))
         }
     })?;
-    Ok(Said { digest, snapshot, wrong: problems.len(), problems: problems.iter().map(ToString::to_string).collect() })
+    let said = Said { digest, snapshot, wrong: problems.len(), problems: problems.iter().map(ToString::to_string).collect() };
+    Ok(Found::New(Box::new(said), None))
 }

@@ -43,7 +43,9 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
     let reading = Arc::new(source.reading);
     let mut settled: Option<Settled> = None;
     loop {
-        let found = read(&reading, broker.names_beside(&name), settled.clone()).await;
+        let names = broker.names_beside(&name);
+        settled = settled.filter(|known| broker.is_settled(&name, known.digest));
+        let found = read(&reading, names, settled.clone()).await;
         let heard = match found {
             Ok(Found::Same) => {
                 broker.source_unchanged(&name);
@@ -67,7 +69,7 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
     }
 }
 
-async fn read(reading: &Arc<Reading>, names: Names, settled: Option<Settled>) -> Result<Found, String> {
+async fn read(reading: &Arc<Reading>, names: Arc<Names>, settled: Option<Settled>) -> Result<Found, String> {
     let fetched = match &**reading {
         Reading::Feed(feed) => feed::fetched(feed, settled.as_ref()).await?,
         Reading::Folder(_) | Reading::Sql(_) => None,
@@ -79,7 +81,7 @@ async fn read(reading: &Arc<Reading>, names: Names, settled: Option<Settled>) ->
     };
     let (reading, runtime) = (Arc::clone(reading), tokio::runtime::Handle::current());
     let read = move || match (&*reading, body) {
-        (Reading::Folder(folder), _) => folder::read(folder, &names).map(|said| Found::New(Box::new(said), None)),
+        (Reading::Folder(folder), _) => folder::read(folder, &names, settled.as_ref()),
         (Reading::Feed(feed), body) => feed::read(feed, body, &names, settled.as_ref()),
         // What is made of the rows takes long where there are many, and may hold up nothing else.
         (Reading::Sql(query), _) => runtime.block_on(sql::read(query, &names)).map(|said| Found::New(Box::new(said), None)),

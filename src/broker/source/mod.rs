@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::moving::Mover;
 use super::scim::Before;
 use super::{Broker, Error};
-use crate::directory::{self, Change, Scope, Snapshot};
+use crate::directory::{self, Change, Difference, Scope, Snapshot};
 use crate::ledger::Present;
 use crate::model::{Event, Facts, Held, Invalid, Known, Note, Position, Refusal, SourceName, Timestamp};
 use crate::policy::{Action, Caller, Resource};
@@ -63,7 +63,8 @@ struct State {
     /// What was last heard, and the last entry that it was compared with: until there is another, to hear it
     /// again changes nothing either.
     compared: Option<([u8; 32], Position)>,
-    /// The last entry when it was told which names it may refer to.
+    /// Which names it was told that it may refer to, and the last entry at that time.
+    names: Arc<directory::Names>,
     told: Position,
     problems: Vec<String>,
     doubted: Option<Doubted>,
@@ -100,9 +101,22 @@ pub(super) struct Sources {
 
 /// What became of what a source said.
 enum Outcome {
-    Applied { changes: Vec<Change>, problems: Vec<String>, inventory: Option<Inventory> },
+    Applied(Applied),
     Doubted(Doubted),
 }
+
+/// What a source said that was applied.
+struct Applied {
+    changes: Vec<Change>,
+    problems: Vec<String>,
+    inventory: Option<Inventory>,
+    /// What it said, if some of it is left for another transaction, and how many records that are.
+    rest: Option<(Said, usize)>,
+}
+
+/// When so many entries come of what a source says, what is new besides is left for the next transaction: whoever
+/// revokes waits for one, and not for all that a source may ever say.
+const MOST_AT_ONCE: usize = 100_000;
 
 impl Sources {
     pub(super) fn new(declared: Vec<Declared>) -> Self {
@@ -174,7 +188,7 @@ impl State {
 
 impl Declared {
     fn scope(&self) -> Scope {
-        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over }
+        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over, most: MOST_AT_ONCE }
     }
 
     fn story(&self, state: State, facts: &Facts) -> SourceStory {
@@ -205,11 +219,23 @@ impl Broker {
         }
     }
 
-    /// Names that records of a source may refer to besides its own.
-    pub(crate) fn names_beside(&self, name: &SourceName) -> directory::Names {
+    /// Names that records of a source may refer to besides its own. When they are others than before, nothing
+    /// is settled any more.
+    pub(crate) fn names_beside(&self, name: &SourceName) -> Arc<directory::Names> {
         let facts = self.ledger.facts();
-        self.sources.change(name, |state| state.told = facts.changed());
-        directory::Names::of_others(&facts, Some(name))
+        let names = Arc::new(directory::Names::of_others(&facts, Some(name)));
+        self.sources.change(name, |state| {
+            if state.names != names {
+                (state.names, state.settled) = (Arc::clone(&names), None);
+            }
+            state.told = facts.changed();
+        });
+        names
+    }
+
+    /// Whether this is what was last applied whole: to read it again changes nothing.
+    pub(crate) fn is_settled(&self, name: &SourceName, digest: [u8; 32]) -> bool {
+        self.sources.state(name).settled == Some(digest)
     }
 
     /// A source says what it said when that was applied whole: that is heard, and believed.
@@ -222,12 +248,12 @@ impl Broker {
         });
     }
 
-    /// Applies what a source says as one change, if it is believed. What could not be read is not. Gives whether
-    /// all of it is applied, so that to hear it again changes nothing.
+    /// Applies what a source says as one change, if it is believed. What could not be read is not. Where very much
+    /// is new, that comes in several; what ends is in the first. Gives whether all of it is applied.
     ///
     /// # Errors
     /// If the ledger cannot commit, or there is no such source.
-    pub(crate) async fn hear_source(&self, name: &SourceName, said: Result<Said, String>) -> Result<bool, Error> {
+    pub(crate) async fn hear_source(&self, name: &SourceName, mut said: Result<Said, String>) -> Result<bool, Error> {
         let (declared, _) = self.sources.find(name)?;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
@@ -237,37 +263,49 @@ impl Broker {
             self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), believed));
             return Ok(digest == before.settled && before.doubted.is_none());
         }
+        loop {
+            match self.hear_once(declared, said, confirmed).await? {
+                (_, Some(rest)) => said = Ok(rest),
+                (is_settled, None) => return Ok(is_settled),
+            }
+        }
+    }
+
+    /// One transaction of that. Gives whether everything is applied, and what is not yet.
+    async fn hear_once(&self, declared: &Declared, said: Result<Said, String>, confirmed: bool) -> Result<(bool, Option<Said>), Error> {
+        let name = &declared.name;
+        let (now, before) = (self.clock.now(), self.sources.state(name));
+        let digest = said.as_ref().ok().map(|said| said.digest);
         let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
-        let declared = declared.clone();
-        let mover = self.mover_of(name)?;
-        let former = before.inventory.clone();
-        let plan = move |present: &Present<'_>| {
-            let (events, outcome) = hearing(present, (&declared, mover), said, former.as_deref(), (confirmed, known));
-            Ok((events, (outcome, present.facts.changed())))
+        let (mover, former) = (self.mover_of(name)?, before.inventory.clone());
+        let plan = {
+            let declared = declared.clone();
+            move |present: &Present<'_>| {
+                let (events, outcome) = hearing(present, (&declared, mover), said, former.as_deref(), (confirmed, known));
+                Ok((events, (outcome, present.facts.changed())))
+            }
         };
         let (committed, (outcome, changed)) = self.change(None, plan).await?;
         tell(name, &outcome, &before);
-        let settled = match &outcome {
-            Outcome::Applied { problems, .. } => digest.filter(|_| problems.is_empty()),
-            Outcome::Doubted(_) => None,
-        };
+        let mut left = (false, None);
         self.sources.change(name, |state| {
-            let State { told, .. } = *state;
+            let (told, names) = (state.told, Arc::clone(&state.names));
             let compared = digest.filter(|_| told == changed);
             match outcome {
                 Outcome::Doubted(doubted) => {
                     *state = State { heard: Some(now), doubted: Some(doubted), compared: compared.zip(Some(changed)), ..state.clone() };
                 }
-                Outcome::Applied { problems, inventory, .. } => {
-                    let inventory = inventory.map(Arc::new);
+                Outcome::Applied(Applied { problems, inventory, rest, .. }) => {
+                    let (heard, believed, inventory) = (Some(now), Some(now), inventory.map(Arc::new));
+                    let settled = digest.filter(|_| problems.is_empty() && rest.is_none());
                     let changed = committed.first.map_or(changed, |_| committed.last);
-                    let compared = compared.zip(Some(changed));
-                    *state =
-                        State { heard: Some(now), believed: Some(now), settled, compared, told, problems, inventory, ..State::default() };
+                    let compared = compared.filter(|_| rest.is_none()).zip(Some(changed));
+                    left = (settled.is_some(), rest.map(|(rest, _)| rest));
+                    *state = State { heard, believed, settled, compared, names, told, problems, inventory, ..State::default() };
                 }
             }
         });
-        Ok(settled.is_some())
+        Ok(left)
     }
 
     /// Every source of the configuration, by name.
@@ -333,19 +371,23 @@ fn hearing(
     let of = own(present.facts, &declared.name);
     let doubted = match said {
         Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
-        Ok(Said { digest, snapshot, wrong, mut problems }) => {
+        Ok(said) => {
             let (difference, of) = match &declared.covers {
-                Some(covers) => inventory::difference(present, covers, former, &snapshot),
-                None => (directory::plan(&snapshot, &declared.scope(), present, &mover.asked(present.facts)), of),
+                Some(covers) => inventory::difference(present, covers, former, &said.snapshot),
+                None => (directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(present.facts)), of),
             };
-            let why = disbelief(&difference, (&snapshot, wrong), of, declared.max_ended);
+            let why = disbelief(&difference, (&said.snapshot, said.wrong), of, declared.max_ended);
+            let Difference { changes, events, ends, problems, left } = difference;
             match why.filter(|_| !confirmed) {
                 None => {
-                    problems.extend(difference.problems);
-                    let inventory = declared.covers.is_some().then(|| Inventory::of(snapshot, former, present.now));
-                    return (difference.events, Outcome::Applied { changes: difference.changes, problems, inventory });
+                    let problems = said.problems.iter().cloned().chain(problems).collect();
+                    let (inventory, rest) = match &declared.covers {
+                        Some(_) => (Some(Inventory::of(said.snapshot, former, present.now)), None),
+                        None => (None, (left > 0).then_some((said, left))),
+                    };
+                    return (events, Outcome::Applied(Applied { changes, problems, inventory, rest }));
                 }
-                Some(why) => Doubted { digest: Some(digest), why, ends: difference.ends, of, changes: difference.changes },
+                Some(why) => Doubted { digest: Some(said.digest), why, ends, of, changes },
             }
         }
     };
@@ -372,12 +414,13 @@ fn tell(source: &SourceName, outcome: &Outcome, before: &State) {
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
         Outcome::Doubted(_) => {}
-        Outcome::Applied { changes, problems, .. } => {
+        Outcome::Applied(Applied { changes, problems, rest, .. }) => {
             for Change { action, subject, name, detail, living } in changes.iter().take(MOST_TOLD) {
                 tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
             }
             if !changes.is_empty() {
-                tracing::info!(%source, changes = changes.len(), "applied what the source says");
+                let left = rest.as_ref().map_or(0, |(_, left)| *left);
+                tracing::info!(%source, changes = changes.len(), left, "applied what the source says");
             }
             let news = problems.iter().filter(|problem| !before.problems.contains(problem));
             for problem in news.take(MOST_TOLD) {

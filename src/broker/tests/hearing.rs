@@ -58,12 +58,30 @@ async fn a_source_with_problems_is_heard_again_at_no_price_and_they_are_over_whe
         holding.await.unwrap().unwrap();
         again.expect("it waits for nothing").unwrap();
     }
+    let refunds = with_refunds();
+    world.apply(&refunds, 0).await.unwrap();
+    assert_eq!(world.hear(said("refunds")).await, [""; 0]);
+    world.token(&caller("/assets/job")).await.unwrap();
+}
+
+/// The registry with one owner more.
+fn with_refunds() -> String {
     let refunds = REGISTRY.replace(
         "environments:\n  - {name: production}",
         "  - {id: refunds, kind: team, business_owner: pat@example.org, technical_owner: tea@example.org}\nenvironments:\n  - {name: production}",
     );
     assert_ne!(refunds, REGISTRY);
-    world.apply(&refunds, 0).await.unwrap();
+    refunds
+}
+
+#[tokio::test]
+async fn a_source_that_was_applied_whole_is_looked_at_again_when_what_it_refers_to_has_ended() {
+    let world = World::new().await;
+    world.apply(&with_refunds(), 0).await.unwrap();
     assert_eq!(world.hear(said("refunds")).await, [""; 0]);
-    world.token(&caller("/assets/job")).await.unwrap();
+    assert!(world.broker.is_settled(&name(), said("refunds").digest));
+    world.apply(REGISTRY, 100).await.unwrap();
+    let problems = world.hear(said("refunds")).await;
+    assert!(problems.first().is_some_and(|problem| problem.contains("no owner `refunds` is recorded")), "{problems:?}");
+    assert!(!world.broker.is_settled(&name(), said("refunds").digest));
 }

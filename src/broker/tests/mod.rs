@@ -7,8 +7,8 @@ use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
-    Broker, CertificateRequest, Declared, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Reconciling, Target, TokenRequest,
-    Withdrawal,
+    Broker, CertificateRequest, Checked, Declared, Error, Followers, Issuance, Keeping, Limits, Parts, Quotas, Reconciling, Target,
+    TokenRequest, Withdrawal,
 };
 use crate::ambient::{Clock, Entropy, ManualClock};
 use crate::directory::Subject;
@@ -179,12 +179,10 @@ impl World {
 
     /// Applies a registry document.
     pub(super) async fn apply(&self, registry: &str, allow_end: usize) -> Result<(), Error> {
-        let document = crate::directory::yaml::read(
-            vec![("registry.yaml".into(), registry.to_owned())],
-            &crate::directory::Names::of_others(&self.broker.ledger.facts(), None),
-        )
-        .expect("a valid document");
-        self.broker.apply_registry(&administrator(), document, allow_end).await.map(|_| ())
+        let beside = self.broker.names_of_sources();
+        let files = vec![("registry.yaml".into(), registry.to_owned())];
+        let document = crate::directory::yaml::read(files, &beside).expect("a valid document");
+        self.broker.apply_registry(&administrator(), Checked { document, beside }, allow_end).await.map(|_| ())
     }
 
     /// A token for the ledger service in production.

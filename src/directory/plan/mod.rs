@@ -55,6 +55,8 @@ pub(crate) struct Difference {
     pub ends: usize,
     /// What cannot be done, and is left as it is: it is recorded by others, or refers to nothing.
     pub problems: Vec<String>,
+    /// How many records are left for the next plan, since there is much in this one.
+    pub left: usize,
 }
 
 /// One difference.
@@ -79,21 +81,20 @@ pub(crate) type MayMove<'a> = &'a dyn Fn(&Owner) -> bool;
 ///
 /// The records have passed [`Document::check`], or were sifted.
 pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>, may_move: MayMove<'_>) -> Difference {
-    let mut document = snapshot.document.clone();
-    document.sort();
+    let Document { owners, environments, workloads, downstreams } = &snapshot.document;
     let mut planning = Planning::new(snapshot, scope, present, may_move);
-    planning.beyond_scope(&document);
-    for environment in document.environments.iter().filter(|_| scope.holds(Subject::Environment)) {
-        planning.environment(environment);
+    planning.beyond_scope();
+    if scope.holds(Subject::Environment) {
+        sorted(environments, |environment| &environment.name).for_each(|environment| planning.environment(environment));
     }
-    for owner in document.owners.iter().filter(|_| scope.holds(Subject::Owner)) {
-        planning.owner(owner);
+    if scope.holds(Subject::Owner) {
+        sorted(owners, |owner| &owner.id).for_each(|owner| planning.owner(owner));
     }
-    for workload in document.workloads.iter().filter(|_| scope.holds(Subject::Workload)) {
-        planning.workload(workload);
+    if scope.holds(Subject::Workload) {
+        sorted(workloads, |workload| &workload.spiffe_id).for_each(|workload| planning.workload(workload));
     }
-    for downstream in document.downstreams.iter().filter(|_| scope.holds(Subject::Downstream)) {
-        planning.downstream(downstream);
+    if scope.holds(Subject::Downstream) {
+        sorted(downstreams, |downstream| &downstream.name).for_each(|downstream| planning.downstream(downstream));
     }
     planning.parties();
     planning.ends();
@@ -129,7 +130,8 @@ impl<'a> Planning<'a> {
     }
 
     /// Tells what is named and is none of the scope's business.
-    fn beyond_scope(&mut self, document: &Document) {
+    fn beyond_scope(&mut self) {
+        let document = &self.snapshot.document;
         let named = [
             (Subject::Owner, document.owners.len()),
             (Subject::Environment, document.environments.len()),
@@ -145,6 +147,9 @@ impl<'a> Planning<'a> {
 
     fn environment(&mut self, environment: &Environment) {
         let known = self.present.facts.environment(&environment.name);
+        if self.leaves(known) {
+            return;
+        }
         self.environments.insert(environment.name.clone(), self.number(known));
         let origin = self.origin(Subject::Environment, environment.name.as_str());
         if self.is_of_others(Subject::Environment, &environment.name, known, environment) {
@@ -160,6 +165,9 @@ impl<'a> Planning<'a> {
 
     fn owner(&mut self, owner: &Owner) {
         let known = self.present.facts.owner(&owner.id);
+        if self.leaves(known) {
+            return;
+        }
         self.owners.insert(owner.id.clone(), self.number(known));
         let origin = self.origin(Subject::Owner, owner.id.as_str());
         if self.is_of_others(Subject::Owner, &owner.id, known, owner) {
@@ -179,6 +187,10 @@ impl<'a> Planning<'a> {
     }
 
     fn workload(&mut self, spec: &WorkloadSpec) {
+        let known = self.present.facts.workload(&spec.spiffe_id);
+        if self.leaves(known) {
+            return;
+        }
         let owner = self.owner_number(&spec.owner);
         let Some(owner) = self.found(Subject::Workload, &spec.spiffe_id, ("owner", &spec.owner), owner) else { return };
         let Some(environments) = self.environment_numbers(Subject::Workload, &spec.spiffe_id, &spec.environments) else { return };
@@ -191,7 +203,6 @@ impl<'a> Planning<'a> {
             business_owner: spec.business_owner.clone(),
             technical_owner: spec.technical_owner.clone(),
         };
-        let known = self.present.facts.workload(&spec.spiffe_id);
         let origin = self.origin(Subject::Workload, &spec.spiffe_id.to_string());
         if self.is_of_others(Subject::Workload, &spec.spiffe_id, known, &record) {
             return;
@@ -235,6 +246,10 @@ impl<'a> Planning<'a> {
     }
 
     fn downstream(&mut self, spec: &DownstreamSpec) {
+        let known = self.present.facts.downstream(&spec.name);
+        if self.leaves(known) {
+            return;
+        }
         let Some(environments) = self.environment_numbers(Subject::Downstream, &spec.name, &spec.environments) else { return };
         let record = Downstream {
             name: spec.name.clone(),
@@ -247,7 +262,6 @@ impl<'a> Planning<'a> {
             business_owner: spec.business_owner.clone(),
             technical_owner: spec.technical_owner.clone(),
         };
-        let known = self.present.facts.downstream(&spec.name);
         let origin = self.origin(Subject::Downstream, spec.name.as_str());
         if self.is_of_others(Subject::Downstream, &spec.name, known, &record) {
             return;
@@ -317,9 +331,18 @@ impl<'a> Planning<'a> {
         self.environments.get(name).copied().or_else(recorded)
     }
 
-    /// What a reference refers to, or a problem.
+    /// Whether a record is new, and left for the next plan.
+    fn leaves<T>(&mut self, known: Option<&Known<T>>) -> bool {
+        let leaves = self.difference.events.len() >= self.scope.most && !known.is_some_and(Known::is_registered);
+        self.difference.left += usize::from(leaves);
+        leaves
+    }
+
+    /// What a reference refers to, or a problem. Where something is left for the next plan, it may refer to that.
     fn found<V>(&mut self, subject: Subject, name: &impl ToString, (what, id): (&str, &dyn ToString), found: Option<V>) -> Option<V> {
-        if found.is_none() {
+        if found.is_none() && self.difference.left > 0 {
+            self.difference.left += 1;
+        } else if found.is_none() {
             let (name, id) = (name.to_string(), id.to_string());
             self.problem(format!("{subject} `{name}`: no {what} `{id}` is recorded; left as it is"));
         }
@@ -335,6 +358,13 @@ impl<'a> Planning<'a> {
         }
         Some(numbers.into_iter().collect())
     }
+}
+
+/// Records in the order of their names, whatever order they were written in.
+fn sorted<T, N: Ord>(records: &[T], name: impl Fn(&T) -> &N) -> impl Iterator<Item = &T> {
+    let mut records: Vec<&T> = records.iter().collect();
+    records.sort_by(|one, other| name(one).cmp(name(other)));
+    records.into_iter()
 }
 
 fn recording<T>(known: Option<&Known<T>>, origin: Option<Origin>, record: T) -> Recording<T> {

@@ -1,7 +1,7 @@
 //! The registry. The broker holds a document to the same rules as the reader of files does.
 
 use super::{Call, api, service};
-use crate::broker::{ClosedRecord, Error, Exported};
+use crate::broker::{Checked, ClosedRecord, Error, Exported};
 use crate::directory::{Change, Document, DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
@@ -20,8 +20,8 @@ impl Call for api::RegistryApplyRequest {
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         let allow_end = usize::try_from(self.allow_end).unwrap_or(usize::MAX);
-        let (position, difference) = parts.broker.apply_registry(caller, document(parts, self.document)?, allow_end).await?;
-        Ok(api::RegistryApplyResponse { position: fields::number(position), changes: changes(difference.changes) })
+        let (position, changed) = parts.broker.apply_registry(caller, document(parts, self.document)?, allow_end).await?;
+        Ok(api::RegistryApplyResponse { position: fields::number(position), changes: changes(changed) })
     }
 }
 
@@ -64,13 +64,15 @@ fn sourced((subject, name, origin): (&'static str, String, Origin)) -> api::Sour
 }
 
 /// The document in a request. Without one nothing would be named, and so everything would end.
-fn document(parts: &Parts, wire: Option<api::RegistryDocument>) -> Result<Document, Invalid> {
+fn document(parts: &Parts, wire: Option<api::RegistryDocument>) -> Result<Checked, Invalid> {
     let wire = wire.ok_or_else(|| Invalid::new("document", "there is none"))?;
     let draft = draft(wire)?;
-    draft.check(&parts.broker.names_of_sources()).map_err(|findings| {
+    let beside = parts.broker.names_of_sources();
+    let document = draft.check(&beside).map_err(|findings| {
         let told: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
         Invalid::new("document", told.join("; "))
-    })
+    })?;
+    Ok(Checked { document, beside })
 }
 
 fn draft(wire: api::RegistryDocument) -> Result<Draft<String>, Invalid> {
