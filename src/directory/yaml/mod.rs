@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
 use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, Names, OwnerDraft, Place, Problem, Snapshot, WorkloadDraft};
@@ -19,8 +20,10 @@ mod tests;
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
 pub(crate) fn read(files: Vec<(PathBuf, String)>, others: &Names) -> Result<Document, Vec<Problem>> {
-    let (draft, names) = parse(files)?;
-    draft.check(others).map_err(|findings| told_all(findings, &names))
+    if let Ok(document) = plain(&files)?.check(others) {
+        return Ok(document);
+    }
+    written(&files)?.check(others).map_err(|findings| told_all(findings, &files))
 }
 
 /// What of the files can be used, and what is wrong with the rest.
@@ -28,30 +31,50 @@ pub(crate) fn read(files: Vec<(PathBuf, String)>, others: &Names) -> Result<Docu
 /// # Errors
 /// Syntax and shape: nothing can be used then.
 pub(crate) fn sift(files: Vec<(PathBuf, String)>, others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
-    let (draft, names) = parse(files)?;
+    if let Ok(document) = plain(&files)?.check(others) {
+        return Ok((Snapshot::from(document), Vec::new()));
+    }
+    let draft = written(&files)?;
     let (snapshot, findings) = Snapshot::sift(&draft, others);
-    Ok((snapshot, told_all(findings, &names)))
+    Ok((snapshot, told_all(findings, &files)))
 }
 
-fn told_all(mut findings: Vec<Finding<'_, Written>>, names: &[PathBuf]) -> Vec<Problem> {
+fn told_all(mut findings: Vec<Finding<'_, Written>>, files: &[(PathBuf, String)]) -> Vec<Problem> {
     findings.sort_by_key(|finding| (finding.at.file, finding.at.line));
-    findings.into_iter().map(|finding| told(finding, names)).collect()
+    findings.into_iter().map(|finding| told(finding, files)).collect()
 }
 
-fn parse(files: Vec<(PathBuf, String)>) -> Result<(Draft<Written>, Vec<PathBuf>), Vec<Problem>> {
+/// The texts alone. To remember where each stands costs more than all else, and is needed only to tell what is wrong.
+fn plain(files: &[(PathBuf, String)]) -> Result<Draft<String>, Vec<Problem>> {
     let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
-    let mut names = Vec::with_capacity(files.len());
+    parse(files, |document: Draft<String>, _| {
+        draft.owners.extend(document.owners);
+        draft.environments.extend(document.environments);
+        draft.workloads.extend(document.workloads);
+        draft.downstreams.extend(document.downstreams);
+    })?;
+    Ok(draft)
+}
+
+/// The texts, each with its place.
+fn written(files: &[(PathBuf, String)]) -> Result<Draft<Written>, Vec<Problem>> {
+    let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
+    parse(files, |document, file| draft.add(document, file))?;
+    Ok(draft)
+}
+
+/// Takes each YAML document, with the place of its file in the order of reading.
+fn parse<T: DeserializeOwned>(files: &[(PathBuf, String)], mut take: impl FnMut(Draft<T>, usize)) -> Result<(), Vec<Problem>> {
     let mut problems = Vec::new();
-    for (name, text) in files {
+    for (file, (name, text)) in files.iter().enumerate() {
         for document in serde_saphyr::read_with_options(&mut text.as_bytes(), options()) {
             match document {
-                Ok(document) => draft.add(document, names.len()),
-                Err(error) => problems.push(refused(&error, &name)),
+                Ok(document) => take(document, file),
+                Err(error) => problems.push(refused(&error, name)),
             }
         }
-        names.push(name);
     }
-    if problems.is_empty() { Ok((draft, names)) } else { Err(problems) }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// A text and where it was written.
@@ -107,7 +130,7 @@ impl Draft<Written> {
 ///
 /// # Errors
 /// Syntax or shape: what stands there, and what to write.
-pub(crate) fn read_one<T: serde::de::DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> {
+pub(crate) fn read_one<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| refused(&error, file))
 }
 
@@ -144,8 +167,8 @@ fn refused(error: &Error, file: &Path) -> Problem {
     Problem { place: Some(Place { file: file.to_owned(), line }), message }
 }
 
-fn told(finding: Finding<'_, Written>, names: &[PathBuf]) -> Problem {
-    let place = |text: &Written| names.get(text.file).map(|file| Place { file: file.clone(), line: text.line });
+fn told(finding: Finding<'_, Written>, files: &[(PathBuf, String)]) -> Problem {
+    let place = |text: &Written| files.get(text.file).map(|(file, _)| Place { file: file.clone(), line: text.line });
     let message = match finding.earlier.and_then(place) {
         Some(earlier) => format!("{} (first at {earlier})", finding.message),
         None => finding.message,
