@@ -19,6 +19,8 @@ pub(super) struct RawClient {
     pub(super) token_hash: String,
     #[serde(default = "Share::tenth")]
     pub(super) max_ended: Share,
+    #[serde(default)]
+    pub(super) complete: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) business_owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,5 +38,6 @@ pub(super) fn client(raw: &RawClient, others: &[Client], problems: &mut Problems
     let business_owner = contact("source.business_owner", &raw.business_owner);
     let technical_owner = contact("source.technical_owner", &raw.technical_owner);
     let fallback = Fallback { business_owner, technical_owner };
-    Some(Client { token: token?, rules: Rules { source: source?, fallback, max_ended: raw.max_ended.share() } })
+    let rules = Rules { source: source?, fallback, max_ended: raw.max_ended.share(), is_complete: raw.complete };
+    Some(Client { token: token?, rules })
 }

@@ -169,8 +169,11 @@ impl Broker {
         let mut observed = self.reconciliation.observed.lock().await;
         self.observe(&mut observed).await?;
         let settings = &self.reconciliation.settings;
-        let elsewhere = Elsewhere { existing: self.sources.existing(), everybody: self.sources.everybody() };
-        let ground = Ground::of(&self.ledger.facts(), elsewhere);
+        let ground = {
+            let facts = self.ledger.facts();
+            let elsewhere = Elsewhere { existing: self.sources.existing(), everybody: self.sources.everybody(&facts) };
+            Ground::of(&facts, elsewhere)
+        };
         let plan = plan::plan(&ground, &observed, settings, self.clock.now());
         let answer = Reconciled { steps: self.steps(&plan), held: plan.held.len(), workloads: ground.workloads.len() };
         if !dry_run {

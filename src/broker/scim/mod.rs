@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     pub fallback: Fallback,
     /// How much may end within a day, of its people and of its owners each.
     pub max_ended: Share,
+    /// Whether it names all the people there are.
+    pub is_complete: bool,
 }
 
 impl Rules {
@@ -45,7 +47,7 @@ impl Rules {
             takes_over: false,
             max_ended: self.max_ended,
             covers: None,
-            is_complete: false,
+            is_complete: self.is_complete,
         }
     }
 }

@@ -30,7 +30,7 @@ struct Sources {
 
 fn rules(source: &str) -> Rules {
     let fallback = Fallback { business_owner: "b@example.org".parse().ok(), technical_owner: "t@example.org".parse().ok() };
-    Rules { source: source.parse().expect("a name"), fallback, max_ended: Share::percent(10) }
+    Rules { source: source.parse().expect("a name"), fallback, max_ended: Share::percent(10), is_complete: false }
 }
 
 fn group(name: &str) -> Value {

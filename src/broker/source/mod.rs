@@ -142,12 +142,17 @@ impl Sources {
     }
 
     /// Whether the sources name everybody.
-    pub(super) fn everybody(&self) -> Everybody {
-        let complete = self.declared.values().filter(|(declared, _)| declared.is_complete);
-        let states: Vec<State> = complete.map(|(declared, _)| self.state(&declared.name)).collect();
-        if states.is_empty() {
+    pub(super) fn everybody(&self, facts: &Facts) -> Everybody {
+        let complete: Vec<&Declared> = self.declared.values().map(|(declared, _)| declared).filter(|it| it.is_complete).collect();
+        let is_known = |declared: &&Declared| {
+            let State { believed, doubted, .. } = self.state(&declared.name);
+            // What a client wrote outlives a start; what is read is read again.
+            let is_heard = believed.is_some() || (declared.kind == SourceKind::Scim && own(facts, &declared.name) > 0);
+            is_heard && doubted.is_none()
+        };
+        if complete.is_empty() {
             Everybody::Unclaimed
-        } else if states.iter().all(|state| state.believed.is_some() && state.doubted.is_none()) {
+        } else if complete.iter().all(is_known) {
             Everybody::Known
         } else {
             Everybody::Unknown

@@ -8,7 +8,7 @@ use super::*;
 use crate::broker::{Declared, Said, SourceKind};
 use crate::directory::rows::{Columns, Gather, csv};
 use crate::directory::{Names, Subject};
-use crate::model::{FindingAction, FindingKind, Share, SourceName};
+use crate::model::{Event, FindingAction, FindingKind, Origin, Person, Recording, Share, SourceName};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -18,16 +18,23 @@ fn name() -> SourceName {
 
 /// A broker with a source that says what exists, or who there is.
 async fn world(kind: FindingKind, covers: Option<&str>, is_complete: bool) -> World {
-    let holds = [if covers.is_some() { Subject::Inventory } else { Subject::Person }].into();
-    let source = Declared {
+    world_of(kind, Declared { covers: covers.map(|covers| covers.parse().unwrap()), is_complete, ..declared(covers.is_some()) }).await
+}
+
+fn declared(is_inventory: bool) -> Declared {
+    Declared {
         name: name(),
         kind: SourceKind::Feed,
-        holds,
+        holds: [if is_inventory { Subject::Inventory } else { Subject::Person }].into(),
         takes_over: false,
         max_ended: Share::percent(10),
-        covers: covers.map(|covers| covers.parse().unwrap()),
-        is_complete,
-    };
+        covers: None,
+        is_complete: false,
+    }
+}
+
+/// A broker with a source, that looks for one kind of finding.
+async fn world_of(kind: FindingKind, source: Declared) -> World {
     let ignored = FindingKind::ALL.iter().map(|kind| (*kind, FindingAction::Ignore));
     let actions = ignored.chain([(kind, FindingAction::Suspend)]).collect();
     World::told_by(source, Reconciling { grace: DAY * 2, actions, ..Reconciling::default() }).await
@@ -163,4 +170,19 @@ async fn a_downstream_whose_owner_left_is_suspended_like_any_other_and_one_that_
     assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::DownstreamNotActive);
     assert!(world.certificate(&caller("/payments/api"), "production", None).await.is_ok());
     assert_eq!(world.reconciled().await, ["resolve downstream ledger"], "it is open no longer");
+}
+
+#[tokio::test]
+async fn whom_a_client_has_sent_is_everybody_also_after_a_start_if_the_configuration_says_so() {
+    for (is_complete, told) in [(false, &[][..]), (true, &["raise acme", "raise payments"][..])] {
+        let source = Declared { kind: SourceKind::Scim, is_complete, ..declared(false) };
+        let world = world_of(FindingKind::Ownerless, source).await;
+        assert_eq!(world.reconciled().await, [""; 0], "nobody was sent yet");
+        // As it stands in the ledger when the broker starts.
+        let person = Person { id: "pat@example.org".parse().unwrap(), active: true };
+        let origin = Some(Origin { source: name(), record: "7".parse().unwrap() });
+        let event = Event::PersonRecorded(Recording { number: None, origin, record: person });
+        world.broker.change(None, |_| Ok((vec![event], ()))).await.unwrap();
+        assert_eq!(world.reconciled().await, told, "tea@example.org was not sent");
+    }
 }
