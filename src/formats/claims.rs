@@ -178,8 +178,8 @@ impl TokenClaims {
             issuer: payload.iss.into_owned(),
             subject: payload.sub.parse().map_err(|_not_an_id| ClaimsError::Claim("sub"))?,
             audience: payload.aud.parse().map_err(|_not_an_audience| ClaimsError::Claim("aud"))?,
-            issued_at: Timestamp::from_seconds(payload.iat),
-            expires_at: Timestamp::from_seconds(payload.exp),
+            issued_at: Timestamp::stated(payload.iat).ok_or(ClaimsError::Claim("iat"))?,
+            expires_at: Timestamp::stated(payload.exp).ok_or(ClaimsError::Claim("exp"))?,
             id,
             scopes,
             confirmation,
@@ -201,7 +201,7 @@ mod tests {
         let kind = prop_oneof![Just(TokenKind::AccessToken), Just(TokenKind::JwtSvid)];
         let texts = ("\\PC{0,30}", "[!-~&&[^\"\\\\]]{1,40}", proptest::collection::vec("[!-~&&[^\"\\\\]]{1,20}", 0..4));
         let status = proptest::option::of((any::<u32>(), "\\PC{0,30}").prop_map(|(index, uri)| StatusReference { index, uri }));
-        let rest = (any::<[u8; 8]>(), proptest::option::of(any::<[u8; 32]>()), status, 0..1u64 << 40, 0..1u64 << 40);
+        let rest = (any::<[u8; 8]>(), proptest::option::of(any::<[u8; 32]>()), status, 0..1u64 << 37, 0..1u64 << 37);
         (kind, texts, rest, bindings()).prop_map(|(kind, (issuer, audience, scopes), (nonce, confirmation, status, iat, exp), binding)| {
             TokenClaims {
                 kind,

@@ -131,7 +131,7 @@ impl List {
             let cut = Cut {
                 number: Position::new(line.n),
                 position: Position::new(line.p),
-                ends: Timestamp::from_seconds(line.x),
+                ends: Timestamp::stated(line.x).ok_or(ListError::Member("x"))?,
                 reason: Reason::from_code(line.r).ok_or(ListError::Member("r"))?,
             };
             // A subject is recorded before it is cut.
@@ -149,8 +149,8 @@ impl List {
         }
         Ok(Self {
             issuer: payload.iss,
-            issued_at: Timestamp::from_seconds(payload.iat),
-            expires_at: Timestamp::from_seconds(payload.exp),
+            issued_at: Timestamp::stated(payload.iat).ok_or(ListError::Member("iat"))?,
+            expires_at: Timestamp::stated(payload.exp).ok_or(ListError::Member("exp"))?,
             epoch: from_hex(&payload.epoch).map(Epoch).ok_or(ListError::Member("epoch"))?,
             position,
             root: from_hex(&payload.root).ok_or(ListError::Member("root"))?,
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
 
     fn lists() -> impl Strategy<Value = List> {
-        let cuts = proptest::collection::btree_map(2..1000u64, (1..1000u64, 0..1u64 << 40, 0..Reason::ALL.len()), 0..20);
-        ("\\PC{0,30}", any::<[u8; 16]>(), any::<[u8; 32]>(), 1000..1u64 << 50, proptest::option::of(0..1000u64), cuts).prop_map(
+        let cuts = proptest::collection::btree_map(2..1000u64, (1..1000u64, 0..1u64 << 37, 0..Reason::ALL.len()), 0..20);
+        ("\\PC{0,30}", any::<[u8; 16]>(), any::<[u8; 32]>(), 1000..1u64 << 37, proptest::option::of(0..1000u64), cuts).prop_map(
             |(issuer, epoch, root, position, since, cuts)| {
                 let line = |(position, (number, ends, reason)): (u64, (u64, u64, usize))| Cut {
                     number: Position::new(1 + number % (position - 1)),
@@ -254,6 +254,7 @@ mod tests {
             ("", r#"{"n":4,"p":4,"x":5,"r":1}"#, "cuts"),
             ("", r#"{"n":0,"p":4,"x":5,"r":1}"#, "cuts"),
             ("", r#"{"n":1,"p":4,"x":5,"r":0}"#, "r"),
+            ("", r#"{"n":1,"p":4,"x":253402300800,"r":1}"#, "x"),
             (r#""since":4,"#, r#"{"n":1,"p":4,"x":5,"r":1}"#, "cuts"),
             (r#""since":10,"#, "", "since"),
         ] {
@@ -268,6 +269,9 @@ mod tests {
             (r#""iat":10"#, r#""iat":10,"v":2"#),
             (r#""iat":10"#, r#""iat":10,"iat":11"#),
             (r#""iat":10,"#, ""),
+            // Later than anything that can be written; the second would come to another time in milliseconds.
+            (r#""iat":10"#, r#""iat":253402300800"#),
+            (r#""exp":40"#, r#""exp":17900010101010100000"#),
             (r#""pos":9"#, r#""pos":-9"#),
             (r#""pos":9"#, r#""pos":0"#),
             (r#""epoch":"01"#, r#""epoch":"0"#),

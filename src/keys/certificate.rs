@@ -12,15 +12,12 @@ use crate::model::{Timestamp, TrustDomain};
 /// How long before its making a certificate is good already, for clocks that are behind.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(30);
 
-/// The last second that a certificate can name (RFC 5280, section 4.1.2.5).
-const END_OF_TIME: u64 = 253_402_300_799;
-
 /// Sets the validity: from [`BACKDATED`] before `made` to `ends`, both inclusive as RFC 5280,
-/// section 4.1.2.5, has it.
+/// section 4.1.2.5, has it, and at most the last second that a certificate can name.
 pub(crate) fn set_validity(params: &mut CertificateParams, made: Timestamp, ends: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(made.minus(BACKDATED).seconds().min(END_OF_TIME));
-    params.not_after = epoch + Duration::from_secs(ends.seconds().min(END_OF_TIME));
+    params.not_before = epoch + Duration::from_secs(made.minus(BACKDATED).min(Timestamp::LAST).seconds());
+    params.not_after = epoch + Duration::from_secs(ends.min(Timestamp::LAST).seconds());
 }
 
 /// A URI name.

@@ -8,9 +8,8 @@ use super::{Position, Reason, Timestamp};
 /// How long after the last expiry a cut stays in the list, for verifiers whose clock is behind.
 pub const CUT_GRACE: Duration = Duration::from_secs(120);
 
-/// When the cut of a key leaves the list: never, since a thief of the key could sign any life. The
-/// last second that RFC 3339 can write.
-pub const CUT_OF_KEY_ENDS: Timestamp = Timestamp::from_seconds(253_402_300_799);
+/// When the cut of a key leaves the list: never, since a thief of the key could sign any life.
+pub const CUT_OF_KEY_ENDS: Timestamp = Timestamp::LAST;
 
 /// How far a clock may run ahead and be set back again without anything being lost: what has ended by
 /// the clock leaves the list, and is forgotten only when it has been over for as long as this.

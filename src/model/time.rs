@@ -16,6 +16,9 @@ impl Timestamp {
     /// The epoch itself; in records, "never happened".
     pub const EPOCH: Self = Self(0);
 
+    /// The last second that RFC 3339 can write.
+    pub const LAST: Self = Self::from_seconds(253_402_300_799);
+
     /// The instant `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
@@ -24,6 +27,11 @@ impl Timestamp {
     /// The instant `seconds` seconds after the Unix epoch.
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
+    }
+
+    /// The instant that somebody states in seconds; none that RFC 3339 cannot write.
+    pub fn stated(seconds: u64) -> Option<Self> {
+        Some(Self::from_seconds(seconds)).filter(|stated| *stated <= Self::LAST)
     }
 
     /// Milliseconds since the Unix epoch.
