@@ -152,7 +152,7 @@ impl Broker {
         let (broker, publisher) = open(&domain, material, &clock, &entropy).await?;
         let administrator = administrator(&identities, &domain, started, &entropy)?;
         let beside = Names::default();
-        let document = yaml::read(vec![(PathBuf::from("registry"), registry.to_owned())], &beside);
+        let document = yaml::read(&[(PathBuf::from("registry"), registry.to_owned())], &beside);
         let words = |problems: Vec<_>| failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         broker.apply_registry(&administrator, Checked { document: document.map_err(words)?, beside }, 0).await.map_err(failed)?;
         publisher.publish().map_err(failed)?;

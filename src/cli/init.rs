@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(config.trust_domain().as_str(), "corp.example");
         let registry = files::read_text(&made.dir.join("registry/registry.yaml")).expect("there");
         assert!(!registry.contains(DOMAIN) && registry.contains("corp.example"));
-        super::super::registry::read(vec![("registry.yaml".into(), registry)]).expect("a registry");
+        super::super::registry::read(&[("registry.yaml".into(), registry)]).expect("a registry");
     }
 
     #[test]

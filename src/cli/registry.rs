@@ -110,7 +110,7 @@ impl Files {
     /// for that: what is wrong in them is told without it.
     async fn read_beside(&self, session: &Session) -> anyhow::Result<api::RegistryDocument> {
         let texts = self.read()?;
-        let problems = match yaml::read(texts.clone(), &Names::default()) {
+        let problems = match yaml::read(&texts, &Names::default()) {
             Ok(document) => return Ok(sent(&document)),
             Err(problems) => problems,
         };
@@ -122,12 +122,12 @@ impl Files {
         if others == Names::default() {
             return Err(unusable(problems));
         }
-        yaml::read(texts, &others).map(|document| sent(&document)).map_err(unusable)
+        yaml::read(&texts, &others).map(|document| sent(&document)).map_err(unusable)
     }
 }
 
 /// Understands YAML files as one registry.
-pub(super) fn read(texts: Vec<(PathBuf, String)>) -> anyhow::Result<api::RegistryDocument> {
+pub(super) fn read(texts: &[(PathBuf, String)]) -> anyhow::Result<api::RegistryDocument> {
     yaml::read(texts, &Names::default()).map(|document| sent(&document)).map_err(unusable)
 }
 
@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_exported_as_it_was_written() {
-        let document = yaml::read(vec![("registry.yaml".into(), SAMPLE.to_owned())], &Names::default()).expect("the sample");
+        let document = yaml::read(&[("registry.yaml".into(), SAMPLE.to_owned())], &Names::default()).expect("the sample");
         assert_eq!(draft(sent(&document)), Draft::from(&document));
     }
 
     #[test]
     fn an_error_names_the_file_and_nothing_is_sent() {
-        let error = read(vec![("teams.yaml".into(), "owners:\n  - id: Payments\n".to_owned())]).expect_err("upper case").to_string();
+        let error = read(&[("teams.yaml".into(), "owners:\n  - id: Payments\n".to_owned())]).expect_err("upper case").to_string();
         assert!(error.contains("nothing was sent") && error.contains("teams.yaml"), "{error}");
     }
 }

@@ -105,7 +105,7 @@ impl Sample {
 
     /// Records a registry.
     pub(super) async fn apply(administrator: &Client, path: PathBuf, text: String) -> anyhow::Result<api::RegistryApplyResponse> {
-        registry::apply(administrator, registry::read(vec![(path, text)])?, 0).await
+        registry::apply(administrator, registry::read(&[(path, text)])?, 0).await
     }
 
     /// Returns when the broker has ended.

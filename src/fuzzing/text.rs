@@ -19,10 +19,10 @@ pub(super) fn spiffe_id(input: &[u8]) {
 pub(super) fn registry(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     let file = || PathBuf::from("registry.yaml");
-    match yaml::read(vec![(file(), text.to_owned())], &Names::default()) {
+    match yaml::read(&[(file(), text.to_owned())], &Names::default()) {
         Ok(document) => {
             let again = serde_saphyr::to_string(&Draft::from(&document)).map_err(|error| error.to_string());
-            let again = again.map(|written| yaml::read(vec![(file(), written)], &Names::default()));
+            let again = again.map(|written| yaml::read(&[(file(), written)], &Names::default()));
             assert_eq!(again, Ok(Ok(document)), "a registry reads back");
         }
         Err(problems) => assert!(!problems.is_empty(), "a refusal says why"),

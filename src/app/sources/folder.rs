@@ -26,7 +26,7 @@ pub(super) fn read(folder: &Folder, names: &Names, settled: Option<&Settled>) ->
     if settled.is_some_and(|settled| settled.digest == digest) {
         return Ok(Found::Same);
     }
-    let (snapshot, problems) = yaml::sift(files, names).map_err(|problems| match &problems[..] {
+    let (snapshot, problems) = yaml::sift(&files, names).map_err(|problems| match &problems[..] {
         [one] => one.to_string(),
         problems => {
             format!("{} and {} more", problems.first().map(ToString::to_string).unwrap_or_default(), problems.len().saturating_sub(1))

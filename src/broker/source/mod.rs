@@ -111,7 +111,7 @@ struct Applied {
     problems: Vec<String>,
     inventory: Option<Inventory>,
     /// What it said, if some of it is left for another transaction, and how many records that are.
-    rest: Option<(Said, usize)>,
+    rest: Option<(Box<Said>, usize)>,
 }
 
 /// When so many entries come of what a source says, what is new besides is left for the next transaction: whoever
@@ -270,14 +270,19 @@ impl Broker {
         }
         loop {
             match self.hear_once(declared, said, confirmed).await? {
-                (_, Some(rest)) => said = Ok(rest),
+                (_, Some(rest)) => said = Ok(*rest),
                 (is_settled, None) => return Ok(is_settled),
             }
         }
     }
 
     /// One transaction of that. Gives whether everything is applied, and what is not yet.
-    async fn hear_once(&self, declared: &Declared, said: Result<Said, String>, confirmed: bool) -> Result<(bool, Option<Said>), Error> {
+    async fn hear_once(
+        &self,
+        declared: &Declared,
+        said: Result<Said, String>,
+        confirmed: bool,
+    ) -> Result<(bool, Option<Box<Said>>), Error> {
         let name = &declared.name;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
@@ -388,7 +393,7 @@ fn hearing(
                     let problems = said.problems.iter().cloned().chain(problems).collect();
                     let (inventory, rest) = match &declared.covers {
                         Some(_) => (Some(Inventory::of(said.snapshot, former, present.now)), None),
-                        None => (None, (left > 0).then_some((said, left))),
+                        None => (None, (left > 0).then(|| (Box::new(said), left))),
                     };
                     return (events, Outcome::Applied(Applied { changes, problems, inventory, rest }));
                 }

@@ -181,7 +181,7 @@ impl World {
     pub(super) async fn apply(&self, registry: &str, allow_end: usize) -> Result<(), Error> {
         let beside = self.broker.names_of_sources();
         let files = vec![("registry.yaml".into(), registry.to_owned())];
-        let document = crate::directory::yaml::read(files, &beside).expect("a valid document");
+        let document = crate::directory::yaml::read(&files, &beside).expect("a valid document");
         self.broker.apply_registry(&administrator(), Checked { document, beside }, allow_end).await.map(|_| ())
     }
 

@@ -64,7 +64,7 @@ impl Args {
         let engine = Engine::compile(files::read_policies(&self.policies)?)
             .map_err(|problems| wrong("the policy text", &problems.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
         let files = registry::texts(&self.registry)?;
-        let document = yaml::read(files, &Names::default()).map_err(|problems| wrong("the registry", &texts(problems)))?;
+        let document = yaml::read(&files, &Names::default()).map_err(|problems| wrong("the registry", &texts(problems)))?;
         let mut tests = Vec::new();
         for (path, text) in registry::texts(&self.paths)? {
             let script: rehearsal::Script = yaml::read_one(&path, &text).map_err(|problem| wrong("the tests", &[problem.to_string()]))?;

@@ -19,24 +19,24 @@ mod tests;
 ///
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
-pub(crate) fn read(files: Vec<(PathBuf, String)>, others: &Names) -> Result<Document, Vec<Problem>> {
-    if let Ok(document) = plain(&files)?.check(others) {
+pub(crate) fn read(files: &[(PathBuf, String)], others: &Names) -> Result<Document, Vec<Problem>> {
+    if let Ok(document) = plain(files)?.check(others) {
         return Ok(document);
     }
-    written(&files)?.check(others).map_err(|findings| told_all(findings, &files))
+    written(files)?.check(others).map_err(|findings| told_all(findings, files))
 }
 
 /// What of the files can be used, and what is wrong with the rest.
 ///
 /// # Errors
 /// Syntax and shape: nothing can be used then.
-pub(crate) fn sift(files: Vec<(PathBuf, String)>, others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
-    if let Ok(document) = plain(&files)?.check(others) {
+pub(crate) fn sift(files: &[(PathBuf, String)], others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
+    if let Ok(document) = plain(files)?.check(others) {
         return Ok((Snapshot::from(document), Vec::new()));
     }
-    let draft = written(&files)?;
+    let draft = written(files)?;
     let (snapshot, findings) = Snapshot::sift(&draft, others);
-    Ok((snapshot, told_all(findings, &files)))
+    Ok((snapshot, told_all(findings, files)))
 }
 
 fn told_all(mut findings: Vec<Finding<'_, Written>>, files: &[(PathBuf, String)]) -> Vec<Problem> {

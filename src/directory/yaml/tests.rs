@@ -10,13 +10,14 @@ const SAMPLE: &str = include_str!("../../../docs/samples/registry.yaml");
 /// What is told of some files named `a.yaml`, `b.yaml`, …
 fn told(files: &[&str]) -> Vec<String> {
     let name = |n: usize| PathBuf::from(format!("{}.yaml", ["a", "b", "c"][n]));
-    let files = files.iter().enumerate().map(|(n, text)| (name(n), (*text).to_owned())).collect();
-    let problems = read(files, &Names::default()).expect_err("something is wrong");
+    let files = files.iter().enumerate().map(|(n, text)| (name(n), (*text).to_owned())).collect::<Vec<_>>();
+    let problems = read(&files, &Names::default()).expect_err("something is wrong");
     problems.iter().map(ToString::to_string).collect()
 }
 
 fn reads(files: &[&str]) -> Document {
-    read(files.iter().map(|text| (PathBuf::from("a.yaml"), (*text).to_owned())).collect(), &Names::default()).expect("a registry")
+    let files: Vec<_> = files.iter().map(|text| (PathBuf::from("a.yaml"), (*text).to_owned())).collect();
+    read(&files, &Names::default()).expect("a registry")
 }
 
 #[test]
@@ -167,12 +168,12 @@ proptest! {
     #[test]
     fn what_is_written_reads_back(document in document()) {
         let text = serde_saphyr::to_string(&Draft::from(&document)).expect("a registry");
-        prop_assert_eq!(read(vec![(PathBuf::from("a.yaml"), text)], &Names::default()), Ok(document));
+        prop_assert_eq!(read(&[(PathBuf::from("a.yaml"), text)], &Names::default()), Ok(document));
     }
 
     #[test]
     fn any_text_is_read_or_refused_with_a_line_of_the_file(text in "(owners|environments)?:?\n?([ \t]{0,4}(- |id: |name: |\\PC{0,8})\n?){0,12}") {
-        if let Err(problems) = read(vec![(PathBuf::from("a.yaml"), text.clone())], &Names::default()) {
+        if let Err(problems) = read(&[(PathBuf::from("a.yaml"), text.clone())], &Names::default()) {
             let lines = u64::try_from(text.lines().count()).expect("few") + 1;
             prop_assert!(!problems.is_empty());
             for problem in problems {
