@@ -103,23 +103,21 @@ async fn all(session: &Session) -> anyhow::Result<Vec<Downstream>> {
     let client = session.connect().await?;
     let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
     let (sourced, closed) = (exported.sourced, exported.closed);
-    let standing =
-        |name: &str| closed.iter().find(|closed| closed.subject == "downstream" && closed.name == name).map(|closed| closed.standing);
     let shown = |record: api::DownstreamRecord| {
         let origin = wire::origin(&sourced, "downstream", &record.name);
-        let standing = standing(&record.name).unwrap_or(api::Standing::Active.into());
+        let standing = wire::standing_of(&closed, "downstream", &record.name);
         Downstream::of(record, standing, origin)
     };
     Ok(exported.document.unwrap_or_default().downstreams.into_iter().map(shown).collect())
 }
 
 impl Downstream {
-    fn of(record: api::DownstreamRecord, standing: i32, origin: Option<api::Origin>) -> Self {
+    fn of(record: api::DownstreamRecord, standing: Option<String>, origin: Option<api::Origin>) -> Self {
         let (source, id) = origin.map(|origin| (origin.source, origin.record)).unzip();
         Self {
             source,
             record: id,
-            standing: wire::standing(standing),
+            standing,
             business_owner: wire::text(record.business_owner),
             technical_owner: wire::text(record.technical_owner),
             name: record.name,

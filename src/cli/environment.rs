@@ -84,13 +84,11 @@ async fn all(session: &Session) -> anyhow::Result<Vec<Environment>> {
     let client = session.connect().await?;
     let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
     let (closed, document) = (exported.closed, exported.document.unwrap_or_default());
-    let standing =
-        |name: &str| closed.iter().find(|closed| closed.subject == "environment" && closed.name == name).map(|closed| closed.standing);
     let shown = |environment: api::EnvironmentRecord| {
         let workloads = document.workloads.iter().filter(|known| known.environments.contains(&environment.name));
         let downstreams = document.downstreams.iter().filter(|known| known.environments.contains(&environment.name));
         Environment {
-            standing: wire::standing(standing(&environment.name).unwrap_or(api::Standing::Active.into())),
+            standing: wire::standing_of(&closed, "environment", &environment.name),
             workloads: workloads.map(|known| known.spiffe_id.clone()).collect(),
             downstreams: downstreams.map(|known| known.name.clone()).collect(),
             name: environment.name,

@@ -15,6 +15,12 @@ pub(super) fn origin(sourced: &[api::SourcedRecord], subject: &str, name: &str) 
     sourced.iter().find(|record| record.subject == subject && record.name == name).and_then(|record| record.origin.clone())
 }
 
+/// Where a registered record stands: active, unless it is among those that are closed.
+pub(super) fn standing_of(closed: &[api::ClosedRecord], subject: &str, name: &str) -> Option<String> {
+    let found = closed.iter().find(|record| record.subject == subject && record.name == name);
+    standing(found.map_or(api::Standing::Active.into(), |record| record.standing))
+}
+
 /// An instant, if there is one.
 pub(super) fn instant(time: Option<prost_types::Timestamp>) -> Option<String> {
     Some(timestamp(&time?)?.to_string())

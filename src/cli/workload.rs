@@ -143,17 +143,14 @@ impl Command {
 async fn all(session: &Session) -> anyhow::Result<Vec<Workload>> {
     let client = session.connect().await?;
     let exported = answer(client.registry().export(api::RegistryExportRequest {})).await?;
-    let closed = exported.closed;
-    let standing =
-        |name: &str| closed.iter().find(|closed| closed.subject == "workload" && closed.name == name).map(|closed| closed.standing);
-    let sourced = exported.sourced;
+    let (closed, sourced) = (exported.closed, exported.sourced);
     let origin = |name: &str| wire::origin(&sourced, "workload", name);
     let shown = |workload: api::WorkloadRecord| Workload {
         source: origin(&workload.spiffe_id).map(|origin| origin.source),
         record: origin(&workload.spiffe_id).map(|origin| origin.record),
         business_owner: wire::text(workload.business_owner),
         technical_owner: wire::text(workload.technical_owner),
-        standing: wire::standing(standing(&workload.spiffe_id).unwrap_or(api::Standing::Active.into())),
+        standing: wire::standing_of(&closed, "workload", &workload.spiffe_id),
         spiffe_id: workload.spiffe_id,
         owner: workload.owner,
         purpose: workload.purpose,

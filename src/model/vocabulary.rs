@@ -93,7 +93,7 @@ impl Reason {
 }
 
 words!(
-    /// Where an owner, workload or environment stands.
+    /// Where an owner, workload, environment or downstream stands.
     Standing {
         /// Credentials are issued.
         Active = "active",

@@ -89,6 +89,15 @@ async fn of_an_audience_that_several_accept_nothing_is_issued_while_one_of_them_
 }
 
 #[tokio::test]
+async fn no_exception_lifts_a_suspension() {
+    let world = exceptions::strict_within(QUOTAS).await;
+    world.excepted(exceptions::asked(3600)).await;
+    world.token(&caller("/payments/api")).await.expect("excepted");
+    world.suspend("ledger").await;
+    assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::DownstreamNotActive);
+}
+
+#[tokio::test]
 async fn it_is_counted_limited_and_allowed_as_any_other_revocation() {
     let world = World::new().await;
     for _ in 0..2 {

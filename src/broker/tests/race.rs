@@ -18,7 +18,7 @@ const CALLERS: usize = 64;
 const ROUNDS_OF_A_WORLD: usize = 50;
 
 /// How many races there are to be of each sort: issuances that were in flight all the while that a
-/// revocation was asked for, committed and answered. `tests/run --long` runs a million in all.
+/// revocation was asked for, committed and answered. `tests/run --long` runs 335,000 of each.
 fn races() -> u64 {
     if std::env::var_os("CURFEW_TEST_LONG").is_some() { 335_000 } else { 1_000 }
 }

@@ -19,52 +19,20 @@ use crate::model::{About, CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, Fi
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
 enum Step {
-    Owner {
-        name: u8,
-        anew: bool,
-    },
-    Environment {
-        name: u8,
-        anew: bool,
-    },
-    Workload {
-        name: u8,
-        anew: bool,
-        owner: Index,
-    },
-    Downstream {
-        name: u8,
-        anew: bool,
-    },
-    Person {
-        name: u8,
-        anew: bool,
-    },
+    Owner { name: u8, anew: bool },
+    Environment { name: u8, anew: bool },
+    Workload { name: u8, anew: bool, owner: Index },
+    Downstream { name: u8, anew: bool },
+    Person { name: u8, anew: bool },
     EndPerson(Index),
-    Contract {
-        name: u8,
-        anew: bool,
-    },
-    EndContract {
-        name: u8,
-    },
-    Resource {
-        name: u8,
-        anew: bool,
-    },
+    Contract { name: u8, anew: bool },
+    EndContract { name: u8 },
+    Resource { name: u8, anew: bool },
     Remove(Index),
     Task,
-    Cut {
-        subject: Index,
-        closing: Closing,
-        ends: Option<u64>,
-    },
+    Cut { subject: Index, closing: Closing, ends: Option<u64> },
     Reinstate(Index),
-    /// Something that has a name is suspended, or reinstated.
-    Turn {
-        named: Index,
-        open: bool,
-    },
+    Turn { named: Index, open: bool },
     Accept(Index),
     Key,
     Retire(Index),
@@ -73,15 +41,10 @@ enum Step {
     Read,
     Epoch(u8),
     Issue,
-    Exception {
-        until: u64,
-    },
+    Exception { until: u64 },
     Approve(Index),
     Finding(Index),
-    Change {
-        finding: Index,
-        change: FindingChange,
-    },
+    Change { finding: Index, change: FindingChange },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -183,6 +146,7 @@ impl History {
             }
             Step::Reinstate(index) => Event::Reinstated { number: subject(&self.subjects, index), note: None },
             Step::Turn { named, open } => {
+                // What has a name is what is suspended, and recorded anew.
                 let number = if self.named.is_empty() { Position::BROKER } else { named.get(&self.named).2 };
                 if *open { Event::Reinstated { number, note: None } } else { Event::Cut(cut(number, Closing::Suspend, Some(time))) }
             }
