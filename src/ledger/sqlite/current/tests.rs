@@ -179,6 +179,36 @@ impl History {
     }
 }
 
+/// In a table of before, the latest recording of a downstream stands where the first does now.
+#[test]
+fn a_downstream_that_was_recorded_anew_before_there_was_a_place_for_that_is_suspended_like_any_other() {
+    let store = store::Store::open(&super::super::Place::Memory, 1 << 20, super::super::Faults::default()).expect("a store in memory");
+    let (mut history, mut facts) = (History::default(), Facts::default());
+    let api = || downstream("api", &[]);
+    let number = Position::new(1);
+    let mut apply = |event: Event, before: bool| {
+        let entry = history.push(NOW, event);
+        let kept = store.write(|connection| {
+            keep(connection, &entry, &codec::encode(&entry))?;
+            if before {
+                connection.execute("DELETE FROM current WHERE aspect = ?1", [Aspect::Downstream.number()])?;
+                let places = [Aspect::Downstream.number(), Aspect::DownstreamAnew.number()];
+                connection.execute("UPDATE current SET aspect = ?1 WHERE aspect = ?2", places)?;
+            }
+            Ok(())
+        });
+        kept.expect("kept");
+        facts.apply(&entry);
+    };
+    apply(Event::DownstreamRecorded(first(api())), false);
+    apply(Event::DownstreamRecorded(again(number, api())), true);
+    apply(Event::Cut(cut(number, Closing::Suspend, Some(NOW))), false);
+    apply(Event::DownstreamRecorded(again(number, api())), false);
+    assert_eq!(facts.downstream_numbered(number).map(|known| known.is_open()), Some(false));
+    let made = store.write(|connection| start::facts(connection, Segments::of(1 << 20), &Tip::default())).expect("read");
+    assert_eq!(made.facts, facts);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
