@@ -246,6 +246,9 @@ mod tests {
             (r#""scope":"a b""#, r#""scope":"a  b""#, "scope"),
             (r#""scope":"a b""#, r#""scope":"""#, "scope"),
             ("AAAA\"}", "AAA\"}", "cnf"),
+            // Later than anything that can be written.
+            (r#""exp":20"#, r#""exp":253402300800"#, "exp"),
+            (r#""iat":10"#, r#""iat":253402300800"#, "iat"),
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD, "{from}");

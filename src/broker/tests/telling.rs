@@ -131,15 +131,19 @@ async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_
         world.hear_rows(Subject::Person, "id\nPat@Example.org\n").await;
         let unknown: &[&str] = if is_complete { &["raise acme", "raise payments"] } else { &[] };
         assert_eq!(world.reconciled().await, unknown, "tea@example.org is in no list");
+        // A list that is not believed says nothing of whoever is in none: nothing is done, and nothing forgotten.
+        world.hand.set(START.plus(DAY * 3));
+        world.broker.hear_source(&name(), Err("nobody answers".to_owned())).await.unwrap();
+        assert_eq!(world.reconciled().await, [""; 0]);
         world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\n").await;
         let resolved: &[&str] = if is_complete { &["resolve acme", "resolve payments"] } else { &[] };
         assert_eq!(world.reconciled().await, resolved);
 
         world.hear_rows(Subject::Person, "id,active\npat@example.org,true\ntea@example.org,false\n").await;
         assert_eq!(world.reconciled().await, ["raise acme", "raise payments"]);
-        // A list that is not believed says nothing of whoever is in none; whoever left has left.
+        // Whoever left has left, although the list is not believed.
         world.broker.hear_source(&name(), Err("nobody answers".to_owned())).await.unwrap();
-        world.hand.set(START.plus(DAY * 3));
+        world.hand.set(START.plus(DAY * 6));
         assert_eq!(world.reconciled().await, ["suspend acme", "suspend payments"]);
         assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::OwnerNotActive);
     }

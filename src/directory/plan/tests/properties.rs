@@ -22,6 +22,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..6)
 }
 
+impl Difference {
+    /// How many records are new.
+    fn added(&self) -> usize {
+        self.changes.iter().filter(|change| change.action == Action::Add).count()
+    }
+}
+
 impl World {
     fn live_through(&mut self, step: &Step) {
         for (workload, environment, life) in &step.issue {
@@ -139,6 +146,7 @@ proptest! {
             let once = whole.hear(&source("assets"), &snapshot);
             let mut portion = parts.hear(&several, &snapshot);
             prop_assert_eq!(portion.ends, once.ends);
+            prop_assert!(portion.added() <= most, "more is new than there is room for: {portion:?}");
             let mut changes = portion.changes.len();
             for _ in 0..100 {
                 if portion.left == 0 {
@@ -147,7 +155,7 @@ proptest! {
                 prop_assert_eq!(&portion.problems, &Vec::<String>::new());
                 // What is new has room once everything else was said.
                 portion = parts.hear(&Scope { most: most.max(1), ..several.clone() }, &snapshot);
-                prop_assert_eq!(portion.ends, 0);
+                prop_assert!(portion.ends == 0 && portion.added() <= most.max(1), "{portion:?}");
                 changes += portion.changes.len();
             }
             prop_assert_eq!(portion.left, 0);
