@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use curfew::client::{Client, api};
 
 use super::harness::Broker;
-use super::process::Process;
-use super::{OF_ONE, apply, document};
+use super::{OF_ONE, apply, document, settled};
 
 /// Workloads of one file.
 const OF_A_FILE: usize = 10_000;
 
-/// A folder of so many workloads: until all are recorded, until a change of one line is, and the memory.
-pub(crate) async fn measure(workloads: usize) -> (Duration, Duration, f64) {
+/// A folder of so many workloads: until all are recorded, until a change of one line is, and the memory then and at most.
+pub(crate) async fn measure(workloads: usize) -> (Duration, Duration, (f64, f64)) {
     let mut broker = Broker::prepare();
     let config = fs::read_to_string(broker.config()).expect("a configuration");
     let source = "\n[[source]]\nname = \"assets\"\nkind = \"folder\"\npath = \"assets\"\nevery = \"1s\"\nholds = [\"workloads\"]\n";
@@ -52,7 +51,8 @@ pub(crate) async fn measure(workloads: usize) -> (Duration, Duration, f64) {
     let began = Instant::now();
     fs::rename(path.join("0.new"), path.join("0.yaml")).expect("renamed");
     grown(&client, size + 1).await;
-    (read, began.elapsed(), Process(broker.process_id()).resident_mib().0)
+    let changed = began.elapsed();
+    (read, changed, settled(&client, &broker).await)
 }
 
 /// Returns when the ledger has so many entries.

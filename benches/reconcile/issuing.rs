@@ -11,8 +11,8 @@ use crate::process::Process;
 /// Calls in flight.
 const IN_FLIGHT: usize = 64;
 /// How long each is measured, and how often, one after the other: such a machine drifts within minutes.
-const SHARE: Duration = Duration::from_secs(3);
-const ROUNDS: usize = 7;
+const SHARE: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 21;
 
 /// A broker, and a workload that asks it.
 pub(crate) struct Asked {

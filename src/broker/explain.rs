@@ -6,9 +6,20 @@ use std::time::Duration;
 use super::{Broker, Error};
 use crate::model::{
     Audience, CredentialId, CredentialKind, DownstreamName, EnvironmentName, Facts, KeyPurpose, KnownKey, OwnerId, Position, Refusal,
-    Scope, SpiffeId, Timestamp,
+    Scope, SourceName, SpiffeId, Timestamp,
 };
 use crate::policy::{Action, Caller, Explanation, IssueRequest, Resource, Role};
+
+/// Whose request is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// The caller's own.
+    Oneself,
+    /// That of an identity.
+    Identity(SpiffeId),
+    /// What a source says.
+    Source(SourceName),
+}
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +71,7 @@ pub(crate) enum Object {
 /// An explanation, with who was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explained {
-    /// administrator, workload, verifier or unknown.
+    /// administrator, workload, verifier, source or unknown.
     pub role: &'static str,
     /// Whether it would pass, and why.
     pub explanation: Explanation,
@@ -69,23 +80,31 @@ pub(crate) struct Explained {
 }
 
 impl Broker {
-    /// Says whether a request of `whom`, or else of the caller itself, would pass.
+    /// Says whether a request would pass.
     ///
     /// # Errors
     /// `NotFound` for an unknown name; `Denied` by policy.
-    pub(crate) async fn explain(&self, caller: &Caller, whom: Option<SpiffeId>, question: Question) -> Result<Explained, Error> {
+    pub(crate) async fn explain(&self, caller: &Caller, whom: Whom, question: Question) -> Result<Explained, Error> {
         // Its own certificate bounds what the caller gets; that of another is not known.
-        let meant = match whom {
-            Some(id) if id != caller.spiffe_id => Caller::supposed(id, None),
-            _ => caller.clone(),
+        let (meant, source) = match whom {
+            Whom::Identity(id) if id != caller.spiffe_id => (Caller::supposed(id, None), None),
+            Whom::Oneself | Whom::Identity(_) => (caller.clone(), None),
+            Whom::Source(name) => (caller.clone(), Some(name)),
+        };
+        let role_in = |facts: &Facts| match &source {
+            Some(name) => Role::Source(name.clone()),
+            None => Role::of(&meant, &self.administrators, facts),
         };
         self.authorise(caller, Action::ExplainPolicy, |facts, _| {
-            Ok(match Role::of(&meant, &self.administrators, facts) {
+            Ok(match role_in(facts) {
                 Role::Workload(number) => Resource::Workload(number),
                 Role::Administrator(_) | Role::Verifier(_) | Role::Source(_) | Role::Unknown => Resource::System,
             })
         })
         .await?;
+        if let Some(name) = &source {
+            self.sources.find(name)?;
+        }
         let looked_up = match &question {
             Question::Call(_, Object::Credential(id)) => Some(Resource::credential(id.position(), &self.issued(*id).await?)),
             // As the call itself finds it.
@@ -94,7 +113,7 @@ impl Broker {
         };
         let now = self.clock.now();
         let mut explained = self.decide(|engine, facts| -> Result<_, Error> {
-            let role = Role::of(&meant, &self.administrators, facts);
+            let role = role_in(facts);
             let explanation = match &question {
                 Question::Issuing(proposal) => engine.explain((&role, &meant), &request(proposal, facts), facts, now),
                 Question::Call(action, object) => {

@@ -59,7 +59,7 @@ pub(crate) use enforcement::{AtDownstream, Progress, Stage};
 pub(crate) use error::Error;
 pub(crate) use error::Limit;
 pub(crate) use exception::{Asked, ExceptionState, ExceptionStory};
-pub(crate) use explain::{Explained, Object, Proposal, Question};
+pub(crate) use explain::{Explained, Object, Proposal, Question, Whom};
 pub(crate) use follow::Watching;
 pub(crate) use followers::{Confirmation, FollowerState, FollowerStory, Followers, Handed, Point, SilentDownstream};
 pub(crate) use inspect::LedgerRow;

@@ -26,6 +26,12 @@ pub(crate) struct Draft<T> {
     pub downstreams: Vec<DownstreamDraft<T>>,
 }
 
+impl<T> Default for Draft<T> {
+    fn default() -> Self {
+        Self { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() }
+    }
+}
+
 /// An owner, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -108,7 +108,7 @@ impl Sources {
         Self { declared, states: DashMap::new() }
     }
 
-    fn find(&self, name: &SourceName) -> Result<&(Declared, Arc<Notify>), Refusal> {
+    pub(super) fn find(&self, name: &SourceName) -> Result<&(Declared, Arc<Notify>), Refusal> {
         self.declared.get(name).ok_or_else(|| Refusal::not_found("source", name))
     }
 

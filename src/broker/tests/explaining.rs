@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied};
-use crate::broker::{Error, Explained, Object, Opening, Proposal, Question};
+use super::{START, World, administrator, caller, default_policies, denied};
+use crate::broker::{Error, Explained, Object, Opening, Proposal, Question, Whom};
 use crate::model::{Bound, CredentialKind, DenialCode};
 use crate::policy::{Action, Caller};
 
@@ -20,7 +20,7 @@ fn token(environment: &str) -> Question {
 }
 
 async fn explain(world: &World, by: &Caller, of: &str, question: Question) -> Result<Explained, Error> {
-    world.broker.explain(by, format!("spiffe://example.org{of}").parse().ok(), question).await
+    world.broker.explain(by, Whom::Identity(format!("spiffe://example.org{of}").parse().unwrap()), question).await
 }
 
 /// The reason of the refusal, and the policies that permit and forbid.
@@ -63,7 +63,7 @@ async fn a_refusal_is_explained_with_its_reason_and_nothing_is_recorded_but_the_
 async fn a_workload_explains_its_own_requests_and_those_of_nobody_else() {
     let world = World::new().await;
     let api = caller("/payments/api");
-    let explained = world.broker.explain(&api, None, token("production")).await.unwrap();
+    let explained = world.broker.explain(&api, Whom::Oneself, token("production")).await.unwrap();
     assert_eq!(outcome(&explained).0, None);
     let ends = explained.explanation.bounds;
     assert!(ends.contains(&(Bound::ClientCertificate, api.expires_at)), "its own certificate bounds what it gets: {ends:?}");
@@ -134,4 +134,24 @@ async fn of_a_task_that_was_closed_long_ago_it_is_said_that_it_is_closed() {
     assert_eq!(told(explain(&world, &administrator(), "/payments/api", reading(task)).await.unwrap()), None);
     world.broker.task(&api, task).await.unwrap();
     assert!(matches!(explain(&world, &administrator(), "/payments/api", reading(never)).await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_a_source_says_is_explained_as_it_would_be_decided() {
+    let world = World::new().await;
+    let moving = || Question::Call(Action::MoveWorkload, Object::Owner("payments".parse().unwrap()));
+    let source = |name: &str| Whom::Source(name.parse().unwrap());
+    let explained = world.broker.explain(&administrator(), source("assets"), moving()).await.unwrap();
+    assert_eq!((explained.role, outcome(&explained)), ("source", (Some(DenialCode::PolicyDenied), vec![], vec![])));
+    let mut policies = default_policies();
+    let permit =
+        r#"@id("assets-move") permit (principal == Curfew::Source::"assets", action == Curfew::Action::"MoveWorkload", resource);"#;
+    policies.push(("moves".parse().unwrap(), permit.to_owned()));
+    world.broker.apply_policy(&administrator(), policies).await.unwrap();
+    let explained = world.broker.explain(&administrator(), source("assets"), moving()).await.unwrap();
+    assert_eq!(outcome(&explained), (None, vec!["assets-move"], vec![]));
+    let unknown = world.broker.explain(&administrator(), source("elsewhere"), moving()).await;
+    assert!(matches!(unknown, Err(Error::NotFound { .. })), "{unknown:?}");
+    let asked = world.broker.explain(&caller("/payments/api"), source("assets"), moving()).await;
+    assert_eq!(denied(asked), DenialCode::PolicyDenied);
 }

@@ -17,6 +17,9 @@ pub(in crate::cli) struct Args {
     /// Whose request, by SPIFFE ID; the caller's own if it is left out.
     #[arg(long = "as", value_name = "SPIFFE-ID")]
     whose: Option<String>,
+    /// Or what a source says, by its name in the configuration, such as that a workload goes to another owner.
+    #[arg(long = "as-source", value_name = "NAME", requires = "call", conflicts_with = "whose")]
+    source: Option<String>,
     /// Any other call than issuing, by its action, such as RevokeOwner; about the broker as a whole unless --owner,
     /// --workload, --environment, --downstream, --task or --credential say otherwise.
     #[arg(long, value_name = "ACTION", conflicts_with_all = ["audience", "scopes", "ttl", "jwt_svid", "bearer"])]
@@ -119,7 +122,8 @@ impl Args {
                 Question::Call(api::ProposedCall { action, object })
             }
         };
-        Ok(api::PolicyExplainRequest { spiffe_id: self.whose.unwrap_or_default(), question: Some(question) })
+        let (spiffe_id, source) = (self.whose.unwrap_or_default(), self.source.unwrap_or_default());
+        Ok(api::PolicyExplainRequest { spiffe_id, source, question: Some(question) })
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// Make a policy text the one in force.
     Apply(Args),
     /// Say whether a request would pass, which policies decide, and what bounds the life. Issues nothing.
-    Explain(explain::Args),
+    Explain(Box<explain::Args>),
     /// Decide requests in files by policies in a folder, without a broker. Exits 1 if one is not decided as expected.
     Test(test::Args),
 }

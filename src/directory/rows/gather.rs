@@ -65,7 +65,7 @@ impl<'a> Gather<'a> {
             most,
             count: 0,
             snapshot: Snapshot::default(),
-            draft: empty(),
+            draft: Draft::default(),
             seen: HashSet::new(),
             left: HashSet::new(),
             met: vec![false; columns.columns.len()],
@@ -232,7 +232,7 @@ impl<'a> Gather<'a> {
 
     /// Judges the records that are held as texts.
     fn flush(&mut self) {
-        let draft = std::mem::replace(&mut self.draft, empty());
+        let draft = std::mem::take(&mut self.draft);
         let (part, findings) = Snapshot::sift(&draft, self.names);
         let rows: BTreeSet<Place> = findings.iter().map(|Finding { at, .. }| at.place).collect();
         self.wrong += rows.len();
@@ -248,10 +248,6 @@ impl<'a> Gather<'a> {
         let name = name.map(|name| format!(" `{}`", name.chars().take(120).collect::<String>().escape_debug()));
         self.problems.push(format!("{place}{subject}{}: {problem}", name.unwrap_or_default()));
     }
-}
-
-const fn empty() -> Draft<Written> {
-    Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() }
 }
 
 /// A name without what people would not tell apart.

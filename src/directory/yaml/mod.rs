@@ -20,7 +20,7 @@ mod tests;
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
 pub(crate) fn read(files: &[(PathBuf, String)], others: &Names) -> Result<Document, Vec<Problem>> {
-    if let Ok(document) = plain(files)?.check(others) {
+    if let Some(document) = plain(files).and_then(|draft| draft.check(others).ok()) {
         return Ok(document);
     }
     written(files)?.check(others).map_err(|findings| told_all(findings, files))
@@ -31,7 +31,7 @@ pub(crate) fn read(files: &[(PathBuf, String)], others: &Names) -> Result<Docume
 /// # Errors
 /// Syntax and shape: nothing can be used then.
 pub(crate) fn sift(files: &[(PathBuf, String)], others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
-    if let Ok(document) = plain(files)?.check(others) {
+    if let Some(document) = plain(files).and_then(|draft| draft.check(others).ok()) {
         return Ok((Snapshot::from(document), Vec::new()));
     }
     let draft = written(files)?;
@@ -44,37 +44,34 @@ fn told_all(mut findings: Vec<Finding<'_, Written>>, files: &[(PathBuf, String)]
     findings.into_iter().map(|finding| told(finding, files)).collect()
 }
 
-/// The texts alone. To remember where each stands costs more than all else, and is needed only to tell what is wrong.
-fn plain(files: &[(PathBuf, String)]) -> Result<Draft<String>, Vec<Problem>> {
-    let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
-    parse(files, |document: Draft<String>, _| {
-        draft.owners.extend(document.owners);
-        draft.environments.extend(document.environments);
-        draft.workloads.extend(document.workloads);
-        draft.downstreams.extend(document.downstreams);
-    })?;
-    Ok(draft)
+/// The texts alone; none if something cannot be read. To remember where each stands costs more than all else, and
+/// is needed only to tell what is wrong.
+fn plain(files: &[(PathBuf, String)]) -> Option<Draft<String>> {
+    let mut draft = Draft::default();
+    for (_, text) in files {
+        for document in serde_saphyr::from_multiple_with_options::<Draft<String>>(text, options()).ok()? {
+            draft.owners.extend(document.owners);
+            draft.environments.extend(document.environments);
+            draft.workloads.extend(document.workloads);
+            draft.downstreams.extend(document.downstreams);
+        }
+    }
+    Some(draft)
 }
 
 /// The texts, each with its place.
 fn written(files: &[(PathBuf, String)]) -> Result<Draft<Written>, Vec<Problem>> {
-    let mut draft = Draft { owners: Vec::new(), environments: Vec::new(), workloads: Vec::new(), downstreams: Vec::new() };
-    parse(files, |document, file| draft.add(document, file))?;
-    Ok(draft)
-}
-
-/// Takes each YAML document, with the place of its file in the order of reading.
-fn parse<T: DeserializeOwned>(files: &[(PathBuf, String)], mut take: impl FnMut(Draft<T>, usize)) -> Result<(), Vec<Problem>> {
+    let mut draft = Draft::default();
     let mut problems = Vec::new();
     for (file, (name, text)) in files.iter().enumerate() {
         for document in serde_saphyr::read_with_options(&mut text.as_bytes(), options()) {
             match document {
-                Ok(document) => take(document, file),
+                Ok(document) => draft.add(document, file),
                 Err(error) => problems.push(refused(&error, name)),
             }
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() { Ok(draft) } else { Err(problems) }
 }
 
 /// A text and where it was written.

@@ -1,7 +1,7 @@
 //! The policy text.
 
 use super::{Call, api, service};
-use crate::broker::{Error, Explained, Object, Proposal, Question};
+use crate::broker::{Error, Explained, Object, Proposal, Question, Whom};
 use crate::grpc::calls::Parts;
 use crate::grpc::{fields, time};
 use crate::model::{Bound, CredentialKind, Invalid, PolicyName, Position, Timestamp};
@@ -44,8 +44,16 @@ impl Call for api::PolicyExplainRequest {
 
     async fn answer(self, parts: &Parts, caller: &Caller) -> Result<Self::Answer, Error> {
         use api::policy_explain_request::Question as Asked;
-        let whom = fields::optional("spiffe_id", &self.spiffe_id)?;
+        let whom = match (fields::optional("spiffe_id", &self.spiffe_id)?, fields::optional("source", &self.source)?) {
+            (None, None) => Whom::Oneself,
+            (Some(id), None) => Whom::Identity(id),
+            (None, Some(name)) => Whom::Source(name),
+            (Some(_), Some(_)) => return Err(Invalid::new("source", "it asks under no SPIFFE ID; leave one of them out").into()),
+        };
         let question = match self.question {
+            Some(Asked::Issuing(_)) if matches!(whom, Whom::Source(_)) => {
+                return Err(Invalid::new("question", "a source asks for no credentials; ask about a call").into());
+            }
             Some(Asked::Issuing(proposed)) => Question::Issuing(proposal(&proposed)?),
             Some(Asked::Call(proposed)) => Question::Call(fields::required("action", &proposed.action)?, object(proposed.object)?),
             None => return Err(Invalid::new("question", "say what is asked: issuing or call").into()),

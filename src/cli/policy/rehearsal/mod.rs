@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 mod script;
 
-use script::{Expected, Place, Test};
+use script::{Expected, Place, Test, Text};
 
 pub(super) use script::Script;
 
@@ -97,15 +97,39 @@ impl Scene {
         let place = Place(&self.file);
         let expected = Expected::read(place, test)?;
         let asked = self.asked(test)?;
-        let spiffe_id: SpiffeId = place.required("caller", &test.caller)?;
-        let caller = Caller::supposed(spiffe_id, self.own_certificate(test)?);
-        let role = Role::of(&caller, &self.administrators, &self.facts);
-        let explanation = match asked {
-            Asked::Issuing(proposal) => engine.explain((&role, &caller), &proposal.request(Position::BROKER, None), &self.facts, self.now),
-            Asked::Call(action, resource) => engine.explain_call(&role, action, &resource, &self.facts),
+        let explanation = match (asked, &test.caller, &test.source) {
+            (Asked::Issuing(proposal), Some(caller), None) => {
+                let caller = self.caller(test, caller)?;
+                let role = Role::of(&caller, &self.administrators, &self.facts);
+                engine.explain((&role, &caller), &proposal.request(Position::BROKER, None), &self.facts, self.now)
+            }
+            (Asked::Call(action, resource), Some(caller), None) => {
+                let role = Role::of(&self.caller(test, caller)?, &self.administrators, &self.facts);
+                engine.explain_call(&role, action, &resource, &self.facts)
+            }
+            (Asked::Call(action, resource), None, Some(source)) => {
+                let role = Role::Source(place.required("source", source)?);
+                engine.explain_call(&role, action, &resource, &self.facts)
+            }
+            (Asked::Issuing(_), _, Some(source)) => {
+                return Err(place.problem("source", source, "it asks for no credentials; write a call"));
+            }
+            (_, _, _) => {
+                return Err(place.problem(
+                    "caller",
+                    &test.name,
+                    "write who asks: either `caller:` and a SPIFFE ID, or `source:` and a name",
+                ));
+            }
         };
         let differs = expected.differences(&explanation);
         Ok(Rehearsed { name: test.name.value.clone(), line: test.name.referenced.line(), explanation, differs })
+    }
+
+    fn caller(&self, test: &Test, caller: &Text) -> Result<Caller, Problem> {
+        let spiffe_id: SpiffeId = Place(&self.file).required("caller", caller)?;
+        let own = self.own_certificate(test, caller, &spiffe_id)?;
+        Ok(Caller::supposed(spiffe_id, own))
     }
 
     fn asked(&self, test: &Test) -> Result<Asked, Problem> {
@@ -167,14 +191,13 @@ impl Scene {
     }
 
     /// The certificate of ours with which a test comes, if it says so.
-    fn own_certificate(&self, test: &Test) -> Result<Option<OwnCertificate>, Problem> {
+    fn own_certificate(&self, test: &Test, caller: &Text, id: &SpiffeId) -> Result<Option<OwnCertificate>, Problem> {
         let place = Place(&self.file);
         match test.obtained_with.as_ref().map(|with| (with, with.value.as_str())) {
             None | Some((_, "outside")) => Ok(None),
             Some((_, "certificate")) => {
-                let id: SpiffeId = place.required("caller", &test.caller)?;
-                let own = self.issued_to(&id, test, self.task(test)?);
-                own.map(Some).map_err(|refusal| place.problem("caller", &test.caller, refusal))
+                let own = self.issued_to(id, test, self.task(test)?);
+                own.map(Some).map_err(|refusal| place.problem("caller", caller, refusal))
             }
             Some((with, _)) => Err(place.problem("obtained_with", with, "write outside or certificate")),
         }

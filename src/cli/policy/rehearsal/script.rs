@@ -12,7 +12,7 @@ use crate::directory::{self, Problem};
 use crate::model::{Bound, DenialCode, PolicyName};
 use crate::policy::{Explanation, life};
 
-type Text = Spanned<String>;
+pub(super) type Text = Spanned<String>;
 
 /// One file.
 #[derive(Debug, Deserialize)]
@@ -43,7 +43,8 @@ pub(super) struct TaskDraft {
 #[serde(deny_unknown_fields)]
 pub(in crate::cli::policy) struct Test {
     pub(super) name: Text,
-    pub(super) caller: Text,
+    pub(super) caller: Option<Text>,
+    pub(super) source: Option<Text>,
     pub(super) obtained_with: Option<Text>,
     pub(super) issue: Option<Text>,
     pub(super) call: Option<Text>,
