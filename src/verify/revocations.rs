@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::keys::KeySet;
+use super::keys::{Key, KeySet};
 use super::{Moment, SKEW};
 use crate::formats::jws::{self, JwsError};
 use crate::formats::list::{List, ListError, MAX_LIST, TYP};
@@ -151,7 +151,7 @@ impl RevocationState {
     /// # Errors
     /// If it was not applied; of a fork, its cuts are in force nevertheless.
     pub fn apply(&mut self, text: &str, keys: &KeySet, moment: Moment) -> Result<Applied, ListRejected> {
-        let list = self.signed(text, keys)?;
+        let list = self.signed(text, keys, moment.wall)?;
         if list.issued_at > moment.wall.plus(SKEW) {
             return Err(ListRejected::Future(list.issued_at));
         }
@@ -189,13 +189,14 @@ impl RevocationState {
         Ok(Applied::Advanced(advanced.position))
     }
 
-    /// The list, if it is signed as one by a key that is in force.
-    fn signed(&self, text: &str, keys: &KeySet) -> Result<List, ListRejected> {
+    /// The list, if it is signed as one by a key that is in force: neither cut nor, once it was rotated out, at its end.
+    fn signed(&self, text: &str, keys: &KeySet, now: Timestamp) -> Result<List, ListRejected> {
         let jws = jws::parse(text, MAX_LIST)?;
         if jws.typ != TYP {
             return Err(ListRejected::Type(jws.typ));
         }
-        let key = keys.lists.iter().find(|key| key.kid == jws.kid).filter(|key| self.cuts.get(key.number).is_none());
+        let is_in_force = |key: &&Key<_>| self.cuts.get(key.number).is_none() && !key.has_ended(now);
+        let key = keys.lists.iter().find(|key| key.kid == jws.kid).filter(is_in_force);
         if !key.ok_or(ListRejected::Key)?.key.verifies(jws.signing_input, &jws.signature) {
             return Err(ListRejected::Signature);
         }

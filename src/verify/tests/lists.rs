@@ -157,6 +157,15 @@ fn a_list_signed_by_a_list_key_that_was_cut_is_refused() {
 }
 
 #[test]
+fn a_list_signed_by_a_list_key_that_was_rotated_out_is_refused_once_that_has_ended() {
+    let broker = Broker::new();
+    let mut state = state(&broker, &list(1000));
+    let keys = broker.keys_where_the_list_key_ends(Some(Timestamp::from_seconds(NOW + 10)));
+    assert_eq!(state.apply(&broker.signed(&list(2000)), &keys, later(10)), Ok(Applied::Advanced(Position::new(2000))));
+    assert_eq!(state.apply(&broker.signed(&list(3000)), &keys, later(11)), Err(ListRejected::Key));
+}
+
+#[test]
 fn age_is_counted_on_the_steady_clock_from_when_the_list_was_made() {
     let broker = Broker::new();
     let check = |issued: u64, life: u64, wall: u64, steady_ms: u64| {

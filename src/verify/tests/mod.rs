@@ -65,6 +65,10 @@ impl Broker {
     }
 
     fn keys(&self) -> KeySet {
+        self.keys_where_the_list_key_ends(None)
+    }
+
+    fn keys_where_the_list_key_ends(&self, list_ends: Option<Timestamp>) -> KeySet {
         let key =
             |purpose, kid: &str, material, not_after| PublicKey { purpose, kid: kid.to_owned(), material, not_after, signs_from: None };
         let (token, list) = (public(&self.token.pair).to_spki(), public(&self.list.pair).to_spki());
@@ -74,7 +78,7 @@ impl Broker {
             keys: vec![
                 (Position::new(TOKEN_KEY), key(KeyPurpose::Token, &self.token.kid, token, self.ends)),
                 (Position::new(ISSUER_KEY), key(KeyPurpose::Issuer, "issuer", self.issuer.der.clone(), self.ends)),
-                (Position::new(LIST_KEY), key(KeyPurpose::List, &self.list.kid, list, None)),
+                (Position::new(LIST_KEY), key(KeyPurpose::List, &self.list.kid, list, list_ends)),
             ],
         };
         KeySet::from_json(&document.to_json().expect("usable keys")).expect("was written")
