@@ -8,6 +8,7 @@ import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +17,7 @@ from servers import haproxy, nginx
 
 from broker import Broker
 
-REVOKED, CRL_EXPIRED, NO_CRL = "error 23 ", "error 12 ", "error 3 "
+REVOKED, CRL_EXPIRED, CRL_TO_COME, NO_CRL = "error 23 ", "error 12 ", "error 11 ", "error 3 "
 
 
 def main():
@@ -61,6 +62,12 @@ def main():
             for server in servers:
                 server.stop()
 
+        # From where the certificate says that it is; what listens there in this test is the broker too.
+        (folder / "crl.etag").unlink()
+        os.rename(folder / "crl.pem", folder / "crl.before")
+        assert fetch(folder, None, ["true"], home=redirected(broker, folder)) == 0
+        assert (folder / "crl.pem").exists(), "it was found by the certificate alone"
+
         # Nothing is replaced, and nobody reloaded, by what is not new or not the issuer's.
         current = (folder / "crl.pem").read_bytes()
         assert fetch(folder, broker.public + path, ["false"]) == 0
@@ -86,6 +93,14 @@ def main():
         end = int(after.next_update_utc.timestamp())
         verify(folder, "living", "-crl_check", "-attime", end - 1)
         assert CRL_EXPIRED in verify(folder, "living", "-crl_check", "-attime", end + 1, expect=2)
+        # Clocks that are wrong: within what the CRL is good for nobody notices, and otherwise nobody gets in.
+        made = int(after.last_update_utc.timestamp()) + 30
+        for ahead in (-29, 60):
+            verify(folder, "living", "-crl_check", "-attime", made + ahead)
+            assert REVOKED in verify(folder, "leaf", "-crl_check", "-attime", made + ahead, expect=2)
+        for ahead, error in ((-60, CRL_TO_COME), (-3600, CRL_TO_COME), (3600, CRL_EXPIRED)):
+            for name in ("living", "leaf"):
+                assert error in verify(folder, name, "-crl_check", "-attime", made + ahead, expect=2), ahead
         assert lint(folder / "crl.der") == set()
     print("OpenSSL, cryptography, pkilint, nginx and haproxy judge by the CRL")
 
@@ -105,11 +120,20 @@ def keep(broker, path, folder):
     return crl
 
 
-def fetch(folder, url, reload):
+def fetch(folder, url, reload, home=None):
     """The sample script; its exit code, which is that of the reload if there was one."""
     script = Path(__file__).parents[2] / "docs/samples/fetch-crl.sh"
     command = [script, folder / "leaf.pem", folder / "ca.pem", folder, *reload]
-    return subprocess.run(command, env={**os.environ, "CRL_URL": url}, check=False).returncode
+    told = {"CRL_URL": url} if url else {"CURL_HOME": str(home)}
+    return subprocess.run(command, env={**os.environ, **told}, check=False).returncode
+
+
+def redirected(broker, folder):
+    """A home in which curl is told that the address in credentials is the one where the broker listens."""
+    home = folder / "home"
+    home.mkdir()
+    (home / ".curlrc").write_text(f'connect-to = "{urlsplit(broker.url).netloc}:{urlsplit(broker.public).netloc}"\n')
+    return home
 
 
 def forged(issuer):

@@ -6,6 +6,8 @@ import ssl
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import jwt
@@ -57,9 +59,28 @@ def main():
     before.lists[uri] = (0, before.lists[uri][1])
     raises(Revoked, before.accept, first)
 
+    for ahead, expected in ((-60, jwt.ImmatureSignatureError), (-3600, jwt.ImmatureSignatureError), (3600, jwt.ExpiredSignatureError)):
+        with clock(ahead):
+            raises(expected, service().accept, other)
+            raises(expected, service().accept, first)
+    with clock(60):
+        assert service().accept(other)["aud"] == AUDIENCE
+        raises(Revoked, service().accept, first)
+
     dead, living = [reference["idx"] for reference in references[:2]], references[2]["idx"]
     Path(sys.argv[1]).with_name("status.json").write_text(json.dumps({"jwt": get(broker, path)[1].decode(), "dead": dead, "living": living}))
     print("zlib, PyJWT and the sample service judge by the status list")
+
+
+@contextmanager
+def clock(ahead):
+    """PyJWT goes by a clock that is so many seconds ahead."""
+    right = jwt.api_jwt.datetime
+    jwt.api_jwt.datetime = type("Ahead", (right,), {"now": classmethod(lambda _, tz=None: right.now(tz) + timedelta(seconds=ahead))})
+    try:
+        yield
+    finally:
+        jwt.api_jwt.datetime = right
 
 
 def get(broker, path, headers=None):
