@@ -1,14 +1,15 @@
 //! How far a cut is enforced: at each downstream that it concerns, by whom it waits for, and until when
 //! at the latest.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::followers::Tracked;
+use super::followers::{Seen, Tracked};
 use super::{Broker, Error};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
     CUT_GRACE, Census, Closing, Concern, Concerns, CutMade, Downstream, DownstreamConfirmed, Enforcement, Entry, Event, Facts, Known,
-    Position, Refusal, Sight, Sighting, Timestamp, VerifierKind, Way, Whose,
+    Position, Refusal, Sight, Timestamp, VerifierKind, Way, Whose,
 };
 use crate::policy::{Action, Caller, Resource};
 
@@ -60,10 +61,21 @@ pub(crate) struct AtDownstream {
     pub enforcement: Enforcement,
     /// The entry that took down its confirmation.
     pub entry: Option<Position>,
-    /// The processes that have confirmed.
-    pub confirmed: Vec<String>,
-    /// Those that have not.
+    /// The processes that have confirmed, in that order.
+    pub confirmed: Vec<Confirmed>,
+    /// Those that have not, by name.
     pub waiting: Vec<String>,
+}
+
+/// A process that has confirmed a cut.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Confirmed {
+    /// When.
+    pub at: Timestamp,
+    /// The name that it gave itself.
+    pub name: String,
+    /// The position of the list that it had applied then.
+    pub position: Position,
 }
 
 /// What an earlier cut of the same subject ended, which the one that replaces it in the list has to end too.
@@ -77,6 +89,23 @@ impl Progress {
     /// The last moment at which anything could still be accepted somewhere, if it has not come.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.downstreams.iter().filter_map(|at| at.enforcement.until()).max()
+    }
+
+    /// The same, with what was confirmed when that was first seen: whoever has confirmed a cut goes on to later lists,
+    /// and only the last that a process confirmed is remembered.
+    #[must_use]
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        for at in &mut self.downstreams {
+            let Some(known) = before.downstreams.iter().find(|known| known.number == at.number) else { continue };
+            let first: BTreeMap<&str, &Confirmed> = known.confirmed.iter().map(|one| (one.name.as_str(), one)).collect();
+            for one in &mut at.confirmed {
+                if let Some(first) = first.get(one.name.as_str()) {
+                    one.clone_from(first);
+                }
+            }
+            at.confirmed.sort();
+        }
+        self
     }
 }
 
@@ -162,10 +191,16 @@ impl Broker {
     fn at_downstream(&self, facts: &Facts, (position, tracked): (Position, &Tracked), concern: &Concern, now: Timestamp) -> AtDownstream {
         let known = concern.downstream.and_then(|number| facts.downstream_numbered(number));
         let recorded = concern.downstream.and_then(|number| tracked.recorded.get(&number));
-        let (sight, named) = self.sight(known, (position, tracked), concern);
+        let (sight, seen) = self.sight(known, (position, tracked), concern);
         let enforcement = sight.enforcement(self.followers.windows(), now);
-        let (confirmed, waiting): (Vec<_>, Vec<_>) = named.into_iter().partition(|(_, sighting)| sighting.confirmed.is_some());
-        let names = |named: Vec<(String, Sighting)>| named.into_iter().map(|(name, _)| name).collect();
+        let (mut confirmed, mut waiting) = (Vec::new(), Vec::new());
+        for Seen { name, confirmed: position, sighting } in seen {
+            match position.zip(sighting.confirmed) {
+                Some((position, at)) => confirmed.push(Confirmed { at, name, position }),
+                None => waiting.push(name),
+            }
+        }
+        confirmed.sort();
         AtDownstream {
             number: concern.downstream,
             name: known.map(|known| known.record.name.to_string()),
@@ -174,22 +209,17 @@ impl Broker {
             last_expiry: concern.last_expiry,
             enforcement,
             entry: recorded.map(|(entry, _)| *entry),
-            confirmed: names(confirmed),
-            waiting: names(waiting),
+            confirmed,
+            waiting,
         }
     }
 
-    /// What is known of a cut at one downstream, and by which names. A downstream that is known no more is one
+    /// What is known of a cut at one downstream, and of whom. A downstream that is known no more is one
     /// of which nothing is known but that everything expires.
-    fn sight(
-        &self,
-        known: Option<&Known<Downstream>>,
-        (position, tracked): (Position, &Tracked),
-        concern: &Concern,
-    ) -> (Sight, Vec<(String, Sighting)>) {
+    fn sight(&self, known: Option<&Known<Downstream>>, (position, tracked): (Position, &Tracked), concern: &Concern) -> (Sight, Vec<Seen>) {
         let verifier = known.and_then(|known| known.record.verifier.as_ref());
         let kind = known.map_or(VerifierKind::None, |known| known.record.verifier_kind);
-        let named = verifier.map(|verifier| self.followers.sightings(verifier, position)).unwrap_or_default();
+        let seen = verifier.map(|verifier| self.followers.sightings(verifier, position)).unwrap_or_default();
         let recorded = concern.downstream.and_then(|number| tracked.recorded.get(&number)).map(|(_, time)| *time);
         let published = match kind {
             VerifierKind::Follower | VerifierKind::Guard => tracked.out,
@@ -203,9 +233,9 @@ impl Broker {
             published,
             recorded,
             remembered_from: self.followers.began(),
-            instances: named.iter().map(|(_, sighting)| *sighting).collect(),
+            instances: seen.iter().map(|seen| seen.sighting).collect(),
         };
-        (sight, named)
+        (sight, seen)
     }
 
     /// Has the ledger take down which downstreams have passed a cut that concerns them; returns how many.
@@ -236,7 +266,7 @@ impl Broker {
         let now = self.clock.now();
         let tracked = self.followers.all_tracked(now);
         let facts = self.ledger.facts();
-        let mut passed = std::collections::BTreeMap::new();
+        let mut passed = BTreeMap::new();
         for (position, cut) in &tracked {
             for concern in &cut.concerns {
                 let Some(known) = concern.downstream.and_then(|number| facts.downstream_numbered(number)) else { continue };

@@ -55,7 +55,7 @@ mod whoami;
 
 pub(crate) use census::NamedCensus;
 pub(crate) use credential::{CredentialStory, Death};
-pub(crate) use enforcement::{AtDownstream, Progress, Stage};
+pub(crate) use enforcement::{AtDownstream, Confirmed, Progress, Stage};
 pub(crate) use error::Error;
 pub(crate) use error::Limit;
 pub(crate) use exception::{Asked, ExceptionState, ExceptionStory};

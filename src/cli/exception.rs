@@ -150,9 +150,8 @@ impl Command {
                 let revoked = answer(client.exceptions().revoke(request)).await?;
                 let revoked = Revoked {
                     subject: format!("exception {exception}"),
-                    reached: Reached::nothing(),
+                    reached: Reached::committed(None),
                     position: wire::number(revoked.position),
-                    committed_at: None,
                     standing: None,
                     repeated: revoked.repeated,
                     ended: revoked.ended.unwrap_or_default().into(),

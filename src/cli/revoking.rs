@@ -35,7 +35,6 @@ pub(super) struct Revoked {
     #[serde(flatten)]
     pub(super) reached: Reached,
     pub(super) position: Option<u64>,
-    pub(super) committed_at: Option<String>,
     pub(super) standing: Option<String>,
     pub(super) repeated: bool,
     pub(super) ended: Census,
@@ -53,7 +52,10 @@ const LAYOUT: Layout = Layout::fields(&[
     "ended.by_workload",
     "ended.last_expiry",
     "ended.downstreams",
+    "accepted_at",
+    "committed_at",
     "published_at",
+    "enforced_at",
     "until",
 ])
 .and_rows("enforcement", &["downstream", "kind", "state", "at", "confirmed", "waiting_for", "entry"]);
@@ -72,9 +74,8 @@ pub(super) async fn revoke(session: &Session, subject: api::revoke_request::Subj
     let revoked = answer(client.revocations().revoke(request)).await?;
     let revoked = Revoked {
         subject: named(subject),
-        reached: Reached::nothing(),
+        reached: Reached::committed(None),
         position: wire::number(revoked.position),
-        committed_at: None,
         standing: None,
         repeated: revoked.repeated,
         ended: revoked.ended.unwrap_or_default().into(),
@@ -93,9 +94,9 @@ fn named(subject: api::revoke_request::Subject) -> String {
 /// Waits for the stage that was asked for, and prints how far it has come, whatever that is.
 pub(super) async fn finish(session: &Session, client: &Client, revoked: Revoked, waiting: Waiting) -> anyhow::Result<()> {
     let Some(position) = revoked.position else {
-        return session.print(&revoked, LAYOUT);
+        return session.print(&Revoked { reached: Reached::nothing(), ..revoked }, LAYOUT);
     };
-    let (reached, ended) = waiting.until_reached(session, client, position).await;
+    let (reached, ended) = waiting.until_reached(session, client, (position, revoked.reached)).await;
     session.print(&Revoked { reached, ..revoked }, LAYOUT)?;
     ended
 }

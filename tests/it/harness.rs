@@ -235,11 +235,16 @@ impl Broker {
 
     /// The program as `caller` runs it against this broker.
     pub(crate) fn curfew<I: AsRef<OsStr>>(&self, caller: &Identity, arguments: impl IntoIterator<Item = I>) -> Ran {
+        run(&mut self.command(caller, arguments))
+    }
+
+    /// The same, to be run.
+    pub(crate) fn command<I: AsRef<OsStr>>(&self, caller: &Identity, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = program();
         command.args(arguments).current_dir(self.folder.path());
         command.env("CURFEW_ADDR", &self.addresses.grpc).env("CURFEW_URL", self.public_url()).env("CURFEW_CACERT", self.ca());
         command.env("CURFEW_CLIENT_CERT", &caller.certificate).env("CURFEW_CLIENT_KEY", &caller.key);
-        run(&mut command)
+        command
     }
 
     /// Makes the records equal to a registry; ends whatever it does not name.

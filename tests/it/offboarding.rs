@@ -24,11 +24,14 @@ const REVOKE: [&str; 11] = [
     "json",
 ];
 
-/// A broker whose followers' lists end after three seconds, with a token that is alive.
-fn quick() -> Broker {
+/// A broker whose followers' lists end soon, with a token that is alive.
+pub(crate) fn quick(max_staleness: &str) -> Broker {
     let mut broker = Broker::prepare();
     let config = fs::read_to_string(broker.config()).unwrap();
-    let quick = [("max_staleness = \"30s\"", "max_staleness = \"3s\""), ("heartbeat = \"2s\"", "heartbeat = \"500ms\"")];
+    let quick = [
+        ("max_staleness = \"30s\"", format!("max_staleness = \"{max_staleness}\"")),
+        ("heartbeat = \"2s\"", "heartbeat = \"500ms\"".to_owned()),
+    ];
     let config = quick.iter().fold(config, |config, (from, to)| {
         assert!(config.contains(from), "no {from} in the configuration");
         config.replace(from, to)
@@ -66,7 +69,7 @@ fn revoke_followed(broker: &Broker) -> Ran {
 
 #[test]
 fn a_revocation_is_waited_for_until_every_process_has_confirmed_and_exits_0() {
-    let broker = quick();
+    let broker = quick("3s");
     let ran = revoke_followed(&broker).exits(0);
     let told = told(&ran);
     assert_eq!((told["stage"].as_str(), &told["until"]), (Some("enforced"), &Value::Null), "{told}");
@@ -108,7 +111,7 @@ fn a_verifier_of_another_history_exits_4() {
 
 #[test]
 fn the_report_is_borne_out_by_a_backup_and_by_nothing_else() {
-    let broker = quick();
+    let broker = quick("3s");
     let waiting = broker.curfew(&broker.administrator(), ["owner", "report", "payments", "--field", "verdict"]).done();
     assert_eq!(waiting.trim(), "not_revoked");
     let position = told(&revoke_followed(&broker).exits(0))["position"].clone();

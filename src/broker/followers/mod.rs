@@ -22,7 +22,7 @@ pub(crate) use confirm::Confirmation;
 #[cfg(test)]
 pub(crate) use roll::Roll;
 pub(crate) use roll::{FollowerState, FollowerStory, SilentDownstream};
-pub(in crate::broker) use track::Tracked;
+pub(in crate::broker) use track::{Seen, Tracked};
 
 /// How many followers are told apart, and how many of one identity.
 const MOST: usize = 50_000;

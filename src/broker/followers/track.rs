@@ -22,6 +22,17 @@ pub(in crate::broker) struct Tracked {
     pub(in crate::broker) stock_out: Option<Timestamp>,
 }
 
+/// A process that follows, as it stands to a cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::broker) struct Seen {
+    /// The name that it gave itself.
+    pub(in crate::broker) name: String,
+    /// The position that it confirmed, if that covers the cut.
+    pub(in crate::broker) confirmed: Option<Position>,
+    /// What matters of it for enforcement.
+    pub(in crate::broker) sighting: Sighting,
+}
+
 impl Tracked {
     /// From when on everything that it ended has expired.
     fn over(&self, skew: std::time::Duration) -> Timestamp {
@@ -79,18 +90,22 @@ impl Followers {
     }
 
     /// Those that follow under an identity, as they stand to the cut at a position.
-    pub(in crate::broker) fn sightings(&self, identity: &SpiffeId, position: Position) -> Vec<(String, Sighting)> {
+    pub(in crate::broker) fn sightings(&self, identity: &SpiffeId, position: Position) -> Vec<Seen> {
         let memory = self.memory();
         let instances = memory.identities.get(identity).into_iter().flatten();
-        let sighting = |(name, known): (&Option<_>, &super::Process)| {
-            let sighting = Sighting {
-                confirmed: known.confirmed.filter(|(confirmed, _)| *confirmed >= position).map(|(_, at)| at),
-                held: known.handed.filter(|handed| handed.position < position).map(|handed| handed.issued_at),
-                forked: known.forked.is_some(),
-            };
-            (name.as_ref().map_or_else(|| "unnamed".to_owned(), ToString::to_string), sighting)
+        let seen = |(name, known): (&Option<_>, &super::Process)| {
+            let confirmed = known.confirmed.filter(|(confirmed, _)| *confirmed >= position);
+            Seen {
+                name: name.as_ref().map_or_else(|| "unnamed".to_owned(), ToString::to_string),
+                confirmed: confirmed.map(|(confirmed, _)| confirmed),
+                sighting: Sighting {
+                    confirmed: confirmed.map(|(_, at)| at),
+                    held: known.handed.filter(|handed| handed.position < position).map(|handed| handed.issued_at),
+                    forked: known.forked.is_some(),
+                },
+            }
         };
-        instances.map(sighting).collect()
+        instances.map(seen).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::following::{FOLLOWED, LEDGER};
 use super::{START, World, administrator, caller, denied, environment_named, owner_named, withdrawal};
-use crate::broker::{AtDownstream, Error, Issuance, Opening, Progress, Stage, Target, Withdrawal};
+use crate::broker::{AtDownstream, Confirmed, Error, Issuance, Opening, Progress, Stage, Target, Withdrawal};
 use crate::model::{DenialCode, DownstreamConfirmed, Enforcement, Event, Position, Timestamp, VerifierKind, Way};
 
 fn at(second: u64) -> Timestamp {
@@ -82,13 +82,24 @@ async fn it_is_committed_then_published_then_enforced_when_the_last_process_has_
     world.confirm(LEDGER, "a").await.unwrap();
     let ledger = world.only(position).await;
     assert_eq!((ledger.name.as_deref(), ledger.kind, ledger.living), (Some("ledger"), VerifierKind::Follower, 1));
-    assert_eq!((ledger.confirmed, ledger.waiting), (vec!["a".to_owned()], vec!["b".to_owned()]));
-    assert_eq!(world.progress(position).await.stage, Stage::Published);
+    let covering = ledger.confirmed[0].position;
+    assert!(covering >= position);
+    let first = Confirmed { at: at(61), name: "a".to_owned(), position: covering };
+    assert_eq!((&*ledger.confirmed, ledger.waiting), (&*vec![first.clone()], vec!["b".to_owned()]));
+    let earlier = world.progress(position).await;
+    assert_eq!(earlier.stage, Stage::Published);
 
+    // One that has confirmed goes on to later lists, and what it said first stays.
     world.pass(2);
+    world.revoke_owner("acme").await.unwrap();
     world.publish();
-    world.confirm(LEDGER, "b").await.unwrap();
+    for name in ["a", "b"] {
+        world.confirm(LEDGER, name).await.unwrap();
+    }
     let progress = world.progress(position).await;
+    assert_eq!((progress.downstreams[0].confirmed[0].at, &progress.downstreams[0].confirmed[1].name), (at(63), &"b".to_owned()));
+    let progress = progress.since(&earlier);
+    assert_eq!(progress.downstreams[0].confirmed[0], first);
     assert_eq!((progress.stage, progress.until()), (Stage::Enforced, None));
     assert_eq!(progress.downstreams[0].enforcement, Enforcement::Enforced { at: at(63), way: Way::Confirmed });
 }

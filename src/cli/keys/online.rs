@@ -129,9 +129,8 @@ impl Revoke {
         let revoked = answer(client.keys().revoke(request)).await?;
         let revoked = revoking::Revoked {
             subject: format!("{} key {}", key.purpose, key.kid),
-            reached: Reached::nothing(),
+            reached: Reached::committed(None),
             position: Some(revoked.position),
-            committed_at: None,
             standing: None,
             repeated: revoked.repeated,
             ended: api::Census::default().into(),

@@ -173,9 +173,9 @@ async fn finish(session: &Session, client: &Client, owner: String, args: revokin
     let revoked = revoke(client, request).await?;
     let revoked = Revoked {
         subject: owner,
-        reached: Reached::nothing(),
+        // Of one that is repeated the answer tells the time of the repetition.
+        reached: Reached::committed(revoked.committed_at.filter(|_| !revoked.repeated)),
         position: wire::number(revoked.position),
-        committed_at: wire::instant(revoked.committed_at),
         standing: wire::standing(revoked.standing),
         repeated: revoked.repeated,
         ended: revoked.ended.unwrap_or_default().into(),

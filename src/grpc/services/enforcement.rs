@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::{Answers, Parts, Subscription, api};
-use crate::broker::{AtDownstream, Error, Progress, Stage};
+use crate::broker::{AtDownstream, Confirmed, Error, Progress, Stage};
 use crate::grpc::peer::Peer;
 use crate::grpc::{fields, time};
 use crate::model::{Enforcement, Position, Timestamp, Way};
@@ -81,7 +81,10 @@ impl Waiting {
                 self.peer.believed(self.parts.broker.clock().now())?;
                 self.parts.broker.enforcement(self.peer.caller(), self.position).await
             };
-            let progress = asked.await.map_err(|error| self.parts.refuse(self.peer.caller(), &error))?;
+            let mut progress = asked.await.map_err(|error| self.parts.refuse(self.peer.caller(), &error))?;
+            if let Some(told) = &self.told {
+                progress = progress.since(told);
+            }
             if self.told.as_ref() != Some(&progress) {
                 self.told = Some(progress.clone());
                 return Ok(Some(progress));
@@ -118,8 +121,9 @@ impl From<AtDownstream> for api::DownstreamEnforcement {
             Enforcement::Enforced { at, way: Way::Stale } => (api::EnforcementState::Stale, at),
             Enforcement::Enforced { at, way: Way::Expired } => (api::EnforcementState::Expired, at),
         };
-        let count = |names: &[String]| u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let named = |names: Vec<String>| names.into_iter().take(MOST_NAMED).collect();
+        let count = |processes: usize| u32::try_from(processes).unwrap_or(u32::MAX);
+        let (confirmed_count, waiting_count) = (count(at.confirmed.len()), count(at.waiting.len()));
+        let first: Vec<_> = at.confirmed.into_iter().take(MOST_NAMED).collect();
         Self {
             name: at.name.unwrap_or_default(),
             number: fields::number(at.number),
@@ -129,10 +133,17 @@ impl From<AtDownstream> for api::DownstreamEnforcement {
             state: state.into(),
             at: Some(time::timestamp(since)),
             entry: fields::number(at.entry),
-            confirmed_count: count(&at.confirmed),
-            waiting_count: count(&at.waiting),
-            confirmed: named(at.confirmed),
-            waiting: named(at.waiting),
+            confirmed: first.iter().map(|one| one.name.clone()).collect(),
+            confirmed_count,
+            confirmations: first.into_iter().map(api::ProcessConfirmation::from).collect(),
+            waiting: at.waiting.into_iter().take(MOST_NAMED).collect(),
+            waiting_count,
         }
+    }
+}
+
+impl From<Confirmed> for api::ProcessConfirmation {
+    fn from(confirmed: Confirmed) -> Self {
+        Self { instance: confirmed.name, position: confirmed.position.get(), at: Some(time::timestamp(confirmed.at)) }
     }
 }

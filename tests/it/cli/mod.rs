@@ -4,4 +4,7 @@ mod bench;
 mod exits;
 mod proxy;
 mod results;
+mod running;
 mod samples;
+mod waiting;
+mod watch;
