@@ -61,11 +61,18 @@ impl World {
 
     /// The program as `caller` runs it, by the same clock.
     pub(crate) fn curfew<A: AsRef<OsStr>>(&self, caller: &Identity, arguments: impl IntoIterator<Item = A>) -> Ran {
-        let mut command = Command::new("env");
-        command.args(self.fake.iter().skip(1)).arg(program().get_program()).args(arguments).current_dir(self.broker.scratch());
+        let mut command = self.by_its_clock(program().get_program());
+        command.args(arguments).current_dir(self.broker.scratch());
         command.env("CURFEW_ADDR", &self.broker.addresses().grpc).env("CURFEW_URL", self.broker.public_url());
         command.env("CURFEW_CACERT", self.broker.ca());
         run(command.env("CURFEW_CLIENT_CERT", &caller.certificate).env("CURFEW_CLIENT_KEY", &caller.key))
+    }
+
+    /// Another program, to be run by the same clock.
+    pub(crate) fn by_its_clock(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("env");
+        command.args(self.fake.iter().skip(1)).arg(program);
+        command
     }
 
     fn workload(&self) -> Identity {

@@ -4,15 +4,19 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use curfew::ambient::Clock;
 use curfew::formats::jws::{self, MAX_TOKEN};
+use curfew::model::Timestamp;
 use serde_json::Value;
 
+use crate::clocks::World;
 use crate::harness::{AUDIENCE, Broker, Identity, eventually, program, run};
-use crate::outside::judge_broker;
+use crate::https;
+use crate::outside::{judge_broker, node, python};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -167,23 +171,28 @@ fn a_revoked_issuer_is_followed_by_another_and_nobody_is_locked_out() {
     eventually(PATIENCE, || (!broker.dir().join("keys/issuer.key").exists()).then_some(()));
 }
 
-/// A service in JavaScript that verifies tokens with jose.
-struct Jose {
+/// A service that verifies tokens by a library that nobody here wrote, with the key set that it made at its start.
+struct Service {
     process: Child,
     asked: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Jose {
-    fn start(broker: &Broker) -> Self {
-        let modules = std::env::var_os("CURFEW_TEST_NODE").expect("CURFEW_TEST_NODE is not set: run the tests with tests/run");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/rotation.mjs");
-        let mut command = Command::new("node");
-        command.arg(script).arg(modules).arg(format!("{}/.well-known/jwks.json", broker.public_url()));
-        command.args(["https://localhost:7480", AUDIENCE]).env("NODE_EXTRA_CA_CERTS", broker.ca());
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+impl Service {
+    fn start(mut command: Command, broker: &Broker) -> Self {
+        command.arg(format!("{}/.well-known/jwks.json", broker.public_url())).args(["https://localhost:7480", AUDIENCE]);
+        let mut process =
+            command.arg(broker.ca()).env("NODE_EXTRA_CA_CERTS", broker.ca()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (asked, answers) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
         Self { process, asked, answers }
+    }
+
+    fn jose(broker: &Broker) -> Self {
+        Self::start(node("rotation.mjs"), broker)
+    }
+
+    fn pyjwt(broker: &Broker) -> Self {
+        Self::start(python("verifying.py"), broker)
     }
 
     fn verify(&mut self, token: &str) -> Value {
@@ -192,9 +201,14 @@ impl Jose {
         self.answers.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("`{line}`: {error}"))
     }
+
+    /// Fetches the keys anew; how many there are.
+    fn reload(&mut self) -> Value {
+        self.verify("reload")["keys"].clone()
+    }
 }
 
-impl Drop for Jose {
+impl Drop for Service {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
@@ -210,7 +224,7 @@ fn kid(token: &str) -> String {
 fn jose_goes_through_a_rotation_with_the_key_set_that_it_began_with() {
     let broker = start();
     let workload = broker.identity("payments/api");
-    let mut service = Jose::start(&broker);
+    let mut service = Service::jose(&broker);
     let verified = |token: &str, fetched: u64| serde_json::json!({ "kid": kid(token), "subject": "spiffe://example.org/payments/api", "fetched": fetched });
     let old = broker.issue(&workload);
     assert_eq!(service.verify(&old), verified(&old, 1));
@@ -226,4 +240,115 @@ fn jose_goes_through_a_rotation_with_the_key_set_that_it_began_with() {
     assert_eq!(service.verify(&distorted)["refused"], "ERR_JWS_SIGNATURE_VERIFICATION_FAILED");
     let elsewhere = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--jwt-svid", "--field", "token"];
     assert_eq!(service.verify(&broker.curfew(&workload, elsewhere).done())["refused"], "ERR_JWT_CLAIM_VALIDATION_FAILED");
+}
+
+/// Where the keys are to be had that verify tokens; the second and the third tell of the issuers too.
+const DOCUMENTS: [&str; 3] = ["/.well-known/jwks.json", "/v1/keys", "/v1/bundle"];
+
+#[test]
+fn jose_and_pyjwt_refuse_what_a_revoked_key_signed_as_soon_as_they_fetch_the_keys() {
+    let mut broker = start();
+    let workload = broker.identity("payments/api");
+    let old = broker.issue(&workload);
+    let mut services = [("ERR_JWKS_NO_MATCHING_KEY", Service::jose(&broker)), ("PyJWKClientError", Service::pyjwt(&broker))];
+    for (_, service) in &mut services {
+        assert_eq!(service.verify(&old)["kid"], kid(&old));
+    }
+    let listed = |broker: &Broker, kid: &str| DOCUMENTS.map(|path| https::get(broker, path).body.contains(kid));
+    assert_eq!(listed(&broker, &kid(&old)), [true; 3]);
+
+    broker.keys(&["revoke", &kid(&old), "--note", "it was stolen", "--wait", "published"]);
+    let new = broker.issue(&workload);
+    assert_eq!((listed(&broker, &kid(&old)), listed(&broker, &kid(&new))), ([false; 3], [true; 3]), "at once, and another signs");
+    for (refusal, service) in &mut services {
+        // It goes by the keys that it has until it fetches them: for what it does not know, or because they are old.
+        assert_eq!(service.verify(&old)["kid"], kid(&old));
+        assert_eq!(service.verify(&new)["kid"], kid(&new));
+        assert_eq!((&service.verify(&old)["refused"], service.reload()), (&Value::from(*refusal), 1.into()));
+        assert_eq!(service.verify(&old)["refused"], *refusal);
+        assert_eq!(service.verify(&new)["kid"], kid(&new));
+    }
+    broker.restart();
+    assert_eq!((listed(&broker, &kid(&old)), listed(&broker, &kid(&new))), ([false; 3], [true; 3]), "after a start too");
+    assert!(broker.stop().success());
+    broker.verify_ledger();
+}
+
+/// How far a time is from now, in seconds.
+fn ahead(time: &Value) -> i64 {
+    let time: Timestamp = time.as_str().unwrap().parse().unwrap();
+    i64::try_from(time.seconds()).unwrap() - i64::try_from(Clock::system().now().seconds()).unwrap()
+}
+
+impl World {
+    /// Which of the documents have a text in them, for whoever goes by the same clock.
+    fn listed(&self, text: &str) -> [bool; 3] {
+        DOCUMENTS.map(|path| {
+            let url = format!("{}{path}", self.broker.public_url());
+            let mut fetch = self.by_its_clock("curl");
+            fetch.args(["--silent", "--show-error", "--fail", "--cacert"]).arg(self.broker.ca()).arg(url);
+            run(&mut fetch).done().replace("\\/", "/").contains(text)
+        })
+    }
+
+    fn keys(&self, words: &[&str]) -> Value {
+        self.curfew(&self.broker.administrator(), ["keys"].iter().chain(words).chain(&["--format", "json"])).json()
+    }
+}
+
+#[test]
+fn a_key_is_published_until_the_last_that_it_signed_has_ended_and_not_after_that() {
+    let world = World::new();
+    let workload = world.broker.identity("payments/api");
+    let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--ttl", "15m", "--format", "json"];
+    let issued = world.curfew(&workload, ask).json();
+    // By the right clock it is good for as long as the test takes, so that nothing but the keys decides.
+    let token = issued["token"].as_str().unwrap();
+    let signing = world.keys(&["list"]);
+    let number = |purpose: &str| {
+        let key = signing["keys"].as_array().unwrap().iter().find(|key| key["purpose"] == purpose).unwrap();
+        (key["number"].clone(), key["kid"].as_str().unwrap().to_owned())
+    };
+    let issuer = fs::read_to_string(world.broker.ca()).unwrap();
+    let certificate: String = issuer.lines().filter(|line| !line.starts_with("-----")).collect();
+    // In each document of those that tell of it.
+    let olds = [
+        ("list", number("list"), vec![("kid", [false, true, false])]),
+        ("token", number("token"), vec![("kid", [true; 3])]),
+        ("issuer", number("issuer"), vec![("kid", [false, true, false]), (&*certificate, [false, true, true])]),
+    ];
+    for (purpose, ..) in &olds {
+        world.keys(&["rotate", purpose, "--now"]);
+    }
+    let next = fs::read_dir(world.broker.dir().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let next = next
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("issuer-"))
+        .find(|path| path.extension().unwrap() == "pem");
+    fs::write(world.broker.ca(), issuer + &fs::read_to_string(next.unwrap()).unwrap()).unwrap();
+
+    let ends = world.keys(&["list"]);
+    let mut services = [("ERR_JWKS_NO_MATCHING_KEY", Service::jose(&world.broker)), ("PyJWKClientError", Service::pyjwt(&world.broker))];
+    for (purpose, (number, kid), marks) in olds {
+        let key = ends["keys"].as_array().unwrap().iter().find(|key| key["number"] == number).unwrap();
+        let end = ahead(&key["ends"]);
+        for (offset, listed) in [(end - 60, true), (end + 1, false)] {
+            world.set(offset);
+            world.is_served();
+            for (mark, places) in &marks {
+                let mark = if *mark == "kid" { &*kid } else { *mark };
+                assert_eq!(world.listed(mark), places.map(|place| place && listed), "{purpose}, {offset} s ahead of an end {end} s ahead");
+            }
+            for (refusal, service) in services.iter_mut().filter(|_| purpose == "token") {
+                service.reload();
+                let answer = service.verify(token);
+                assert_eq!((answer["kid"] == kid, answer["refused"] == *refusal), (listed, !listed), "{answer}");
+            }
+        }
+        if purpose == "token" {
+            let after_the_last = end - ahead(&issued["expires_at"]);
+            assert!(after_the_last >= 120, "{after_the_last}");
+        }
+    }
+    world.set(0);
+    world.nothing_is_lost(&[issued["position"].as_u64().unwrap()]);
 }

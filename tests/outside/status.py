@@ -67,8 +67,10 @@ def main():
         assert service().accept(other)["aud"] == AUDIENCE
         raises(Revoked, service().accept, first)
 
-    dead, living = [reference["idx"] for reference in references[:2]], references[2]["idx"]
-    Path(sys.argv[1]).with_name("status.json").write_text(json.dumps({"jwt": get(broker, path)[1].decode(), "dead": dead, "living": living}))
+    # What the other judge sees: the list as it was, as it is, and what to verify them with.
+    told = {"before": text.decode(), "after": get(broker, path)[1].decode(), "dead": [first, second], "living": other}
+    told |= {"keys": json.loads(broker.fetch("/.well-known/jwks.json")), "issuer": broker.url}
+    Path(sys.argv[1]).with_name("status.json").write_text(json.dumps(told))
     print("zlib, PyJWT and the sample service judge by the status list")
 
 
