@@ -23,4 +23,4 @@ pub(crate) use check::{Finding, Names, Place, Problem};
 pub(crate) use document::{Document, DownstreamSpec, WorkloadSpec};
 pub(crate) use draft::{DownstreamDraft, Draft, EnvironmentDraft, OwnerDraft, WorkloadDraft};
 pub(crate) use plan::{Action, Change, Difference, Subject, plan};
-pub(crate) use snapshot::{ContractSpec, Scope, Snapshot};
+pub(crate) use snapshot::{Aside, ContractSpec, Scope, Snapshot};

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::check::meant;
-use super::{Document, Draft, Finding, Names, Subject};
-use crate::model::{Contact, DownstreamName, EnvironmentName, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
+use super::{Document, DownstreamSpec, Draft, Finding, Names, Subject, WorkloadSpec};
+use crate::model::{Contact, DownstreamName, EnvironmentName, Facts, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
 
 /// A contract as a source names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +28,13 @@ pub(crate) struct Scope {
     pub holds: BTreeSet<Subject>,
     /// Whether it takes over what the administrators recorded, where it names that.
     pub takes_over: bool,
-    /// When a plan has so many entries, what is new besides is left for the next one.
-    pub most: usize,
 }
 
 impl Scope {
     /// What administrators apply.
     pub(crate) fn administrators() -> Self {
         let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream].into();
-        Self { source: None, holds, takes_over: false, most: usize::MAX }
+        Self { source: None, holds, takes_over: false }
     }
 
     pub(super) fn holds(&self, subject: Subject) -> bool {
@@ -53,6 +52,19 @@ impl Scope {
     }
 }
 
+/// What records are called at a source, where that is not their name.
+pub(crate) type Ids = HashMap<(Subject, String), RecordId>;
+
+/// What is new in a snapshot, and comes in portions.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    workloads: Vec<WorkloadSpec>,
+    downstreams: Vec<DownstreamSpec>,
+    people: Vec<Person>,
+    ids: Arc<Ids>,
+    holds: BTreeSet<Subject>,
+}
+
 /// What a scope says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -65,10 +77,10 @@ pub(crate) struct Snapshot {
     /// The identities that exist according to it.
     pub inventory: HashSet<SpiffeId>,
     /// What records are called at the source, where that is not their name.
-    pub ids: HashMap<(Subject, String), RecordId>,
+    pub ids: Arc<Ids>,
     /// What is named and cannot be used: it stays as it is.
     pub kept: HashSet<(Subject, String)>,
-    /// Of these something is named of which not even the name can be read: none of them ends.
+    /// Of these something is named of which not even the name is known: none of them ends.
     pub unnamed: BTreeSet<Subject>,
     /// Everything that is named.
     pub(super) named: HashSet<(Subject, String)>,
@@ -143,6 +155,28 @@ impl Snapshot {
         self.inventory.retain(|identity| !is_so(identity.as_str()));
     }
 
+    /// Sets aside the workloads, downstreams and people that are new to a scope, if they are more than `most`. What
+    /// others refer to stays, and what may end something.
+    pub(crate) fn set_aside(&mut self, scope: &Scope, facts: &Facts, most: usize) -> Option<Aside> {
+        fn is_new<T>(known: Option<&Known<T>>) -> bool {
+            !known.is_some_and(Known::is_registered)
+        }
+        let workload = |it: &WorkloadSpec| scope.holds(Subject::Workload) && is_new(facts.workload(&it.spiffe_id));
+        let downstream = |it: &DownstreamSpec| scope.holds(Subject::Downstream) && is_new(facts.downstream(&it.name));
+        let person = |it: &Person| scope.holds(Subject::Person) && is_new(facts.person(&it.id));
+        let Self { document: Document { workloads, downstreams, .. }, people, .. } = self;
+        let new = workloads.iter().filter(|it| workload(it)).count()
+            + downstreams.iter().filter(|it| downstream(it)).count()
+            + people.iter().filter(|it| person(it)).count();
+        (new > most).then(|| Aside {
+            workloads: workloads.extract_if(.., |it| workload(it)).collect(),
+            downstreams: downstreams.extract_if(.., |it| downstream(it)).collect(),
+            people: people.extract_if(.., |it| person(it)).collect(),
+            ids: Arc::clone(&self.ids),
+            holds: scope.holds.clone(),
+        })
+    }
+
     /// How many records are named.
     pub(crate) fn len(&self) -> usize {
         self.named.len() + self.inventory.len()
@@ -179,6 +213,28 @@ impl Snapshot {
     pub(super) fn record_id(&self, subject: Subject, name: &str) -> Option<RecordId> {
         let given = self.ids.get(&(subject, name.to_owned())).cloned();
         given.or_else(|| shortened(name).parse().ok())
+    }
+}
+
+impl Aside {
+    /// How many records there are.
+    pub(crate) fn len(&self) -> usize {
+        self.workloads.len() + self.downstreams.len() + self.people.len()
+    }
+
+    /// Takes so many of them at most: a snapshot that ends nothing. `None` once there are no more.
+    pub(crate) fn portion(&mut self, most: usize) -> Option<Snapshot> {
+        fn take<T>(of: &mut Vec<T>, room: &mut usize) -> Vec<T> {
+            let taken = of.split_off(of.len().saturating_sub(*room));
+            *room -= taken.len();
+            taken
+        }
+        let mut room = most;
+        let (workloads, downstreams) = (take(&mut self.workloads, &mut room), take(&mut self.downstreams, &mut room));
+        let people = take(&mut self.people, &mut room);
+        let document = Document { workloads, downstreams, ..Document::default() };
+        let (ids, unnamed) = (Arc::clone(&self.ids), self.holds.clone());
+        (room < most).then(|| Snapshot { document, people, ids, unnamed, ..Snapshot::default() })
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::belief::disbelief;
 use super::inventory::{self, Inventory};
-use super::{Declared, Doubted, Said, State, own};
+use super::{Declared, Doubted, MOST_AT_ONCE, Said, State, own};
 use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
-use crate::directory::{self, Change, Difference};
+use crate::directory::{self, Aside, Change, Difference};
 use crate::ledger::Present;
 use crate::model::{Event, Held, Note, SourceName};
 
@@ -22,13 +22,11 @@ struct Applied {
     changes: Vec<Change>,
     problems: Vec<String>,
     inventory: Option<Inventory>,
-    /// What it said, if some of it is left for another transaction, and how many records that are.
-    rest: Option<(Box<Said>, usize)>,
 }
 
 impl Broker {
     /// Applies what a source says as one change, if it is believed. What could not be read is not. Where very much
-    /// is new, that comes in several; what ends is in the first. Gives whether all of it is applied.
+    /// is new, that comes afterwards, in several. Gives whether all of it is applied.
     ///
     /// # Errors
     /// If the ledger cannot commit, or there is no such source.
@@ -42,21 +40,20 @@ impl Broker {
             self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), believed));
             return Ok(digest == before.settled && before.doubted.is_none());
         }
-        loop {
-            match self.hear_once(declared, said, confirmed).await? {
-                (_, Some(rest)) => said = Ok(*rest),
-                (is_settled, None) => return Ok(is_settled),
-            }
+        let aside = said.as_mut().ok().and_then(|said| {
+            let facts = self.ledger.facts();
+            said.snapshot.set_aside(&declared.scope(), &facts, MOST_AT_ONCE)
+        });
+        let is_believed = self.hear_once(declared, said, (confirmed, aside.as_ref().map_or(0, Aside::len))).await?;
+        if let Some(aside) = aside.filter(|_| is_believed) {
+            self.hear_aside(declared, aside).await?;
+            self.sources.change(name, |state| state.settled = digest.filter(|_| state.problems.is_empty()));
         }
+        Ok(is_believed && self.sources.state(name).settled == digest)
     }
 
-    /// One transaction of that. Gives whether everything is applied, and what is not yet.
-    async fn hear_once(
-        &self,
-        declared: &Declared,
-        said: Result<Said, String>,
-        confirmed: bool,
-    ) -> Result<(bool, Option<Box<Said>>), Error> {
+    /// Applies what a source says but for `left` records, as one change. Gives whether it is believed.
+    async fn hear_once(&self, declared: &Declared, said: Result<Said, String>, (confirmed, left): (bool, usize)) -> Result<bool, Error> {
         let name = &declared.name;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
@@ -70,8 +67,8 @@ impl Broker {
             }
         };
         let (committed, (outcome, changed)) = self.change(None, plan).await?;
-        tell(name, &outcome, &before);
-        let mut left = (false, None);
+        tell(name, &outcome, &before, left);
+        let is_believed = matches!(outcome, Outcome::Applied(_));
         self.sources.change(name, |state| {
             let (told, names) = (state.told, Arc::clone(&state.names));
             let compared = digest.filter(|_| told == changed);
@@ -79,17 +76,34 @@ impl Broker {
                 Outcome::Doubted(doubted) => {
                     *state = State { heard: Some(now), doubted: Some(doubted), compared: compared.zip(Some(changed)), ..state.clone() };
                 }
-                Outcome::Applied(Applied { problems, inventory, rest, .. }) => {
+                Outcome::Applied(Applied { problems, inventory, .. }) => {
                     let (heard, believed, inventory) = (Some(now), Some(now), inventory.map(Arc::new));
-                    let settled = digest.filter(|_| problems.is_empty() && rest.is_none());
+                    let settled = digest.filter(|_| problems.is_empty() && left == 0);
                     let changed = committed.first.map_or(changed, |_| committed.last);
-                    let compared = compared.filter(|_| rest.is_none()).zip(Some(changed));
-                    left = (settled.is_some(), rest.map(|(rest, _)| rest));
+                    let compared = compared.filter(|_| left == 0).zip(Some(changed));
                     *state = State { heard, believed, settled, compared, names, told, problems, inventory, ..State::default() };
                 }
             }
         });
-        Ok(left)
+        Ok(is_believed)
+    }
+
+    /// Applies what was set aside of something that is believed. If that ends before all of it is recorded, the rest
+    /// is new when the source is heard the next time.
+    async fn hear_aside(&self, declared: &Declared, mut aside: Aside) -> Result<(), Error> {
+        let source = &declared.name;
+        while let Some(portion) = aside.portion(MOST_AT_ONCE) {
+            let (scope, mover) = (declared.scope(), self.mover_of(source)?);
+            let plan = move |present: &Present<'_>| {
+                let Difference { changes, events, problems, .. } = directory::plan(&portion, &scope, present, &mover.asked(present.facts));
+                Ok((events, (changes.len(), problems)))
+            };
+            let (_, (changes, problems)) = self.change(None, plan).await?;
+            tracing::info!(%source, changes, left = aside.len(), "applied more of what the source says");
+            tell_problems(source, problems.iter());
+            self.sources.change(source, |state| state.problems.extend(problems));
+        }
+        Ok(())
     }
 }
 
@@ -110,15 +124,12 @@ fn hearing(
                 None => (directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(present.facts)), of),
             };
             let why = disbelief(&difference, (&said.snapshot, said.wrong), of, declared.max_ended);
-            let Difference { changes, events, ends, problems, left } = difference;
+            let Difference { changes, events, ends, problems } = difference;
             match why.filter(|_| !confirmed) {
                 None => {
-                    let problems = said.problems.iter().cloned().chain(problems).collect();
-                    let (inventory, rest) = match &declared.covers {
-                        Some(_) => (Some(Inventory::of(said.snapshot, former, present.now)), None),
-                        None => (None, (left > 0).then(|| (Box::new(said), left))),
-                    };
-                    return (events, Outcome::Applied(Applied { changes, problems, inventory, rest }));
+                    let problems = said.problems.into_iter().chain(problems).collect();
+                    let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, present.now));
+                    return (events, Outcome::Applied(Applied { changes, problems, inventory }));
                 }
                 Some(why) => Doubted { digest: Some(said.digest), why, ends, of, changes },
             }
@@ -139,26 +150,28 @@ pub(in crate::broker) fn held(source: &SourceName, doubted: &Doubted) -> Option<
 /// So many lines of a difference are logged.
 const MOST_TOLD: usize = 100;
 
-/// The line in the log: what changed, and what is wrong, once.
-fn tell(source: &SourceName, outcome: &Outcome, before: &State) {
+/// The line in the log: what changed, and what is wrong, once. `left` records of it come later.
+fn tell(source: &SourceName, outcome: &Outcome, before: &State, left: usize) {
     match outcome {
         Outcome::Doubted(doubted) if before.doubted.as_ref() != Some(doubted) => {
             let Doubted { why, ends, of, .. } = doubted;
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
         Outcome::Doubted(_) => {}
-        Outcome::Applied(Applied { changes, problems, rest, .. }) => {
+        Outcome::Applied(Applied { changes, problems, .. }) => {
             for Change { action, subject, name, detail, living } in changes.iter().take(MOST_TOLD) {
                 tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
             }
-            if !changes.is_empty() {
-                let left = rest.as_ref().map_or(0, |(_, left)| *left);
+            if !changes.is_empty() || left > 0 {
                 tracing::info!(%source, changes = changes.len(), left, "applied what the source says");
             }
-            let news = problems.iter().filter(|problem| !before.problems.contains(problem));
-            for problem in news.take(MOST_TOLD) {
-                tracing::warn!(%source, problem, "a record of a source is left as it is");
-            }
+            tell_problems(source, problems.iter().filter(|problem| !before.problems.contains(problem)));
         }
+    }
+}
+
+fn tell_problems<'a>(source: &SourceName, problems: impl Iterator<Item = &'a String>) {
+    for problem in problems.take(MOST_TOLD) {
+        tracing::warn!(%source, problem, "a record of a source is left as it is");
     }
 }

@@ -98,9 +98,9 @@ pub(super) struct Sources {
     states: DashMap<SourceName, State>,
 }
 
-/// When so many entries come of what a source says, what is new besides is left for the next transaction: whoever
-/// revokes waits for one, and not for all that a source may ever say.
-const MOST_AT_ONCE: usize = 100_000;
+/// Where more than so many records are new in what a source says, they come so many at a time: whoever revokes
+/// waits for one transaction, and not for all that a source may ever say.
+const MOST_AT_ONCE: usize = 10_000;
 
 impl Sources {
     pub(super) fn new(declared: Vec<Declared>) -> Self {
@@ -177,7 +177,7 @@ impl State {
 
 impl Declared {
     fn scope(&self) -> Scope {
-        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over, most: MOST_AT_ONCE }
+        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over }
     }
 
     fn story(&self, state: State, facts: &Facts) -> SourceStory {

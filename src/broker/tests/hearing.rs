@@ -1,10 +1,16 @@
-//! What a source says again is not compared again, until something has changed that it was compared with.
+//! What a source says again is not compared again, until something has changed that it was compared with. What is
+//! very much holds up nobody.
+
+use std::pin::pin;
+use std::sync::mpsc;
+
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::broker::Said;
-use crate::directory::{Document, Snapshot, WorkloadSpec};
-use crate::ledger::{Change, Present, Urgency};
-use crate::model::{OwnerId, SourceName};
+use crate::broker::{Declared, Said, SourceKind};
+use crate::directory::{Document, Snapshot, Subject, WorkloadSpec};
+use crate::ledger::{Change, Committed, LedgerError, Present, Urgency};
+use crate::model::{OwnerId, Person, Share, SourceName};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -27,7 +33,41 @@ fn said(owner: &str) -> Said {
     Said { digest: [7; 32], snapshot, wrong: 0, problems: Vec::new() }
 }
 
+/// The ledger, held by a change: whatever is to be committed meanwhile waits.
+struct Holding {
+    release: mpsc::Sender<()>,
+    change: JoinHandle<Result<Committed, LedgerError>>,
+}
+
+impl Holding {
+    async fn release(self) {
+        self.release.send(()).unwrap();
+        self.change.await.unwrap().unwrap();
+    }
+}
+
 impl World {
+    async fn hold_ledger(&self) -> Holding {
+        let (release, held) = mpsc::channel::<()>();
+        let (enter, entered) = tokio::sync::oneshot::channel();
+        let plan = Box::new(move |_: &Present<'_>| {
+            let _released = (enter.send(()), held.recv());
+            Ok(Vec::new())
+        });
+        let ledger = Arc::clone(self.broker.ledger());
+        let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
+        let change = tokio::spawn(async move { ledger.change(change).await });
+        entered.await.unwrap();
+        Holding { release, change }
+    }
+
+    /// The entries that recorded a person, in the order of their positions.
+    fn people(&self) -> Vec<Position> {
+        let mut recorded: Vec<_> = self.broker.ledger().facts().people().map(|known| known.number).collect();
+        recorded.sort_unstable();
+        recorded
+    }
+
     /// As the loop of a source does it: it is told which names there are, then heard.
     async fn hear(&self, said: Said) -> Vec<String> {
         self.broker.names_beside(&name());
@@ -41,23 +81,10 @@ async fn a_source_with_problems_is_heard_again_at_no_price_and_they_are_over_whe
     let world = World::new().await;
     let problems = world.hear(said("refunds")).await;
     assert!(problems[0].contains("no owner `refunds` is recorded"), "{problems:?}");
-    {
-        // The ledger is held: whatever would be committed now had to wait.
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let (enter, entered) = tokio::sync::oneshot::channel();
-        let plan = Box::new(move |_: &Present<'_>| {
-            let _released = (enter.send(()), held.recv());
-            Ok(Vec::new())
-        });
-        let ledger = Arc::clone(world.broker.ledger());
-        let change = Change { urgency: Urgency::First, actor: None, request_id: None, plan };
-        let holding = tokio::spawn(async move { ledger.change(change).await });
-        entered.await.unwrap();
-        let again = tokio::time::timeout(PATIENCE, world.broker.hear_source(&name(), Ok(said("refunds")))).await;
-        release.send(()).unwrap();
-        holding.await.unwrap().unwrap();
-        again.expect("it waits for nothing").unwrap();
-    }
+    let holding = world.hold_ledger().await;
+    let again = tokio::time::timeout(PATIENCE, world.broker.hear_source(&name(), Ok(said("refunds")))).await;
+    holding.release().await;
+    again.expect("it waits for nothing").unwrap();
     let refunds = with_refunds();
     world.apply(&refunds, 0).await.unwrap();
     assert_eq!(world.hear(said("refunds")).await, [""; 0]);
@@ -84,4 +111,72 @@ async fn a_source_that_was_applied_whole_is_looked_at_again_when_what_it_refers_
     let problems = world.hear(said("refunds")).await;
     assert!(problems.first().is_some_and(|problem| problem.contains("no owner `refunds` is recorded")), "{problems:?}");
     assert!(!world.broker.is_settled(&name(), said("refunds").digest));
+}
+
+const MANY: usize = 25_000;
+
+/// So many people, whom no source has named yet.
+fn very_much() -> Said {
+    let person = |number| Person { id: format!("p{number}@example.org").parse().unwrap(), active: true };
+    let mut snapshot = Snapshot::default();
+    snapshot.people = (0..MANY).map(person).collect();
+    Said { digest: [9; 32], snapshot: snapshot.indexed(), wrong: 0, problems: Vec::new() }
+}
+
+/// A broker with a source that names people.
+async fn world_of_people() -> World {
+    let declared = Declared {
+        name: name(),
+        kind: SourceKind::Feed,
+        holds: [Subject::Person].into(),
+        takes_over: false,
+        max_ended: Share::percent(10),
+        covers: None,
+        is_complete: false,
+    };
+    World::told_by(declared, Reconciling::default()).await
+}
+
+#[tokio::test]
+async fn whoever_revokes_waits_for_a_part_of_what_a_source_says_and_not_for_all() {
+    let world = world_of_people().await;
+    let (holding, name) = (world.hold_ledger().await, name());
+    let mut hearing = pin!(world.broker.hear_source(&name, Ok(very_much())));
+    assert!(futures_util::poll!(&mut hearing).is_pending(), "it waits for the ledger");
+    let mut revoking = pin!(world.revoke_owner("payments"));
+    assert!(futures_util::poll!(&mut revoking).is_pending(), "it waits behind the source");
+    let (heard, revoked, ()) = tokio::join!(hearing, revoking, holding.release());
+    assert!(heard.unwrap(), "all of it is applied");
+    let (people, cut) = (world.people(), revoked.unwrap().position.unwrap());
+    assert_eq!(people.len(), MANY);
+    let before = people.iter().filter(|recorded| **recorded < cut).count();
+    assert!(before <= 10_000, "{before} were recorded first, and all but a part came after the revocation was asked for");
+}
+
+#[tokio::test]
+async fn what_was_broken_off_between_two_parts_is_recorded_the_next_time_and_nothing_twice() {
+    let world = world_of_people().await;
+    let (holding, name) = (world.hold_ledger().await, name());
+    {
+        let mut hearing = pin!(world.broker.hear_source(&name, Ok(very_much())));
+        for _ in 0..2 {
+            assert!(futures_util::poll!(&mut hearing).is_pending());
+        }
+        holding.release().await;
+        while world.people().is_empty() {
+            assert!(futures_util::poll!(&mut hearing).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    // What the ledger had been asked for before.
+    world.revoke_owner("payments").await.unwrap();
+    let recorded = world.people().len();
+    assert!(0 < recorded && recorded < MANY, "{recorded}");
+    assert!(!world.broker.is_settled(&name, very_much().digest));
+    assert!(world.broker.hear_source(&name, Ok(very_much())).await.unwrap());
+    assert!(world.broker.is_settled(&name, very_much().digest));
+    let people = world.people();
+    assert_eq!(people.len(), MANY);
+    let entries = people.last().unwrap().get() - people.first().unwrap().get();
+    assert_eq!(entries, MANY as u64, "each once, and the revocation between them");
 }

@@ -55,8 +55,6 @@ pub(crate) struct Difference {
     pub ends: usize,
     /// What cannot be done, and is left as it is: it is recorded by others, or refers to nothing.
     pub problems: Vec<String>,
-    /// How many records are left for the next plan, since there is much in this one.
-    pub left: usize,
 }
 
 /// One difference.
@@ -147,9 +145,6 @@ impl<'a> Planning<'a> {
 
     fn environment(&mut self, environment: &Environment) {
         let known = self.present.facts.environment(&environment.name);
-        if self.leaves(known) {
-            return;
-        }
         self.environments.insert(environment.name.clone(), self.number(known));
         let origin = self.origin(Subject::Environment, environment.name.as_str());
         if self.is_of_others(Subject::Environment, &environment.name, known, environment) {
@@ -165,9 +160,6 @@ impl<'a> Planning<'a> {
 
     fn owner(&mut self, owner: &Owner) {
         let known = self.present.facts.owner(&owner.id);
-        if self.leaves(known) {
-            return;
-        }
         self.owners.insert(owner.id.clone(), self.number(known));
         let origin = self.origin(Subject::Owner, owner.id.as_str());
         if self.is_of_others(Subject::Owner, &owner.id, known, owner) {
@@ -188,9 +180,6 @@ impl<'a> Planning<'a> {
 
     fn workload(&mut self, spec: &WorkloadSpec) {
         let known = self.present.facts.workload(&spec.spiffe_id);
-        if self.leaves(known) {
-            return;
-        }
         let owner = self.owner_number(&spec.owner);
         let Some(owner) = self.found(Subject::Workload, &spec.spiffe_id, ("owner", &spec.owner), owner) else { return };
         let Some(environments) = self.environment_numbers(Subject::Workload, &spec.spiffe_id, &spec.environments) else { return };
@@ -247,9 +236,6 @@ impl<'a> Planning<'a> {
 
     fn downstream(&mut self, spec: &DownstreamSpec) {
         let known = self.present.facts.downstream(&spec.name);
-        if self.leaves(known) {
-            return;
-        }
         let Some(environments) = self.environment_numbers(Subject::Downstream, &spec.name, &spec.environments) else { return };
         let record = Downstream {
             name: spec.name.clone(),
@@ -331,18 +317,9 @@ impl<'a> Planning<'a> {
         self.environments.get(name).copied().or_else(recorded)
     }
 
-    /// Whether a record is new, and left for the next plan.
-    fn leaves<T>(&mut self, known: Option<&Known<T>>) -> bool {
-        let leaves = self.difference.events.len() >= self.scope.most && !known.is_some_and(Known::is_registered);
-        self.difference.left += usize::from(leaves);
-        leaves
-    }
-
-    /// What a reference refers to, or a problem. Where something is left for the next plan, it may refer to that.
+    /// What a reference refers to, or a problem.
     fn found<V>(&mut self, subject: Subject, name: &impl ToString, (what, id): (&str, &dyn ToString), found: Option<V>) -> Option<V> {
-        if found.is_none() && self.difference.left > 0 {
-            self.difference.left += 1;
-        } else if found.is_none() {
+        if found.is_none() {
             let (name, id) = (name.to_string(), id.to_string());
             self.problem(format!("{subject} `{name}`: no {what} `{id}` is recorded; left as it is"));
         }

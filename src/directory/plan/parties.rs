@@ -36,9 +36,6 @@ impl Planning<'_> {
 
     fn person(&mut self, person: &Person) {
         let known = self.present.facts.person(&person.id);
-        if self.leaves(known) {
-            return;
-        }
         let origin = self.origin(Subject::Person, person.id.as_str());
         if self.is_of_others(Subject::Person, &person.id, known, person) {
             return;
@@ -55,9 +52,6 @@ impl Planning<'_> {
     }
 
     fn contract(&mut self, spec: &ContractSpec, known: Option<&Known<Contract>>) {
-        if self.leaves(known) {
-            return;
-        }
         let owner = self.owner_number(&spec.owner);
         let Some(owner) = self.found(Subject::Contract, &spec.record, ("owner", &spec.owner), owner) else { return };
         let (record, origin) = (Contract { owner, end: spec.end }, self.origin(Subject::Contract, spec.record.as_str()));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{Cell, Column, Columns, Place, Row, Shape};
 use crate::directory::{
@@ -227,7 +228,7 @@ impl<'a> Gather<'a> {
     /// What a record is called where it comes from.
     fn called(&mut self, name: &str, id: &str) -> Result<Option<RecordId>, String> {
         let id: RecordId = parsed("record", id)?;
-        Ok(self.snapshot.ids.insert((self.columns.subject, name.to_owned()), id))
+        Ok(Arc::make_mut(&mut self.snapshot.ids).insert((self.columns.subject, name.to_owned()), id))
     }
 
     /// Judges the records that are held as texts.

@@ -211,7 +211,7 @@ fn check(change: impl FnOnce(&mut Document), told: &[&str], events: &[&str], dea
 /// A source that holds everything.
 fn source(name: &str) -> Scope {
     let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream, Subject::Person, Subject::Contract];
-    Scope { source: Some(name.parse().expect("a name")), holds: holds.into(), takes_over: false, most: usize::MAX }
+    Scope { source: Some(name.parse().expect("a name")), holds: holds.into(), takes_over: false }
 }
 
 const BATCH: &str = "spiffe://example.org/payments/batch";
