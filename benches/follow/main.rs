@@ -4,7 +4,7 @@
 //! machine. Memory a follower, and the time until all of 10,000 have the list, are stated.
 //!
 //! The broker is a process of its own; the followers are in this one, 200 to a connection.
-//! `cargo bench --bench follow` takes a quarter of a minute, and prints a table, then one line of JSON. `-- --quick` makes a
+//! `cargo bench --features testing --bench follow` takes a quarter of a minute, and prints a table, then one line of JSON. `-- --quick` makes a
 //! tenth of it, to see that it works.
 
 #![expect(

@@ -5,7 +5,7 @@
 //! Budget: 1.8 with 64 in flight on 4 connections, 1.6 with 256 on 8. All of it is CPU of the
 //! server's process; the client runs on the same cores and is not counted.
 //!
-//! `cargo bench --bench issue` prints a table, then one line of JSON. `-- --quick` measures
+//! `cargo bench --features testing --bench issue` prints a table, then one line of JSON. `-- --quick` measures
 //! shorter, to see that it works. `-- --profile token` (or `certificate`) only runs that load, with
 //! 64 in flight, for 20 s, and says which process a profiler has to look at.
 

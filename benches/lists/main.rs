@@ -3,7 +3,7 @@
 //!
 //! Budget: a CRL of 100,000 dead certificates within 150 MiB resident; issuing keeps 90 % of its rate.
 //!
-//! The data is made through the broker itself, always the same calls in the same order. `cargo bench --bench lists`
+//! The data is made through the broker itself, always the same calls in the same order. `cargo bench --features testing --bench lists`
 //! takes some minutes, and prints a table, then one line of JSON. `-- --quick` makes a hundredth of it, to see that it works.
 
 #![expect(

@@ -4,7 +4,7 @@
 //! Budget: a change of one line within 1 s, a run of reconciliation within 10 s, 200 MiB, and a token costs at most 5 % more
 //! CPU than at a broker with a single workload. Everything goes through the API, over mutual TLS. A folder is looked at each
 //! second: so much may lie before its change.
-//! `cargo bench --bench reconcile` takes about two minutes, and prints a table, then one line of JSON. `-- --quick` has a
+//! `cargo bench --features testing --bench reconcile` takes about two minutes, and prints a table, then one line of JSON. `-- --quick` has a
 //! hundredth of the workloads, to see that it works.
 
 #![expect(

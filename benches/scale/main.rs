@@ -6,7 +6,7 @@
 //! it holds 1,000,000 living credentials within 150 MiB; the list that ends them has at most 1 KiB.
 //!
 //! The data is made through the broker itself, in batches over mutual TLS, always the same calls in
-//! the same order. `cargo bench --bench scale` takes some minutes and some 2 GiB of disk, and prints
+//! the same order. `cargo bench --features testing --bench scale` takes some minutes and some 2 GiB of disk, and prints
 //! a table, then one line of JSON. `-- --quick` makes a hundredth of it, to see that it works.
 
 #![expect(
