@@ -1,8 +1,9 @@
 //! A damaged ledger, at the real process: it says so and serves, or says why it does not start.
 
 use std::fs;
+use std::time::Duration;
 
-use crate::harness::{AUDIENCE, Broker, REGISTRY, Ran};
+use crate::harness::{AUDIENCE, Broker, REGISTRY, Ran, eventually};
 use crate::process::get;
 
 const ISSUE: [&str; 6] = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
@@ -26,8 +27,12 @@ fn an_unreadable_entry_is_reported_and_everything_else_goes_on() {
     ledger.close().unwrap();
 
     broker.serve();
-    let (status, body) = get(&broker, "/readyz");
-    assert!(status.ends_with("200 OK") && body.contains("1 entries that cannot be read"), "{status} {body}");
+    // A start waits for the first CRL for half a second, and is not ready before it is there.
+    let body = eventually(Duration::from_secs(30), || {
+        let (status, body) = get(&broker, "/readyz");
+        status.ends_with("200 OK").then_some(body)
+    });
+    assert!(body.contains("1 entries that cannot be read"), "{body}");
     assert!(get(&broker, "/metrics").1.contains("\ncurfew_ledger_unreadable 1"));
     assert!(broker.log().contains("unreadable"), "{}", broker.log());
     broker.curfew(&workload, ISSUE).done();

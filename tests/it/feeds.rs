@@ -147,7 +147,7 @@ fn a_downstream_whose_owner_is_in_no_list_of_people_is_found_and_dies_if_that_is
         fs::write(folder.join("curfew.toml"), changed).unwrap();
         say(folder, true);
     });
-    let owned = "  - name: ledger-api\n    business_owner: lead@example.org\n    technical_owner: ops@example.org\n";
+    let owned = "  - name: ledger-api\n    business_owner: lead@example.org\n";
     world.broker.apply(&REGISTRY.replace("  - name: ledger-api\n", owned));
     world.until("staff", |source| source["records"] == 2);
     let api = world.broker.identity("payments/api");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Reconciling;
-use super::elsewhere::{Elsewhere, Forlorn, forlorn};
+use super::elsewhere::{Elsewhere, Forlorn, Nobody, forlorn};
 use super::observed::Observed;
 use crate::broker::source::{Everybody, Presence};
 use crate::model::{
@@ -208,14 +208,17 @@ impl Sighted<'_> {
 
     fn forlorn(&mut self) {
         let ground = self.ground;
-        for Forlorn { number, name, contact, left } in &ground.forlorn {
-            let (what, evidence) = match (left, ground.elsewhere.everybody) {
-                (Some(left), _) => (format!("{contact}, who answers for {name}, is here no longer"), *left),
-                (None, Everybody::Known) => (format!("{contact}, who answers for {name}, is known nowhere"), *number),
-                (None, Everybody::Unknown | Everybody::Unclaimed) => {
+        for Forlorn { number, name, why } in &ground.forlorn {
+            let (what, evidence) = match why {
+                Nobody::Left(contact, left) => (format!("{contact}, who answers for {name}, is here no longer"), *left),
+                Nobody::Unknown(contact) if ground.elsewhere.everybody == Everybody::Known => {
+                    (format!("{contact}, who answers for {name}, is known nowhere"), *number)
+                }
+                Nobody::Unknown(_) => {
                     self.unknown.insert((FindingKind::Ownerless, About::Subject(*number)));
                     continue;
                 }
+                Nobody::Unnamed(since) => (format!("{name} names nobody who answers for it"), *since),
             };
             self.find(FindingKind::Ownerless, *number, &what, vec![evidence]);
         }

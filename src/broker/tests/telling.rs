@@ -150,14 +150,9 @@ async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_
 }
 
 #[tokio::test]
-async fn a_downstream_whose_owner_left_is_suspended_like_any_other_and_one_that_names_nobody_is_not_told() {
+async fn a_downstream_whose_owner_left_is_suspended_like_any_other() {
     let world = world(FindingKind::Ownerless, None, true).await;
-    let named = REGISTRY.replace(
-        "verifier_kind: follower}\n  - {name: mesh",
-        "verifier_kind: follower, technical_owner: ops@example.org}\n  - {name: mesh",
-    );
-    assert_ne!(named, REGISTRY);
-    world.apply(&named, 0).await.unwrap();
+    world.apply(&of_ledger("business_owner: ops@example.org"), 0).await.unwrap();
     world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\nops@example.org\n").await;
     assert_eq!(world.reconciled().await, [""; 0]);
     let token = world.token(&caller("/payments/api")).await.unwrap();
@@ -174,6 +169,25 @@ async fn a_downstream_whose_owner_left_is_suspended_like_any_other_and_one_that_
     assert_eq!(denied(world.token(&caller("/payments/api")).await), DenialCode::DownstreamNotActive);
     assert!(world.certificate(&caller("/payments/api"), "production", None).await.is_ok());
     assert_eq!(world.reconciled().await, ["resolve downstream ledger"], "it is open no longer");
+}
+
+/// The registry, where these answer for the service `ledger`.
+fn of_ledger(owners: &str) -> String {
+    let named = REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", &format!("{{name: ledger, {owners}"));
+    assert_ne!(named, REGISTRY);
+    named
+}
+
+#[tokio::test]
+async fn a_downstream_that_names_nobody_any_more_is_told_until_it_names_somebody() {
+    let world = world(FindingKind::Ownerless, None, false).await;
+    assert_eq!(world.reconciled().await, [""; 0]);
+    world.apply(&REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", "{name: ledger"), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, ["raise downstream ledger"]);
+    let (found, _) = world.broker.findings(&administrator(), 10).await.unwrap();
+    assert_eq!(found[0].known.record.detail.to_string(), "downstream ledger names nobody who answers for it");
+    world.apply(&of_ledger("business_owner: pat@example.org"), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, ["resolve downstream ledger"]);
 }
 
 #[tokio::test]
