@@ -13,7 +13,7 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 
 use curfew::ambient::Ambient;
-use curfew::client::{Config, CredentialSource, Failure, Follower, Following, api};
+use curfew::client::{Config, CredentialSource, Failure, Follower, Following, HeldToken, api};
 use curfew::verify::Settings;
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own reads its environment")]
@@ -29,7 +29,7 @@ fn connect() -> Result<Config, Failure> {
 }
 
 /// Begins to follow, and to fetch.
-async fn source(environment: String, audience: String) -> Result<CredentialSource, Box<dyn Error>> {
+async fn source(environment: String, audience: String) -> Result<CredentialSource<HeldToken>, Box<dyn Error>> {
     let following = Following {
         settings: Settings::new(audience.parse()?),
         instance: format!("caller-{}", std::process::id()).parse()?,
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = runtime.block_on(source(environment, audience))?;
     for line in std::io::stdin().lock().lines() {
         line?;
-        match runtime.block_on(source.token()) {
+        match runtime.block_on(source.credential()) {
             Ok(held) => println!("authorization: Bearer {}", held.token),
             Err(failure) => println!("no token ({}): {failure}", failure.reason.as_deref().unwrap_or("no reason")),
         }

@@ -66,6 +66,6 @@ async fn main() -> Result<(), Problem> {
     let identity = Identity::from_pem(file("SERVER_CERT")?, file("SERVER_KEY")?);
     let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(file("CLIENT_CA")?));
     println!("serving on {address}");
-    // A service of gRPC is added in the same way; the guard tells the two apart.
+    // The guard knows gRPC too: see mesh.rs.
     Ok(Server::builder().accept_http1(true).tls_config(tls)?.add_routes(Routes::from(service)).serve(address.parse()?).await?)
 }

@@ -14,7 +14,7 @@ use super::error::ServeError;
 use super::metrics::Faults;
 use crate::ambient::{Clock, Entropy};
 use crate::broker::{Broker, Issuance};
-use crate::keys::fresh_key;
+use crate::client::FreshKey;
 use crate::listen::{Alpn, Identity, Tls, TlsError, server_config};
 use crate::mint::{ServerNames, SigningRequest};
 use crate::model::{EnvironmentName, KeyPurpose, Position, SpiffeId, Timestamp, TrustDomain};
@@ -157,15 +157,14 @@ pub(crate) async fn issue(
     names: &[String],
     entropy: &Entropy,
 ) -> Result<(Vec<Vec<u8>>, Zeroizing<Vec<u8>>, Issuance), ServeError> {
-    let key = fresh_key(entropy).map_err(ServeError::start)?;
-    let pair = rcgen::KeyPair::try_from(key.as_slice()).map_err(ServeError::start)?;
-    let request = rcgen::CertificateParams::default().serialize_request(&pair).map_err(ServeError::start)?;
-    let request = SigningRequest::from_der(request.der()).map_err(ServeError::start)?;
+    let key = FreshKey::generate(entropy).map_err(ServeError::start)?;
+    let request = key.request().map_err(ServeError::start)?;
+    let request = SigningRequest::from_der(&request).map_err(ServeError::start)?;
     let id: SpiffeId = domain.id(OWN_PATH).map_err(ServeError::start)?;
     let environment: EnvironmentName = "curfew".parse().map_err(ServeError::start)?;
     let issued = broker.own_certificate(&id, &environment, &request, &server_names(names)).await;
     let (chain, issuance) = issued.map_err(ServeError::start)?;
-    Ok((chain, key, issuance))
+    Ok((chain, key.into_pkcs8(), issuance))
 }
 
 impl Current {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -13,8 +12,10 @@ use super::call::answer;
 use super::output::Layout;
 use super::session::Session;
 use super::wire::{self, Issuance};
+use crate::ambient::Entropy;
 use crate::app::config::{Span, files};
-use crate::client::{Client, api};
+use crate::client::{Client, FreshKey, api};
+use crate::formats::pem;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -71,7 +72,7 @@ impl Command {
         for path in certificate_file.iter().chain(&key_file) {
             anyhow::ensure!(!files::exists(path), "{} exists, and nothing is ever overwritten", path.display());
         }
-        let issued = issue(&session.connect().await?, args).await?;
+        let issued = issue(&session.connect().await?, args, &session.entropy).await?;
         if let (Some(path), Some(key)) = (&key_file, &issued.key) {
             files::create_secret(path, key.as_bytes())?;
         }
@@ -93,13 +94,12 @@ pub(super) fn beside(prefix: &Path, extension: &str) -> PathBuf {
 }
 
 /// Asks for a certificate.
-pub(super) async fn issue(client: &Client, args: Args) -> anyhow::Result<Issued> {
+pub(super) async fn issue(client: &Client, args: Args, entropy: &Entropy) -> anyhow::Result<Issued> {
     let (csr, key) = match &args.csr {
         Some(path) => (read_request(path)?, None),
         None => {
-            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make a key")?;
-            let request = CertificateParams::default().serialize_request(&key).context("cannot make a signing request")?;
-            (request.der().to_vec(), Some(Zeroizing::new(key.serialize_pem())))
+            let key = FreshKey::generate(entropy)?;
+            (key.request()?, Some(key.to_pem()))
         }
     };
     let request = api::IssueCertificateRequest {
@@ -111,7 +111,7 @@ pub(super) async fn issue(client: &Client, args: Args) -> anyhow::Result<Issued>
         request_id: String::new(),
     };
     let issued = answer(client.credentials().issue_certificate(request)).await?;
-    Ok(Issued { issuance: issued.issuance.unwrap_or_default(), chain: wire::pem("CERTIFICATE", &issued.chain), key })
+    Ok(Issued { issuance: issued.issuance.unwrap_or_default(), chain: pem::certificates(&issued.chain), key })
 }
 
 fn read_request(path: &Path) -> anyhow::Result<Vec<u8>> {

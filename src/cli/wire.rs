@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::client::api;
@@ -49,20 +47,6 @@ pub(super) fn sent_duration(duration: Duration) -> prost_types::Duration {
 /// A length of time in whole seconds, if there is one.
 pub(super) fn seconds(duration: Option<prost_types::Duration>) -> Option<i64> {
     duration.map(|duration| duration.seconds)
-}
-
-/// Each DER as one section of PEM (RFC 7468).
-pub(super) fn pem(label: &str, ders: &[Vec<u8>]) -> String {
-    let mut text = String::new();
-    for der in ders {
-        text.push_str(&format!("-----BEGIN {label}-----\n"));
-        for line in STANDARD.encode(der).as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str(&format!("-----END {label}-----\n"));
-    }
-    text
 }
 
 /// A text, unless it is empty, which stands for none.

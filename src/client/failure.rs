@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 /// What is known of a call that failed.
@@ -88,6 +88,10 @@ impl Failure {
         let innermost = innermost(error);
         if chain(error).any(|error| error.is::<ConnectError>()) {
             return Self::not_sent(code, format!("cannot connect to the broker: {innermost}"));
+        }
+        if chain(error).any(|error| error.is::<TimeoutExpired>()) {
+            let message = "the broker did not answer within the deadline; the outcome is unknown, repeat the call".to_owned();
+            return Self { outcome: Outcome::Unknown, ..Self::not_sent(Code::DeadlineExceeded, message) };
         }
         // HTTP/2 keeps no more of an error of the connection than its text. The broker sends
         // alerts in the handshake only, before it looks at any call.

@@ -1,5 +1,6 @@
 //! The client: typed calls over mutual TLS, and failures that say what is known of the outcome; a follower that
-//! keeps a verifier fresh; a layer that lets nobody through without a good credential; tokens that are renewed.
+//! keeps a verifier fresh; a layer that lets nobody through without a good credential; tokens and
+//! certificates that are renewed.
 //!
 //! ```no_run
 //! # async fn example(ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Result<(), curfew::client::Failure> {
@@ -27,15 +28,17 @@ use tonic::{Response, Status};
 mod backoff;
 mod failure;
 mod follower;
+mod fresh_key;
 mod guard;
 mod route;
 mod source;
 
 pub use self::failure::{Failure, Outcome};
 pub use self::follower::{Connect, Follower, Following, Health};
+pub use self::fresh_key::FreshKey;
 pub use self::guard::{Guard, Guarded, GuardedBody, PeerCertificate, Verified};
 pub use self::route::Route;
-pub use self::source::{CredentialSource, HeldToken};
+pub use self::source::{Credential, CredentialSource, HeldCertificate, HeldToken};
 pub use crate::proto::api;
 
 use self::api::credentials_client::CredentialsClient;

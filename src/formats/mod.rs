@@ -11,6 +11,7 @@ pub mod jwk;
 pub mod jws;
 pub mod keyset;
 pub mod list;
+pub mod pem;
 pub mod report;
 pub mod status_index;
 pub mod status_list;

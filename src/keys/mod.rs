@@ -21,7 +21,7 @@ pub(crate) use certificate::{BACKDATED, set_validity, uri};
 pub(crate) use keyring::{Issuer, Keyring, SigningKey};
 pub(crate) use material::Material;
 pub(crate) use private::{KeyText, Private, PrivateKey, Source, issuer_certificate};
-pub(crate) use signer::{SignError, fresh_key};
+pub(crate) use signer::SignError;
 
 use crate::model::{KeyPurpose, Position, PublicKey, Timestamp};
 

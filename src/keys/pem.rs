@@ -1,7 +1,5 @@
 //! PEM (RFC 7468): writing; the reading is that of libraries, of keys by one that wipes what it read.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use pkcs8::der::SecretDocument;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -9,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 use super::signer::Pkcs8;
+use crate::formats::pem;
 
 /// The label of a private key.
 pub(super) const OPEN: &str = "PRIVATE KEY";
@@ -16,25 +15,9 @@ pub(super) const OPEN: &str = "PRIVATE KEY";
 /// The label of a sealed one.
 pub(super) const SEALED: &str = "ENCRYPTED PRIVATE KEY";
 
-/// One section, in lines of 64 characters.
+/// One section, wiped once it is dropped.
 pub(super) fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let encoded = Zeroizing::new(STANDARD.encode(der));
-    // Room for all of it, so that no copy of a key is left behind by growing.
-    let mut text = Zeroizing::new(String::with_capacity(encoded.len() * 66 / 64 + 2 * label.len() + 40));
-    text.push_str("-----BEGIN ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, next) = rest.split_at_checked(64).unwrap_or((rest, ""));
-        text.push_str(line);
-        text.push('\n');
-        rest = next;
-    }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    text
+    Zeroizing::new(pem::write(label, der))
 }
 
 pub(super) fn private_key(what: &'static str, text: &str) -> Result<Pkcs8, KeyError> {

@@ -45,14 +45,6 @@ pub(crate) struct Answering {
 /// PKCS#8 DER, wiped when dropped.
 pub(super) type Pkcs8 = Zeroizing<Vec<u8>>;
 
-/// A new P-256 key, PKCS#8 DER: of one who asks for a certificate.
-///
-/// # Errors
-/// If there are no random bytes.
-pub(crate) fn fresh_key(entropy: &Entropy) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    MemoryP256::generate(entropy)
-}
-
 /// A P-256 key in memory.
 pub(super) struct MemoryP256 {
     pair: EcdsaKeyPair,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{AUDIENCE, Broker, Identity, Ran, eventually, run};
@@ -35,10 +35,7 @@ fn header(file: &str, from: &str, to: &str) -> String {
 
 /// Runs what a header says, with the example that was built in place of `cargo run`.
 fn as_written(name: &str, broker: &Broker, identity: &Identity, environment: &[(&str, &str)]) -> Ran {
-    let script = header(&format!("{name}.rs"), "```sh\n", "```\n");
-    let cargo = format!("cargo run --example {name} --features client --");
-    assert!(script.contains(&cargo), "{script}");
-    shell(&script.replace(&cargo, built(name).to_str().unwrap()), broker, identity, environment)
+    shell(&script(name, "```sh\n"), broker, identity, environment)
 }
 
 fn shell(script: &str, broker: &Broker, identity: &Identity, environment: &[(&str, &str)]) -> Ran {
@@ -70,36 +67,104 @@ fn a_service_takes_the_token_of_a_workload_until_its_owner_is_revoked() {
     assert!(refused.stderr.contains("refused (OWNER_NOT_ACTIVE)") && refused.stdout.is_empty(), "{refused:?}");
 }
 
+/// A program that is run as a header says, between `from` and the end of that block, and asked something now and then.
+struct Running {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn begin(script: &str, broker: &Broker, identity: &Identity, environment: &[(&str, &Path)]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-euc", script]).envs(environment.iter().copied());
+        command.env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
+        command.env("CURFEW_CLIENT_CERT", &identity.certificate).env("CURFEW_CLIENT_KEY", &identity.key);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        Self { process, stdout }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What it says to a line.
+    fn told(&mut self) -> String {
+        writeln!(self.process.stdin.as_mut().unwrap(), "a call").unwrap();
+        self.line()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = (self.process.kill(), self.process.wait());
+    }
+}
+
+/// The block of a header after `from`, with the example that was built in place of `cargo run`.
+fn script(name: &str, from: &str) -> String {
+    let written = header(&format!("{name}.rs"), from, "```\n");
+    let cargo = format!("cargo run --example {name} --features client --");
+    assert!(written.contains(&cargo), "{written}");
+    written.replace(&cargo, &format!("exec {}", built(name).display()))
+}
+
+/// A server certificate for localhost, and a port that is free.
+struct Place {
+    certificate: PathBuf,
+    key: PathBuf,
+    port: String,
+}
+
+impl Place {
+    fn new(broker: &Broker) -> Self {
+        let (certificate, key) = (broker.scratch().join("server.pem"), broker.scratch().join("server.key"));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        Self { certificate, key, port }
+    }
+}
+
 #[test]
 fn a_caller_has_a_token_at_hand_until_its_owner_is_revoked() {
     let broker = Broker::start();
     let workload = broker.identity("payments/api");
-    let written = header("caller.rs", "```sh\n", "```\n");
-    let cargo = "cargo run --example caller --features client --";
-    assert!(written.contains(cargo), "{written}");
-    let script = written.replace(cargo, &format!("exec {}", built("caller").display()));
-    let mut command = Command::new("sh");
-    command.args(["-euc", &script]).env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
-    command.env("CURFEW_CLIENT_CERT", &workload.certificate).env("CURFEW_CLIENT_KEY", &workload.key);
-    let mut caller = Ended(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
-    let (mut stdin, mut stdout) = (caller.0.stdin.take().unwrap(), BufReader::new(caller.0.stdout.take().unwrap()));
-    let mut header = || {
-        let mut line = String::new();
-        writeln!(stdin, "a call").unwrap();
-        stdout.read_line(&mut line).unwrap();
-        line
-    };
-    let first = header();
+    let mut caller = Running::begin(&script("caller", "```sh\n"), &broker, &workload, &[]);
+    let first = caller.told();
     let token = first.strip_prefix("authorization: Bearer ").unwrap_or_else(|| panic!("{first}"));
     let file = broker.scratch().join("token");
     fs::write(&file, token).unwrap();
     let check = ["verify", "token", file.to_str().unwrap(), "--audience", AUDIENCE, "--presented", workload.certificate.to_str().unwrap()];
     broker.curfew(&workload, check).done();
-    assert_eq!(header(), first, "it is kept");
+    assert_eq!(caller.told(), first, "it is kept");
     revoke(&broker);
     broker.curfew(&workload, check).exits(5);
-    let refused = eventually(Duration::from_secs(10), || Some(header()).filter(|line| *line != first));
+    let refused = eventually(Duration::from_secs(10), || Some(caller.told()).filter(|line| *line != first));
     assert!(refused.starts_with("no token (OWNER_NOT_ACTIVE)"), "{refused}");
+}
+
+#[test]
+fn a_service_of_grpc_knows_its_caller_by_a_certificate_until_the_owner_is_revoked() {
+    let broker = Broker::start();
+    let (caller, verifier) = (broker.identity("payments/api"), broker.identity("mesh/verifier"));
+    let place = Place::new(&broker);
+    let issuers = broker.scratch().join("issuers.pem");
+    fs::write(&issuers, broker.curfew(&caller, ["keys", "issuers"]).done()).unwrap();
+    let here = |from: &str| script("mesh", from).replace("8443", &place.port);
+    let environment = [("SERVER_CERT", &*place.certificate), ("SERVER_KEY", &place.key), ("CLIENT_CA", &issuers)];
+    let mut service = Running::begin(&here("```sh\n"), &broker, &verifier, &environment);
+    assert!(service.line().starts_with("serving on"));
+    let mut caller = Running::begin(&here("standard input:\n\n```sh\n"), &broker, &caller, &environment[..1]);
+    // It says so a moment before it listens.
+    eventually(Duration::from_secs(10), || (caller.told() == "served\n").then_some(()));
+    assert_eq!(service.line(), "spiffe://example.org/payments/api calls\n");
+    revoke(&broker);
+    let refused = eventually(Duration::from_secs(10), || Some(caller.told()).filter(|line| line != "served\n"));
+    assert!(refused.starts_with("not served:") && refused.contains("not active"), "{refused}");
 }
 
 #[test]
@@ -124,47 +189,27 @@ fn a_guarded_service_lets_a_caller_through_until_its_owner_is_revoked() {
     let broker = Broker::start();
     let (caller, verifier) = (broker.identity("payments/api"), broker.identity("ledger/verifier"));
     let token = as_written("workload", &broker, &caller, &[]).done();
-    let scratch = broker.scratch();
-    let certificate = scratch.join("server.pem");
-    let key = scratch.join("server.key");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(&certificate, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-
-    let written = header("guarded.rs", "```sh\n", "```\n");
-    let cargo = "cargo run --example guarded --features client --";
-    assert!(written.contains(cargo), "{written}");
-    let script = written.replace(cargo, &format!("exec {}", built("guarded").display())).replace("8443", &port);
-    let mut command = Command::new("sh");
-    command.args(["-euc", &script]).env("CURFEW_ADDR", &broker.addresses().grpc).env("CURFEW_CACERT", broker.ca());
-    command.env("CURFEW_CLIENT_CERT", &verifier.certificate).env("CURFEW_CLIENT_KEY", &verifier.key);
-    command.env("SERVER_CERT", &certificate).env("SERVER_KEY", &key).env("CLIENT_CA", broker.dir().join("trust/example.org.pem"));
-    let mut service = Ended(command.stdout(Stdio::piped()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("serving on"), "{line}");
+    let place = Place::new(&broker);
+    let trusted = broker.dir().join("trust/example.org.pem");
+    let environment = [("SERVER_CERT", &*place.certificate), ("SERVER_KEY", &place.key), ("CLIENT_CA", &trusted)];
+    let script = script("guarded", "```sh\n").replace("8443", &place.port);
+    let mut service = Running::begin(&script, &broker, &verifier, &environment);
+    assert!(service.line().starts_with("serving on"));
 
     let call = header("guarded.rs", "And as a caller:\n\n```sh\n", "```\n");
     let ask = || {
         let mut command = Command::new("sh");
-        command.args(["-euc", &call.replace("8443", &port).replace("curl ", "curl --silent --show-error --retry 5 --retry-connrefused ")]);
-        command.env("SERVER_CERT", &certificate).env("CALLER_CERT", &caller.certificate).env("CALLER_KEY", &caller.key);
+        command.args([
+            "-euc",
+            &call.replace("8443", &place.port).replace("curl ", "curl --silent --show-error --retry 5 --retry-connrefused "),
+        ]);
+        command.env("SERVER_CERT", &place.certificate).env("CALLER_CERT", &caller.certificate).env("CALLER_KEY", &caller.key);
         run(command.env("TOKEN", token.trim())).done()
     };
     assert_eq!(ask(), "hello, spiffe://example.org/payments/api\n");
     revoke(&broker);
     let refused = eventually(Duration::from_secs(10), || Some(ask()).filter(|answer| !answer.starts_with("hello")));
     assert!(refused.starts_with("REVOKED"), "{refused}");
-}
-
-/// A process that ends with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ended = (self.0.kill(), self.0.wait());
-    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! Programs that follow with the client: a verifier that is kept fresh, and tokens that are renewed.
+//! Programs that follow with the client: a verifier that is kept fresh.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use curfew::ambient::Ambient;
-use curfew::client::{Client, Config, CredentialSource, Failure, Follower, Following, api};
+use curfew::client::{Client, Config, Failure, Follower, Following, api};
 use curfew::testing::{Broker, Identity};
 use curfew::verify::{Presented, Settings};
 
@@ -164,32 +163,4 @@ async fn calls_go_to_the_next_address_when_one_can_no_longer_be_reached() {
     first.cut();
     let failure = ask().await.unwrap_err();
     assert!(!failure.is_final(), "{failure:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_source_holds_a_token_renews_it_before_it_ends_and_drops_what_is_cut() {
-    let world = World::new().await;
-    let follower = Arc::new(world.follow(world.verifier()).await.unwrap());
-    let config = world.workload.config.clone();
-    let request = api::IssueTokenRequest { environment: "production".to_owned(), audience: AUDIENCE.to_owned(), ..Default::default() };
-    let source = CredentialSource::start(move || Ok(config.clone()), request, Some(Arc::clone(&follower)), world.broker.ambient());
-    let first = source.token().await.unwrap();
-    assert_eq!(source.token().await.unwrap().token, first.token, "it is not fetched for each use");
-    // Five minutes is its life; it is renewed between a half and three quarters of that.
-    world.broker.advance(Duration::from_secs(140));
-    assert_eq!(source.token().await.unwrap().token, first.token);
-    world.broker.advance(Duration::from_secs(90));
-    let renewed = eventually(SOON, || source.held().filter(|held| held.token != first.token));
-    assert!(renewed.claims.expires_at > first.claims.expires_at);
-
-    world.revoke().await;
-    eventually(SOON, || {
-        // So much time has passed that the follower comes back, after a little wait.
-        world.broker.advance(Duration::from_millis(100));
-        source.held().is_none().then_some(())
-    });
-    let refused = source.token().await.expect_err("nothing is issued to it any more");
-    assert_eq!(refused.reason.as_deref(), Some("OWNER_NOT_ACTIVE"));
-    let shown = format!("{renewed:?}");
-    assert!(!shown.contains(&renewed.token), "{shown}");
 }

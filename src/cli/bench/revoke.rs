@@ -163,7 +163,8 @@ impl Bench<'_> {
         let environment = || "production".to_owned();
         let ask = token::Args { environment: environment(), audience: AUDIENCE.to_owned(), ..token::Args::default() };
         let token = token::issue(&client, ask).await?.token;
-        let issued = cert::issue(&client, cert::Args { environment: environment(), ..cert::Args::default() }).await?;
+        let ask = cert::Args { environment: environment(), ..cert::Args::default() };
+        let issued = cert::issue(&client, ask, &self.session.entropy).await?;
         let claims = TokenClaims::decode(TokenKind::AccessToken, &jws::parse(&token, MAX_TOKEN)?.payload)?;
         Ok(Held {
             token,

@@ -69,7 +69,7 @@ async fn revoked(session: &Session, sample: &Sample, telling: &mut Telling) -> a
         telling
             .step(
                 "payments/settlement, of the same owner, gets a certificate",
-                get_certificate(sample, &worker, "the certificate of payments/settlement", true),
+                get_certificate(session, sample, &worker, "the certificate of payments/settlement", true),
             )
             .await?,
         telling
@@ -121,9 +121,9 @@ async fn get_token(sample: &Sample, identity: &Identity, name: &'static str, die
     Ok((Held { name, dies, what: What::Token { text: answer.token, presented } }, vec![what]))
 }
 
-async fn get_certificate(sample: &Sample, identity: &Identity, name: &'static str, dies: bool) -> Told<Held> {
+async fn get_certificate(session: &Session, sample: &Sample, identity: &Identity, name: &'static str, dies: bool) -> Told<Held> {
     let args = cert::Args { environment: ENVIRONMENT.to_owned(), ..cert::Args::default() };
-    let answer = cert::issue(&sample.connect(identity).await?, args).await?;
+    let answer = cert::issue(&sample.connect(identity).await?, args, &session.entropy).await?;
     let leaf = CertificateDer::from_pem_slice(answer.chain.as_bytes())?;
     Ok((Held { name, dies, what: What::Certificate { leaf } }, vec![issued(&answer.issuance)]))
 }

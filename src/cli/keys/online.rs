@@ -10,6 +10,7 @@ use crate::cli::session::Session;
 use crate::cli::waiting::{Reached, Waiting};
 use crate::cli::wire;
 use crate::client::api;
+use crate::formats::pem;
 use crate::model::{KeyPurpose, Reason};
 
 #[derive(Debug, clap::Args)]
@@ -101,7 +102,7 @@ pub(super) async fn list(session: &Session) -> anyhow::Result<()> {
 pub(super) async fn issuers(session: &Session) -> anyhow::Result<()> {
     let client = session.connect().await?;
     let bundle = answer(client.trust().get_bundle(api::GetBundleRequest {})).await?;
-    output::write(&wire::pem("CERTIFICATE", &bundle.issuers))
+    output::write(&pem::certificates(&bundle.issuers))
 }
 
 impl Rotate {

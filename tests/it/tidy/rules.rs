@@ -105,8 +105,7 @@ const CLOCK: Allowed = &[
     ("examples/", "programs of their own"),
 ];
 const WAITS: Allowed = &[("src/listen/", "pauses when the machine has no descriptor left")];
-const CHANCE: Allowed =
-    &[("src/ambient/", "it is the entropy"), ("src/cli/", "the caller makes its own keys"), ("benches/", "throwaway keys")];
+const CHANCE: Allowed = &[("src/ambient/", "it is the entropy"), ("benches/", "throwaway keys")];
 
 pub(super) fn takes_time_and_chance_as_arguments(source: &Source) -> Breaches {
     let clock: &[&[&str]] = &[&["SystemTime", "now"], &["Instant", "now"], &["Utc", "now"], &["Local", "now"]];
