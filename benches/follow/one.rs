@@ -9,22 +9,13 @@ use ring::digest;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use crate::harness::{AUDIENCE, Broker};
+use crate::harness::{AUDIENCE, Broker, Identity};
 
 /// How long after the return of each call the follower rejected the credential; nothing if it did before.
 pub(crate) async fn measure(broker: &Broker, revocations: usize) -> Vec<Duration> {
     let workload = broker.identity("payments/api");
     let (client, administrator) = (broker.client(&workload).await, broker.client(&broker.administrator()).await);
-    let config = broker.client_config(&broker.identity("ledger/verifier"));
-    let following = Following {
-        settings: Settings::new(AUDIENCE.parse().expect("an audience")),
-        instance: "bench".parse().expect("a name"),
-        ambient: Ambient::system(),
-    };
-    let follower = Follower::start(move || Ok(config.clone()), following).await.expect("a follower");
-    let leaf = CertificateDer::from_pem_file(&workload.certificate).expect("a certificate");
-    let fingerprint = digest::digest(&digest::SHA256, &leaf);
-    let presented = Presented::Certificate(fingerprint.as_ref().try_into().expect("32 bytes"));
+    let (follower, presented) = (follower(broker).await, presented(&workload));
     let mut times = Vec::new();
     for _ in 0..revocations {
         let (token, id) = issue(&client).await;
@@ -33,17 +24,37 @@ pub(crate) async fn measure(broker: &Broker, revocations: usize) -> Vec<Duration
             revoke(&administrator, id).await;
             Instant::now()
         };
-        let rejected = async {
-            let mut lists = follower.lists();
-            while follower.token(&token, presented).is_ok() {
-                lists.changed().await.expect("it follows");
-            }
-            Instant::now()
-        };
-        let (returned, rejected) = tokio::join!(returned, rejected);
+        let (returned, rejected) = tokio::join!(returned, rejected(&follower, &token, presented));
         times.push(rejected.saturating_duration_since(returned));
     }
     times
+}
+
+/// When it rejects a token.
+pub(crate) async fn rejected(follower: &Follower, token: &str, presented: Presented) -> Instant {
+    let mut lists = follower.lists();
+    while follower.token(token, presented).is_ok() {
+        lists.changed().await.expect("it follows");
+    }
+    Instant::now()
+}
+
+/// A service that follows, on a stream.
+pub(crate) async fn follower(broker: &Broker) -> Follower {
+    let config = broker.client_config(&broker.identity("ledger/verifier"));
+    let following = Following {
+        settings: Settings::new(AUDIENCE.parse().expect("an audience")),
+        instance: "bench".parse().expect("a name"),
+        ambient: Ambient::system(),
+    };
+    Follower::start(move || Ok(config.clone()), following).await.expect("a follower")
+}
+
+/// With what a workload comes to it.
+pub(crate) fn presented(workload: &Identity) -> Presented {
+    let leaf = CertificateDer::from_pem_file(&workload.certificate).expect("a certificate");
+    let fingerprint = digest::digest(&digest::SHA256, &leaf);
+    Presented::Certificate(fingerprint.as_ref().try_into().expect("32 bytes"))
 }
 
 /// A token and its id.

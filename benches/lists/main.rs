@@ -1,7 +1,8 @@
 //! What CRLs and status lists cost: to write, by the entry; to build, from a ledger with much alive; in memory; and what
-//! a broker that builds them all the time issues meanwhile.
+//! a broker that builds them all the time issues meanwhile, and how soon a cut is rejected.
 //!
-//! Budget: a CRL of 100,000 dead certificates within 150 MiB resident; issuing keeps 90 % of its rate.
+//! Budget: a CRL of 100,000 dead certificates within 150 MiB resident; issuing keeps 90 % of its rate; from the return of a
+//! revocation to a follower's rejection p99 of at most 50 ms, while they are built too.
 //!
 //! The data is made through the broker itself, always the same calls in the same order. `cargo bench --features testing --bench lists`
 //! takes some minutes, and prints a table, then one line of JSON. `-- --quick` makes a hundredth of it, to see that it works.
@@ -26,6 +27,10 @@ mod harness;
 #[expect(dead_code, reason = "the benchmark of issuing uses more of it")]
 mod process;
 
+#[path = "../follow/one.rs"]
+#[expect(dead_code, reason = "the benchmark of following uses more of it")]
+mod one;
+
 mod subject;
 
 use std::convert::Infallible;
@@ -40,13 +45,16 @@ use subject::Subject;
 /// How long each rate is measured, and how often, one after the other.
 const SHARE: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
+/// During how many builds something is revoked all the time.
+const BUILDS: usize = 3;
 /// So many times as long while something is cut: after a build there is none for nine times as long as it took, and
 /// what is measured is to have several of both in it.
 const CYCLES: u32 = 6;
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let (living, dead, share, rounds) = if quick { (10_000, 1000, SHARE / 10, 1) } else { (1_000_000, 100_000, SHARE, ROUNDS) };
+    let (living, dead, share, rounds, builds) =
+        if quick { (10_000, 1000, SHARE / 10, 1, 2) } else { (1_000_000, 100_000, SHARE, ROUNDS, BUILDS) };
     let mut report = serde_json::Map::new();
     let mut say = |what: String, name: &str, value: f64, unit: &str| {
         println!("{what:<62} {value:>12.2} {unit}");
@@ -73,12 +81,29 @@ fn main() {
     say(format!("build over {living} living, {dead} certificates dead"), "build_dead_ms", millis(subject.build()), "ms");
     say(format!("resident with {dead} certificates dead"), "resident_dead_mib", subject.resident_mib(), "MiB");
 
+    let (during, between) = subject.cut_while_building(builds);
+    for (name, when, cuts) in [("between", "no list being built", between), ("during", "lists being built", during)] {
+        say(format!("revocations, {when}"), &format!("{name}_cuts"), cuts.len() as f64, "");
+        let calls: Vec<_> = cuts.iter().map(|cut| millis(cut.call())).collect();
+        let rejected: Vec<_> = cuts.iter().map(|cut| millis(cut.until_rejected())).collect();
+        for (percent, bar) in [(50, ""), (99, "; bar 50")] {
+            say(
+                format!("a call that revokes, {when}, p{percent}"),
+                &format!("{name}_call_p{percent}_ms"),
+                percentile(&calls, percent),
+                "ms",
+            );
+            let what = format!("its return to a rejection, {when}, p{percent}{bar}");
+            say(what, &format!("{name}_rejected_p{percent}_ms"), percentile(&rejected, percent), "ms");
+        }
+    }
+
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         quiet.push(subject.rate(share, false));
         busy.push(subject.rate(share * CYCLES, true));
     }
-    let (quiet, busy) = (median(quiet), median(busy));
+    let (quiet, busy) = (percentile(&quiet, 50), percentile(&busy, 50));
     say("tokens a second, while nothing is cut".to_owned(), "rate_quiet", quiet, "/s");
     say("tokens a second, while something is cut all the time".to_owned(), "rate_busy", busy, "/s");
     say("of its rate that issuing keeps; bar 90".to_owned(), "rate_kept_percent", 100.0 * busy / quiet, "%");
@@ -124,9 +149,10 @@ fn status_list(per_mille: u32) -> (Duration, usize) {
     (began.elapsed(), text.len())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().expect("some")
+    values[(values.len() * percent / 100).min(values.len() - 1)]
 }
 
 fn millis(time: Duration) -> f64 {

@@ -4,11 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use curfew::client::{Client, api};
+use curfew::client::{Client, Follower, api};
 use curfew::formats::crl;
+use curfew::verify::Presented;
 use tokio::runtime::Runtime;
 
 use crate::harness::{AUDIENCE, Broker, eventually};
+use crate::one;
 use crate::process::Process;
 
 /// Calls under way.
@@ -22,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LIVING: &str = "payments/api";
 const DYING: (&str, &str) = ("acme", "acme/reporting");
 const OTHER: &str = "platform";
+const OTHERS: &str = "platform/ci";
+
+/// What the broker says of its builds.
+const BUILDS: &str = "curfew_list_builds_total";
+const BUILD_TIME: &str = "curfew_list_build_time_seconds";
 
 pub(crate) struct Subject {
     broker: Broker,
@@ -77,11 +84,11 @@ impl Subject {
 
     /// Has the lists built, by a cut that nothing dies of; how long that took, as the broker says.
     pub(crate) fn build(&self) -> Duration {
-        let builds = self.metric("curfew_list_builds_total");
+        let builds = self.metric(BUILDS);
         self.revoke(OTHER);
         self.reinstate(OTHER);
-        eventually(PATIENCE, || (self.metric("curfew_list_builds_total") > builds).then_some(()));
-        Duration::from_secs_f64(self.metric("curfew_list_build_time_seconds"))
+        eventually(PATIENCE, || (self.metric(BUILDS) > builds).then_some(()));
+        Duration::from_secs_f64(self.metric(BUILD_TIME))
     }
 
     /// Tokens a second, one a call, while another owner is revoked all the time or not.
@@ -94,6 +101,29 @@ impl Subject {
         }
         let issued: u64 = callers.into_iter().map(|caller| self.runtime.block_on(caller).expect("a caller ends well")).sum();
         issued as f64 / share.as_secs_f64()
+    }
+
+    /// Revokes an owner, again and again, until lists were built so many times: how long each call took and how long after
+    /// its return a follower rejected what was issued under the owner, while lists were built, and while none were.
+    pub(crate) fn cut_while_building(&self, builds: usize) -> (Vec<Cut>, Vec<Cut>) {
+        let follower = self.runtime.block_on(one::follower(&self.broker));
+        let presented = one::presented(&self.broker.identity(OTHERS));
+        let (workload, administrator) = (self.client(OTHERS), self.client("administrator"));
+        let (mut during, mut between, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut before = self.metric(BUILDS);
+        for _ in 0..builds {
+            while self.metric(BUILDS) <= before {
+                cuts.push(self.runtime.block_on(cut(&follower, presented, (&workload, &administrator))));
+            }
+            before = self.metric(BUILDS);
+            let began = Instant::now() - Duration::from_secs_f64(self.metric(BUILD_TIME));
+            // That in which it ended, and that in which it began, are of neither sort.
+            cuts.pop();
+            during.extend(cuts.iter().filter(|cut| cut.began >= began));
+            between.extend(cuts.iter().filter(|cut| cut.rejected < began));
+            cuts.clear();
+        }
+        (during, between)
     }
 
     pub(crate) fn resident_mib(&self) -> f64 {
@@ -133,6 +163,37 @@ fn revocation(owner: &str) -> api::RevokeByOwnerRequest {
 
 fn reinstatement(owner: &str) -> api::OwnersReinstateRequest {
     api::OwnersReinstateRequest { owner: owner.to_owned(), note: "the next round".to_owned() }
+}
+
+/// One revocation of the owner that is revoked again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct Cut {
+    began: Instant,
+    returned: Instant,
+    rejected: Instant,
+}
+
+impl Cut {
+    pub(crate) fn call(&self) -> Duration {
+        self.returned - self.began
+    }
+
+    pub(crate) fn until_rejected(&self) -> Duration {
+        self.rejected.saturating_duration_since(self.returned)
+    }
+}
+
+async fn cut(follower: &Follower, presented: Presented, (workload, administrator): (&Client, &Client)) -> Cut {
+    administrator.owners().reinstate(reinstatement(OTHER)).await.expect("reinstated");
+    let (token, _) = one::issue(workload).await;
+    assert!(follower.token(&token, presented).is_ok(), "it is alive");
+    let began = Instant::now();
+    let returned = async {
+        administrator.owners().revoke_by_owner(revocation(OTHER)).await.expect("a cut");
+        Instant::now()
+    };
+    let (returned, rejected) = tokio::join!(returned, one::rejected(follower, &token, presented));
+    Cut { began, returned, rejected }
 }
 
 fn ask() -> api::IssueTokenRequest {
