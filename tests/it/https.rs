@@ -42,7 +42,7 @@ pub(crate) fn send(broker: &Broker, method: &str, path: &str, headers: &[(&str, 
 /// The same, with a body.
 pub(crate) fn send_body(broker: &Broker, method: &str, path: &str, (headers, body): (&[(&str, &str)], &str)) -> Answer {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(broker.ca()).unwrap()).unwrap();
+    CertificateDer::pem_file_iter(broker.ca()).unwrap().for_each(|authority| roots.add(authority.unwrap()).unwrap());
     let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
     let config = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap().with_root_certificates(roots).with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();

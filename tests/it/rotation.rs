@@ -161,12 +161,19 @@ fn a_revoked_issuer_is_followed_by_another_and_nobody_is_locked_out() {
     broker.keys(&["rotate", "issuer"]);
     let issuers = broker.curfew(&broker.administrator(), ["keys", "issuers"]).done();
     assert_eq!(issuers.matches("BEGIN CERTIFICATE").count(), 2);
-    fs::write(broker.ca(), issuers).unwrap();
+    fs::write(broker.ca(), &issuers).unwrap();
+    // As keys and bundle have them.
+    let certificates = issuers.replace("-----BEGIN CERTIFICATE-----", "").replace('\n', "");
+    let certificates: Vec<&str> = certificates.split("-----END CERTIFICATE-----").filter(|one| !one.is_empty()).collect();
+    let published =
+        || DOCUMENTS[1..].iter().map(|path| https::get(&broker, path).body).map(|body| [0, 1].map(|one| body.contains(certificates[one])));
+    assert!(published().all(|both| both == [true, true]));
     let (number, _) = broker.states("issuer").remove(0);
     let revoked = broker.keys(&["revoke", &number.to_string(), "--note", "it was stolen", "--wait", "published"]);
     assert_eq!((&revoked["stage"], &revoked["repeated"]), (&"published".into(), &false.into()));
     assert_eq!(broker.states("issuer").iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["revoked", "signing"]);
     assert_ne!(broker.curfew(&own, ["whoami"]).code, 0, "its certificate is dead");
+    assert!(published().all(|old_and_new| old_and_new == [false, true]), "who fetches them trusts it no more");
     broker.issue(&workload);
     eventually(PATIENCE, || (!broker.dir().join("keys/issuer.key").exists()).then_some(()));
 }
