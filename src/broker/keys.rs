@@ -71,6 +71,8 @@ pub(crate) struct Rotated {
 pub(crate) struct KeyRevoked {
     /// Where the cut stands; the first one, if it is repeated.
     pub position: Position,
+    /// When it was committed; absent if it is repeated.
+    pub committed_at: Option<Timestamp>,
     /// Whether it had been revoked before.
     pub repeated: bool,
     /// The key that signs now, if there is one.
@@ -281,7 +283,12 @@ impl Broker {
             Ok((key.cut.is_none().then_some(Event::Cut(cut)).into_iter().collect(), key.cut.map(|(position, _)| position)))
         };
         let (committed, before) = self.change(Some(&caller.spiffe_id), plan).await?;
-        Ok(KeyRevoked { position: before.unwrap_or(committed.last), repeated: before.is_some(), signing: self.signing_key(purpose) })
+        Ok(KeyRevoked {
+            position: before.unwrap_or(committed.last),
+            committed_at: committed.first.map(|_| committed.time),
+            repeated: before.is_some(),
+            signing: self.signing_key(purpose),
+        })
     }
 }
 

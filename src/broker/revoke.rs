@@ -51,8 +51,8 @@ pub(crate) struct Limits {
 pub(crate) struct Revoked {
     /// Where the cut stands, the first one if it is repeated; absent in a dry run.
     pub position: Option<Position>,
-    /// When it was committed, or decided in a dry run.
-    pub committed_at: Timestamp,
+    /// When it was committed; absent if it is repeated, or in a dry run.
+    pub committed_at: Option<Timestamp>,
     /// What was alive and has ended; nothing if it is repeated.
     pub ended: NamedCensus,
     /// Whether it had been revoked before.
@@ -183,7 +183,7 @@ impl Revoked {
     pub(super) fn new(committed: &crate::ledger::Committed, planned: Planned) -> Self {
         Self {
             position: committed.first.or(planned.first),
-            committed_at: committed.time,
+            committed_at: committed.first.map(|_| committed.time),
             ended: planned.ended,
             repeated: planned.first.is_some(),
             standing: planned.standing,

@@ -124,8 +124,8 @@ impl Broker {
         let past = self.past_task(number).await?;
         self.allow(caller, action, |facts, _| resource(number, past.as_ref(), facts)).await?;
         if let Some(at) = past.and_then(|task| task.closed).map(|closed| closed.at) {
-            let (committed_at, ended) = (self.clock.now(), NamedCensus::default());
-            return Ok(Revoked { position: Some(at), committed_at, ended, repeated: true, standing: None });
+            let ended = NamedCensus::default();
+            return Ok(Revoked { position: Some(at), committed_at: None, ended, repeated: true, standing: None });
         }
         let plan = move |present: &Present<'_>| {
             let task = present.facts.task(number).ok_or_else(|| Refusal::not_found("task", number))?;

@@ -150,7 +150,7 @@ impl Command {
                 let revoked = answer(client.exceptions().revoke(request)).await?;
                 let revoked = Revoked {
                     subject: format!("exception {exception}"),
-                    reached: Reached::committed(None),
+                    reached: Reached::committed(revoked.committed_at),
                     position: wire::number(revoked.position),
                     standing: None,
                     repeated: revoked.repeated,

@@ -74,7 +74,7 @@ pub(super) async fn revoke(session: &Session, subject: api::revoke_request::Subj
     let revoked = answer(client.revocations().revoke(request)).await?;
     let revoked = Revoked {
         subject: named(subject),
-        reached: Reached::committed(None),
+        reached: Reached::committed(revoked.committed_at),
         position: wire::number(revoked.position),
         standing: None,
         repeated: revoked.repeated,

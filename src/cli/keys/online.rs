@@ -130,7 +130,7 @@ impl Revoke {
         let revoked = answer(client.keys().revoke(request)).await?;
         let revoked = revoking::Revoked {
             subject: format!("{} key {}", key.purpose, key.kid),
-            reached: Reached::committed(None),
+            reached: Reached::committed(revoked.committed_at),
             position: Some(revoked.position),
             standing: None,
             repeated: revoked.repeated,

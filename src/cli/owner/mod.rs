@@ -173,8 +173,7 @@ async fn finish(session: &Session, client: &Client, owner: String, args: revokin
     let revoked = revoke(client, request).await?;
     let revoked = Revoked {
         subject: owner,
-        // Of one that is repeated the answer tells the time of the repetition.
-        reached: Reached::committed(revoked.committed_at.filter(|_| !revoked.repeated)),
+        reached: Reached::committed(revoked.committed_at),
         position: wire::number(revoked.position),
         standing: wire::standing(revoked.standing),
         repeated: revoked.repeated,

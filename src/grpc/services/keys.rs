@@ -54,6 +54,7 @@ impl Call for api::KeysRevokeRequest {
             position: revoked.position.get(),
             repeated: revoked.repeated,
             signing: fields::number(revoked.signing),
+            committed_at: revoked.committed_at.map(time::timestamp),
         })
     }
 }

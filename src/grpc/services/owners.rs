@@ -59,7 +59,7 @@ impl Call for api::RevokeByOwnerRequest {
         let revoked = parts.broker.revoke(caller, target, ask).await?;
         Ok(api::RevokeByOwnerResponse {
             position: fields::number(revoked.position),
-            committed_at: Some(time::timestamp(revoked.committed_at)),
+            committed_at: revoked.committed_at.map(time::timestamp),
             ended: Some(revoked.ended.into()),
             standing: revoked.standing.map_or(api::Standing::Unspecified, Into::into).into(),
             repeated: revoked.repeated,

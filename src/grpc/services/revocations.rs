@@ -57,6 +57,7 @@ impl Call for api::RevokeRequest {
             position: fields::number(revoked.position),
             ended: Some(revoked.ended.into()),
             repeated: revoked.repeated,
+            committed_at: revoked.committed_at.map(time::timestamp),
         })
     }
 }

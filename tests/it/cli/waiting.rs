@@ -120,9 +120,14 @@ fn each_stage_is_shown_from_when_on_it_held_and_none_that_has_not_come() {
     assert_eq!((&dry["stage"], shown(&dry)), (&"dry_run".into(), [false; 4]), "nothing was accepted");
     let committed = revoke(&["--wait", "committed", "--format", "json"]).json();
     assert_eq!((&committed["stage"], shown(&committed)), (&"committed".into(), [true, true, false, false]));
+    let again = revoke(&["--wait", "committed", "--format", "json"]).json();
+    assert_eq!((&again["repeated"], shown(&again)), (&true.into(), [false; 4]), "the answer tells no other time than that of the first");
     let published = revoke(&["--wait", "published", "--format", "json"]).json();
     assert_eq!((&published["stage"], shown(&published)), (&"published".into(), [true, true, true, false]), "{published}");
     assert_eq!(published["accepted_at"], committed["accepted_at"]);
+    let suspend = ["environment", "suspend", "staging", "--reason", "superseded", "--wait", "committed", "--format", "json"];
+    let suspended = broker.curfew(&administrator, suspend).json();
+    assert_eq!(shown(&suspended), [true, true, false, false], "whatever is revoked: {suspended}");
     let table = revoke(&[]).done();
     for stage in ["accepted at", "committed at", "published at", "enforced at"] {
         let line = table.lines().find(|line| line.starts_with(stage));
