@@ -35,7 +35,7 @@ pub(crate) use connections::Connections;
 pub(crate) use meters::Meters;
 pub(crate) use tls::{Alpn, Identity, Tls, TlsError, server_config};
 
-/// How long calls under way may take to finish on a connection whose peer is no longer welcome.
+/// How long calls under way may take to finish on a connection that is to end, such as that of a peer who is no longer welcome.
 /// Each new call is refused by itself, so this only lets an answer out.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -103,6 +103,11 @@ pub(crate) trait Admit: Send + Sync + 'static {
     /// Whether the peer gets in however many others are in. Its own connections are counted all the same.
     fn goes_first(&self, _peer: &Self::Peer) -> bool {
         false
+    }
+
+    /// Returns when whatever answers requests wants the connection to end.
+    fn over(_peer: Self::Peer) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     /// Does the handshake. An error ends the connection.
@@ -225,6 +230,7 @@ impl<A: Admit> Server<A> {
         };
         self.meters.accepted.inc();
         let router = self.router.clone();
+        let over = A::over(peer.clone());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             router.clone().call(request)
@@ -242,6 +248,7 @@ impl<A: Admit> Server<A> {
             // How it ended is the peer's affair; each request was answered by itself.
             _ended = connection.as_mut() => return,
             () = open.unwelcome() => CLOSING,
+            () = over => CLOSING,
             () = shutdown.cancelled() => self.limits.drain,
             () = aged => self.limits.drain,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use curfew::ambient::Ambient;
 use curfew::client::{Client, Config, Failure, Follower, Following, api};
 use curfew::testing::{Broker, Identity};
-use curfew::verify::{Presented, Settings};
+use curfew::verify::{MAX_STALENESS, Presented, Settings};
 
 use crate::harness::{AUDIENCE, REGISTRY, eventually};
 use crate::holder;
@@ -62,12 +62,15 @@ impl World {
     }
 }
 
-/// Waits until the follower has applied a list that covers a position.
+/// Waits until the follower has applied a list that covers a position: at most as long as is promised.
 pub(crate) async fn covers(follower: &Follower, position: u64) {
     let mut lists = follower.lists();
-    while follower.health().position.is_none_or(|known| known.get() < position) {
-        lists.changed().await.unwrap();
-    }
+    let covered = async {
+        while follower.health().position.is_none_or(|known| known.get() < position) {
+            lists.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(MAX_STALENESS, covered).await.expect("it has to come within `max_staleness`");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,6 +82,7 @@ async fn a_revocation_reaches_a_follower_by_itself() {
     assert_eq!(accepted.claims().subject.to_string(), "spiffe://example.org/payments/api");
     let health = follower.health();
     assert!(health.fresh && !health.forked && health.failure.is_none(), "{health:?}");
+    // The clock stands still, so it is not the next beat that brings it.
     covers(&follower, world.revoke().await).await;
     assert_eq!(follower.token(&token, world.presented()).unwrap_err().code(), "REVOKED");
     assert_eq!(follower.verifier().token_again(&accepted, follower.moment()).unwrap_err().code(), "REVOKED");

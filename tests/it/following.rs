@@ -18,7 +18,7 @@ use crate::service::Service;
 /// As many streams as one connection of the test carries.
 const STREAMS: usize = 50;
 
-fn read(signed: &str) -> List {
+pub(crate) fn read(signed: &str) -> List {
     List::decode(&jws::parse(signed, MAX_LIST).unwrap().payload).unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn follow(client: &Client, since: u64, instance: &str) -> Streaming<api::W
 }
 
 /// Something to revoke, one by one.
-async fn credentials(broker: &Broker, count: usize) -> Vec<String> {
+pub(crate) async fn credentials(broker: &Broker, count: usize) -> Vec<String> {
     let client = Client::connect(broker.identity("/payments/api").unwrap().config).await.unwrap();
     let one = api::IssueTokenRequest { environment: "production".to_owned(), audience: AUDIENCE.to_owned(), ..Default::default() };
     let mut ids = Vec::new();
@@ -44,7 +44,7 @@ async fn credentials(broker: &Broker, count: usize) -> Vec<String> {
 }
 
 /// Revokes them, one after the other; answers the positions.
-async fn revoke(administrator: &Client, credentials: Vec<String>) -> BTreeSet<u64> {
+pub(crate) async fn revoke(administrator: &Client, credentials: Vec<String>) -> BTreeSet<u64> {
     let mut positions = BTreeSet::new();
     for id in credentials {
         let subject = Some(api::revoke_request::Subject::CredentialId(id));

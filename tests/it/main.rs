@@ -53,6 +53,7 @@ mod rotation;
 mod scenarios;
 mod scim;
 mod service;
+mod slow;
 mod sources;
 mod stock;
 mod tidy;

@@ -1,6 +1,7 @@
 //! A wire between a client and its broker that a test can cut, silence and mend. It sees only TLS.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -19,6 +20,8 @@ enum State {
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     state: watch::Sender<State>,
+    /// Held by each connection as well.
+    open: Arc<()>,
 }
 
 impl Wire {
@@ -33,9 +36,11 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, watched) = watch::channel(State::Whole);
+        let open = Arc::new(());
+        let each = Arc::downgrade(&open);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let state = watched.clone();
+                let (state, open) = (watched.clone(), each.upgrade());
                 tokio::spawn(async move {
                     if *state.borrow() == State::Cut {
                         return;
@@ -43,10 +48,16 @@ impl Wire {
                     let far = TcpSocket::new_v4().unwrap();
                     far.bind(place).unwrap();
                     carry(near, far.connect(target).await.unwrap(), state).await;
+                    drop(open);
                 });
             }
         });
-        Self { address, state }
+        Self { address, state, open }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn carries(&self) -> usize {
+        Arc::strong_count(&self.open) - 1
     }
 
     /// Ends every connection, and lets none through.

@@ -12,6 +12,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::trust::{Refused, Trust};
 use crate::listen::{Admit, Tls};
@@ -30,12 +31,19 @@ struct Proved {
     trust: Arc<Trust>,
     /// The bundles under which the chain was last seen to be good.
     generation: AtomicU64,
+    /// Its connection is to end.
+    over: CancellationToken,
 }
 
 impl Peer {
     /// The holder of a certificate that was accepted under the bundles of `generation`, or later ones.
     pub(super) fn new(caller: Caller, chain: Vec<CertificateDer<'static>>, trust: Arc<Trust>, generation: u64) -> Self {
-        Self(Arc::new(Proved { caller, chain, trust, generation: AtomicU64::new(generation) }))
+        Self(Arc::new(Proved { caller, chain, trust, generation: AtomicU64::new(generation), over: CancellationToken::new() }))
+    }
+
+    /// Ends the connection: what is under way has a moment to finish.
+    pub(crate) fn hang_up(&self) {
+        self.0.over.cancel();
     }
 
     /// The caller, as its certificate proves it.
@@ -95,6 +103,10 @@ impl Admit for MutualTls {
 
     fn goes_first(&self, peer: &Peer) -> bool {
         self.administrators.contains(&peer.caller().spiffe_id)
+    }
+
+    async fn over(peer: Peer) {
+        peer.0.over.cancelled().await;
     }
 }
 

@@ -4,10 +4,12 @@
 //! way, so one that is slow skips what came between, and costs no more memory than one that is not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::unfold;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::{Answers, Parts, Subscription, api};
@@ -37,7 +39,19 @@ impl Subscription for api::WatchRequest {
         // It says that no list is published before the stream begins, not in it.
         parts.published(None).await?;
         let published = parts.publisher.follow();
-        let follower = Follower { last: Position::new(self.since).non_zero(), begun: false, parts, peer, instance, published, _room: room };
+        let handed = Arc::new(AtomicU64::new(0));
+        let watched = hang_up_on_slow(Arc::clone(&parts), Arc::clone(&handed), peer.clone());
+        let follower = Follower {
+            last: Position::new(self.since).non_zero(),
+            begun: false,
+            parts,
+            peer,
+            instance,
+            published,
+            handed,
+            _watched: AbortOnDropHandle::new(tokio::spawn(watched)),
+            _room: room,
+        };
         Ok(Box::pin(unfold(Some(follower), |follower| async {
             let mut follower = follower?;
             match follower.next().await {
@@ -58,7 +72,30 @@ struct Follower {
     /// What the follower has, or is being sent.
     last: Option<Position>,
     begun: bool,
+    /// How many lists it was handed.
+    handed: Arc<AtomicU64>,
+    _watched: AbortOnDropHandle<()>,
     _room: Watching,
+}
+
+/// Ends the connection of a follower that was handed no more lists (`handed` counts them) since one was published `patience` ago.
+/// Nobody asks a stream whose peer never reads, so it cannot end by itself, and what is kept for it goes with the connection alone.
+async fn hang_up_on_slow(parts: Arc<Parts>, handed: Arc<AtomicU64>, peer: Peer) {
+    let (clock, patience) = (parts.broker.clock(), parts.publisher.max_staleness());
+    let mut published = parts.publisher.follow();
+    loop {
+        published.mark_unchanged();
+        let before = handed.load(Ordering::Relaxed);
+        clock.sleep(patience).await;
+        let waits = published.has_changed().unwrap_or(false);
+        if waits && handed.load(Ordering::Relaxed) == before {
+            // It may be out since a moment only.
+            clock.sleep(patience).await;
+            if handed.load(Ordering::Relaxed) == before {
+                return peer.hang_up();
+            }
+        }
+    }
 }
 
 impl Follower {
@@ -81,6 +118,7 @@ impl Follower {
         match handed.await {
             Ok(list) => {
                 self.last = Some(list.position);
+                self.handed.fetch_add(1, Ordering::Relaxed);
                 Ok(Some(api::WatchResponse { list: list.jws.clone() }))
             }
             Err(error) => Err(self.parts.refuse(self.peer.caller(), &error)),

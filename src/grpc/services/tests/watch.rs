@@ -6,6 +6,8 @@ use super::*;
 use crate::formats::jws;
 use crate::formats::list::{List, MAX_LIST};
 use crate::grpc::calls::Answers;
+use crate::grpc::peer::MutualTls;
+use crate::listen::Admit as _;
 use crate::model::Position;
 use crate::verify::{Applied, KeySet, Moment, RevocationState};
 
@@ -155,6 +157,30 @@ async fn one_that_takes_nothing_while_lists_wait_is_turned_away() {
     let refused = refusal(stream.next().await.expect("told"));
     assert_eq!((refused.0, refused.1.as_str()), (Code::ResourceExhausted, "FOLLOWER_TOO_SLOW"));
     assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn one_that_goes_on_taking_nothing_loses_its_connection_though_nobody_asks_its_stream() {
+    let world = World::new().await;
+    let ask = admin(api::WatchRequest { since: 0, instance: "one".to_owned() });
+    let peer = ask.extensions().get::<Peer>().expect("who asks").clone();
+    let mut over = std::pin::pin!(MutualTls::over(peer));
+    let mut stream = Stream(Revocations::watch(&world.api, ask).await.expect("begun").into_inner());
+    stream.list().await;
+    for taken in [true, true, true, false, false] {
+        world.publish();
+        if taken {
+            stream.list().await;
+        }
+        let is_over = std::future::poll_fn(|context| Poll::Ready(over.as_mut().poll(context).is_ready())).await;
+        assert!(!is_over, "{taken}");
+        world.later(STALE);
+        // What looks at it from beside gets its turn.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    over.await;
 }
 
 #[tokio::test]
