@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::config::files;
+use super::telemetry;
 use crate::broker::Broker;
 use crate::keys::Keyring;
 use crate::ledger::{Ledger as _, SqliteLedger};
@@ -117,12 +118,8 @@ impl Collector for Observed {
         counter("ledger_entries", "Entries committed since the start", None, as_f64(stats.entries))?;
         counter("ledger_stale", "Issuances that were decided again because something had changed", None, as_f64(stats.stale))?;
         counter("ledger_commit_time", "Time spent in transactions", Some(&Unit::Seconds), stats.commit_time.as_secs_f64())?;
-        counter(
-            "policy_errors",
-            "Policies that could not be evaluated; each time was a refusal",
-            None,
-            as_f64(self.broker.policy_errors()),
-        )?;
+        counter("policy_errors", "Policies that could not be evaluated; each was a refusal", None, as_f64(self.broker.policy_errors()))?;
+        counter("log_lines_dropped", "Log lines that nobody read in time", None, as_f64(telemetry::dropped_lines()))?;
         let (silent, unsigned) = self.keyring.trouble();
         counter("signing_errors", "Signatures that were not made by what holds a key", None, as_f64(unsigned))?;
         counter("list_builds", "Times that CRLs and status lists were built", None, as_f64(lists.builds))?;

@@ -17,7 +17,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, format: Format) -> anyhow::Result<()> {
         let config = Config::load(&self.config)?;
-        telemetry::install(config.log());
+        let _log = telemetry::install(config.log())?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = config.worker_threads() {
             runtime.worker_threads(threads);

@@ -105,8 +105,13 @@ impl Broker {
 
     /// Starts the process and waits until it says where it listens.
     pub(crate) fn serve(&mut self) {
-        assert!(self.process.is_none(), "it is being served");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
+        self.serve_with_log(log);
+    }
+
+    /// The same, with standard error going where the test says.
+    pub(crate) fn serve_with_log(&mut self, log: impl Into<Stdio>) {
+        assert!(self.process.is_none(), "it is being served");
         let mut command = program_through(&self.through);
         command.args(["serve", "--format", "json", "--config"]).arg(self.config());
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
