@@ -60,59 +60,67 @@ impl Error {
     }
 }
 
-/// What was asked for too much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Limit {
+/// The limits, each with the stable reason that stands in `google.rpc.ErrorInfo`.
+macro_rules! limits {
+    ($($(#[$meta:meta])+ $variant:ident = $reason:literal,)+) => {
+        /// What was asked for too much.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        pub(crate) enum Limit {
+            $($(#[$meta])+ $variant,)+
+        }
+
+        impl Limit {
+            /// All of them.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stable reason.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $reason),+ }
+            }
+        }
+    };
+}
+
+limits! {
     /// Too much is under way.
     #[error("too much waits to be recorded; repeat the request in a moment")]
-    Queue,
+    Queue = "THROTTLED",
     /// A workload asks too often.
     #[error("this workload asks too often; wait, or raise limits.workload_rate")]
-    WorkloadRate,
+    WorkloadRate = "RATE_LIMITED",
     /// A workload has the past looked through too often.
     #[error("this workload has the ledger searched too often; wait")]
-    Searches,
+    Searches = "RATE_LIMITED",
     /// The workloads of an owner ask too often.
     #[error("the workloads of this owner ask too often; wait, or raise limits.owner_rate")]
-    OwnerRate,
+    OwnerRate = "RATE_LIMITED",
     /// An administrator makes a call too often.
     #[error("this administrator makes this call too often; wait, or raise limits.administrator_rate")]
-    AdministratorRate,
+    AdministratorRate = "RATE_LIMITED",
     /// A source asks too often.
     #[error("this source asks too often; wait, or raise limits.source_rate")]
-    SourceRate,
+    SourceRate = "RATE_LIMITED",
     /// As many processes follow the list as are told apart.
     #[error(
         "more processes follow the list than are told apart; a follower names itself once for its whole life, and not anew at each connection"
     )]
-    Followers,
+    Followers = "TOO_MANY_FOLLOWERS",
     /// A workload has as many living credentials as it may have.
     #[error("this workload has as many living credentials as it may have; let some expire or revoke them, or raise limits.workload_live")]
-    WorkloadLive,
+    WorkloadLive = "QUOTA_EXCEEDED",
     /// An identity follows the list through as many streams as it may.
     #[error("this identity follows the list through as many streams as it may; end some, or raise limits.identity_watches")]
-    IdentityWatches,
+    IdentityWatches = "TOO_MANY_WATCHES",
     /// As many streams of the list are open as there may be.
     #[error("as many streams of the list are open as there may be; fetch it over HTTPS meanwhile, or raise limits.watches")]
-    Watches,
+    Watches = "TOO_MANY_WATCHES",
     /// A follower took nothing for so long that everything is rejected behind it.
     #[error("this follower took nothing for longer than a list lasts; begin again from the position that is applied")]
-    SlowFollower,
+    SlowFollower = "FOLLOWER_TOO_SLOW",
 }
 
 impl Limit {
-    /// The stable reason, as it stands in `google.rpc.ErrorInfo`.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queue => "THROTTLED",
-            Self::WorkloadRate | Self::Searches | Self::OwnerRate | Self::AdministratorRate | Self::SourceRate => "RATE_LIMITED",
-            Self::WorkloadLive => "QUOTA_EXCEEDED",
-            Self::IdentityWatches | Self::Watches => "TOO_MANY_WATCHES",
-            Self::SlowFollower => "FOLLOWER_TOO_SLOW",
-            Self::Followers => "TOO_MANY_FOLLOWERS",
-        }
-    }
-
     /// Reached, until `retry_after` has passed.
     pub(crate) const fn after(self, retry_after: Duration) -> Error {
         Error::Limited { limit: self, retry_after }

@@ -12,7 +12,7 @@ use tonic::Code;
 use super::budget::{Budgets, InFlight};
 use super::calls::CallMeters;
 use super::peer::Peer;
-use super::status;
+use super::status::{self, Reason};
 use crate::ambient::Clock;
 
 /// What a call may take.
@@ -44,18 +44,18 @@ pub(super) fn bounded(router: Router, bounds: Bounds, clock: Clock, meters: Call
                 biased;
                 answer = next.run(request) => answer,
                 () = clock.sleep(bounds.call) => {
-                    meters.refused(status::OUT_OF_TIME);
+                    meters.refused(Reason::OutOfTime.as_str());
                     status::out_of_time().into_http()
                 }
             };
             if charge.is_some_and(|charge| charge.is_refused()) {
-                meters.refused(status::TOO_MUCH);
+                meters.refused(Reason::TooMuch.as_str());
                 return status::too_much().into_http();
             }
             if !is_too_long(&answer) {
                 return answer;
             }
-            meters.refused(status::TOO_LONG);
+            meters.refused(Reason::TooLong.as_str());
             status::too_long().into_http()
         }
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::broker::Error;
+use crate::broker::{Error, Limit};
 use crate::model::{DenialCode, Invalid};
 
 /// `ErrorInfo.domain` of every error.
@@ -17,35 +17,90 @@ const DOMAIN: &str = "curfew";
 /// The longest text sent, in bytes: headers are bounded, and the text travels in them twice.
 const LONGEST_TEXT: usize = 2000;
 
-/// The stable reasons of what is refused before it is a call.
-pub(super) const OUT_OF_TIME: &str = "DEADLINE_EXCEEDED";
-pub(super) const TOO_LONG: &str = "MESSAGE_TOO_LARGE";
-pub(super) const TOO_MUCH: &str = "TOO_MUCH_IN_FLIGHT";
-
 /// When to try again what was decided on something that has changed.
 const AFTER_CONFLICT: Duration = Duration::from_millis(10);
 /// When to try again what could not be recorded.
 const AFTER_OUTAGE: Duration = Duration::from_secs(1);
 
+/// The stable reasons beside those of refusals and limits, each with its code.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $text:literal, $code:ident;)+) => {
+        /// Why a call failed: nothing is sent with a reason that is not here. `docs/reasons.md` says what to do about each.
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum Reason {
+            /// Understood and not allowed.
+            Denied(DenialCode),
+            /// More than may be asked for.
+            Limited(Limit),
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// All of them.
+            #[cfg(test)]
+            fn all() -> impl Iterator<Item = Self> {
+                let denied = DenialCode::ALL.iter().copied().map(Self::Denied);
+                let limited = Limit::ALL.iter().copied().map(Self::Limited);
+                denied.chain(limited).chain([$(Self::$variant),+])
+            }
+
+            /// As it stands in `google.rpc.ErrorInfo`.
+            pub(super) const fn as_str(self) -> &'static str {
+                match self {
+                    Self::Denied(code) => code.as_str(),
+                    Self::Limited(limit) => limit.as_str(),
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            const fn code(self) -> Code {
+                match self {
+                    Self::Denied(code) => of_denial(code),
+                    Self::Limited(_) => Code::ResourceExhausted,
+                    $(Self::$variant => Code::$code,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Not understood.
+    Invalid = "INVALID_ARGUMENT", InvalidArgument;
+    /// What is named does not exist.
+    NotFound = "NOT_FOUND", NotFound;
+    /// What it was decided on kept changing.
+    Conflict = "CONFLICT", Aborted;
+    /// The ledger cannot commit.
+    Unavailable = "LEDGER_UNAVAILABLE", Unavailable;
+    /// What holds the signing key does not sign.
+    Unsigned = "SIGNER_UNAVAILABLE", Unavailable;
+    /// A fault of the broker.
+    Internal = "INTERNAL", Internal;
+    /// It took longer than a call may.
+    OutOfTime = "DEADLINE_EXCEEDED", DeadlineExceeded;
+    /// Refused before it is a call: its request is longer than one may be.
+    TooLong = "MESSAGE_TOO_LARGE", ResourceExhausted;
+    /// Refused before it is a call: there is no room for its request.
+    TooMuch = "TOO_MUCH_IN_FLIGHT", ResourceExhausted;
+}
+
 /// What is sent for an error. A fault of the broker is logged under `fault`, and only that is sent.
 pub(super) fn status(error: &Error, fault: &str) -> Status {
+    let text = error.to_string();
     match error {
-        Error::Denied(denial) if denial.code == DenialCode::TooManyTasks => {
-            again(of_denial(denial.code), denial.code.as_str(), &error.to_string(), AFTER_OUTAGE)
-        }
-        Error::Denied(denial) => answer(of_denial(denial.code), denial.code.as_str(), &error.to_string(), []),
-        Error::Invalid(Invalid { field, problem: _ }) => {
-            answer(Code::InvalidArgument, "INVALID_ARGUMENT", &error.to_string(), [("field", *field)])
-        }
-        Error::NotFound { kind, name } => answer(Code::NotFound, "NOT_FOUND", &error.to_string(), [("kind", *kind), ("name", name)]),
-        Error::Conflict => again(Code::Aborted, "CONFLICT", &error.to_string(), AFTER_CONFLICT),
-        Error::Limited { limit, retry_after } => again(Code::ResourceExhausted, limit.as_str(), &error.to_string(), *retry_after),
-        Error::Unavailable(_) => again(Code::Unavailable, "LEDGER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
-        Error::Unsigned => again(Code::Unavailable, "SIGNER_UNAVAILABLE", &error.to_string(), AFTER_OUTAGE),
+        Error::Denied(denial) if denial.code == DenialCode::TooManyTasks => again(Reason::Denied(denial.code), &text, AFTER_OUTAGE),
+        Error::Denied(denial) => answer(Reason::Denied(denial.code), &text, []),
+        Error::Invalid(Invalid { field, problem: _ }) => answer(Reason::Invalid, &text, [("field", *field)]),
+        Error::NotFound { kind, name } => answer(Reason::NotFound, &text, [("kind", *kind), ("name", name)]),
+        Error::Conflict => again(Reason::Conflict, &text, AFTER_CONFLICT),
+        Error::Limited { limit, retry_after } => again(Reason::Limited(*limit), &text, *retry_after),
+        Error::Unavailable(_) => again(Reason::Unavailable, &text, AFTER_OUTAGE),
+        Error::Unsigned => again(Reason::Unsigned, &text, AFTER_OUTAGE),
         Error::Internal(_) => {
             tracing::error!(fault, error = causes(error), "a fault of the broker");
             let text = format!("a fault of the broker; its log says more under {fault}");
-            answer(Code::Internal, "INTERNAL", &text, [("fault", fault)])
+            answer(Reason::Internal, &text, [("fault", fault)])
         }
     }
 }
@@ -61,26 +116,26 @@ fn causes(error: &Error) -> String {
     causes.join(": ")
 }
 
-/// The code of a refusal: who the caller is, what it may do, what does not exist, or what state
-/// something is in.
 /// What a call is told that took longer than it may. What it asked for may have been done.
 pub(super) fn out_of_time() -> Status {
     let text = "the call took longer than it may, and what it asked for may have been done; repeat it, or raise limits.call";
-    again(Code::DeadlineExceeded, OUT_OF_TIME, text, AFTER_OUTAGE)
+    again(Reason::OutOfTime, text, AFTER_OUTAGE)
 }
 
 /// What a call is told whose request is longer than it may be.
 pub(super) fn too_long() -> Status {
-    answer(Code::ResourceExhausted, TOO_LONG, "the request is longer than it may be; split it, or raise limits.message", [])
+    answer(Reason::TooLong, "the request is longer than it may be; split it, or raise limits.message", [])
 }
 
 /// What a call is told for whose request there is no room now.
 pub(super) fn too_much() -> Status {
     let text = "too many bytes of requests are in flight, of this identity or of all; wait for answers, or raise limits.identity_in_flight \
                 and limits.in_flight";
-    again(Code::ResourceExhausted, TOO_MUCH, text, AFTER_OUTAGE)
+    again(Reason::TooMuch, text, AFTER_OUTAGE)
 }
 
+/// The code of a refusal: who the caller is, what it may do, what does not exist, or what state
+/// something is in.
 const fn of_denial(code: DenialCode) -> Code {
     match code {
         DenialCode::CertificateRevoked | DenialCode::CertificateExpired | DenialCode::CertificateUntrusted => Code::Unauthenticated,
@@ -110,19 +165,19 @@ const fn of_denial(code: DenialCode) -> Code {
     }
 }
 
-fn answer<const N: usize>(code: Code, reason: &str, text: &str, metadata: [(&str, &str); N]) -> Status {
-    Status::with_error_details(code, shortened(text), details(reason, metadata))
+fn answer<const N: usize>(reason: Reason, text: &str, metadata: [(&str, &str); N]) -> Status {
+    Status::with_error_details(reason.code(), shortened(text), details(reason, metadata))
 }
 
-fn again(code: Code, reason: &str, text: &str, after: Duration) -> Status {
+fn again(reason: Reason, text: &str, after: Duration) -> Status {
     let mut details = details(reason, []);
     details.set_retry_info(Some(after));
-    Status::with_error_details(code, shortened(text), details)
+    Status::with_error_details(reason.code(), shortened(text), details)
 }
 
-fn details<const N: usize>(reason: &str, metadata: [(&str, &str); N]) -> ErrorDetails {
+fn details<const N: usize>(reason: Reason, metadata: [(&str, &str); N]) -> ErrorDetails {
     let metadata: HashMap<_, _> = metadata.into_iter().map(|(name, value)| (name.to_owned(), shortened(value))).collect();
-    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+    ErrorDetails::with_error_info(reason.as_str(), DOMAIN, metadata)
 }
 
 fn shortened(text: &str) -> String {
@@ -136,7 +191,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Limit;
     use crate::grpc::calls::code_name;
     use crate::ledger::LedgerError;
     use crate::model::Denial;
@@ -163,51 +217,9 @@ mod tests {
             assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "curfew"));
             assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), retry, "{reason}");
         }
-    }
-
-    /// An error of each reason that is no refusal.
-    fn others() -> Vec<Error> {
-        let every = [
-            Limit::Queue,
-            Limit::WorkloadRate,
-            Limit::Searches,
-            Limit::SourceRate,
-            Limit::OwnerRate,
-            Limit::AdministratorRate,
-            Limit::WorkloadLive,
-            Limit::IdentityWatches,
-            Limit::Watches,
-            Limit::SlowFollower,
-            Limit::Followers,
-        ];
-        let mut errors: Vec<Error> = every.map(|limit| limit.after(AFTER_OUTAGE)).into();
-        errors.push(Invalid::new("owner", "it is empty").into());
-        errors.push(Error::NotFound { kind: "owner", name: "payments".to_owned() });
-        errors.push(Error::Conflict);
-        errors.push(Error::Unavailable("the disk is full".to_owned()));
-        errors.push(Error::Unsigned);
-        errors.push(Error::Internal("secret detail".into()));
-        for error in &errors {
-            // Whoever adds an error or a limit finds that it has to be added above.
-            match error {
-                Error::Denied(_) | Error::Invalid(_) | Error::NotFound { .. } | Error::Conflict => {}
-                Error::Unavailable(_) | Error::Unsigned | Error::Internal(_) => {}
-                Error::Limited { limit, .. } => match limit {
-                    Limit::Queue
-                    | Limit::WorkloadRate
-                    | Limit::Searches
-                    | Limit::SourceRate
-                    | Limit::OwnerRate
-                    | Limit::AdministratorRate
-                    | Limit::WorkloadLive
-                    | Limit::IdentityWatches
-                    | Limit::Watches
-                    | Limit::SlowFollower
-                    | Limit::Followers => {}
-                },
-            }
-        }
-        errors
+        let early =
+            [out_of_time(), too_long(), too_much()].map(|status| status.get_details_error_info().expect("every error has it").reason);
+        assert_eq!(early, ["DEADLINE_EXCEEDED", "MESSAGE_TOO_LARGE", "TOO_MUCH_IN_FLIGHT"]);
     }
 
     #[test]
@@ -219,16 +231,10 @@ mod tests {
             let rows = text.lines().filter(|line| line.starts_with("| `"));
             rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()).collect()
         };
-        let mut expected: Vec<(String, String)> = Vec::new();
-        let denied = DenialCode::ALL.iter().map(|code| Error::Denied(Denial::new(*code, "so it is")));
-        for error in denied.chain(others()) {
-            let status = status(&error, "f17");
-            let reason = status.get_details_error_info().expect("every error has it").reason;
-            expected.push((reason, code_name(status.code()).to_owned()));
-        }
+        let mut expected: Vec<(&str, &str)> = Reason::all().map(|reason| (reason.as_str(), code_name(reason.code()))).collect();
         expected.sort();
         expected.dedup();
-        let mut found: Vec<(String, String)> = rows(broker).iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+        let mut found: Vec<(&str, &str)> = rows(broker).iter().map(|row| (row[0], row[1])).collect();
         found.sort();
         assert_eq!(found, expected);
         for code in DenialCode::ALL {
