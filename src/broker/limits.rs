@@ -82,23 +82,39 @@ impl<K: Eq + Hash> Rate<K> {
     }
 }
 
-/// One credential of an owner's rate. It is given back when this is dropped, unless it was [spent](Self::spend):
-/// what is refused uses up nothing that is its owner's.
+/// One credential that a workload has asked for: a place in its quota until this is dropped, and one of its owner's
+/// rate. The latter is given back then, unless it was [spent](Self::spend): what is refused uses up nothing that is its
+/// owner's.
 #[derive(Debug)]
-pub(super) struct Taken<'a>(Option<(&'a Rate<Position>, Position)>);
+pub(super) struct Taken<'a> {
+    limiters: &'a Limiters,
+    workload: Position,
+    owner: Option<Position>,
+}
 
-impl Taken<'_> {
+impl<'a> Taken<'a> {
+    /// Takes it of the owner's rate.
+    fn of(limiters: &'a Limiters, workload: Position, owner: Position, now: Timestamp) -> Result<Self, Error> {
+        limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
+        *limiters.under_way.entry(workload).or_insert(0) += 1;
+        Ok(Self { limiters, workload, owner: Some(owner) })
+    }
+
     /// It became a credential.
     pub(super) fn spend(mut self) {
-        self.0 = None;
+        self.owner = None;
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if let Some((owners, owner)) = self.0.take() {
-            owners.give_back(&owner);
+        if let Some(owner) = self.owner.take() {
+            self.limiters.owners.give_back(&owner);
         }
+        self.limiters.under_way.remove_if_mut(&self.workload, |_, under_way| {
+            *under_way = under_way.saturating_sub(1);
+            *under_way == 0
+        });
     }
 }
 
@@ -118,6 +134,8 @@ pub(super) struct Limiters {
     owners: Rate<Position>,
     administrators: Rate<(SpiffeId, Action)>,
     sources: Rate<SourceName>,
+    /// How many each workload has asked for that are neither refused nor answered.
+    under_way: DashMap<Position, u64>,
     /// Of the workloads that are or were near their quota.
     left: DashMap<Position, Left>,
 }
@@ -131,6 +149,7 @@ impl Limiters {
             owners: Rate::per_second(quotas.owner_rate),
             administrators: Rate::per_second(quotas.administrator_rate),
             sources: Rate::per_second(quotas.source_rate),
+            under_way: DashMap::new(),
             left: DashMap::new(),
         }
     }
@@ -186,25 +205,27 @@ impl Broker {
         let workload = role.receives()?;
         let limiters = &self.limiters;
         limiters.workloads.take(workload, now).map_err(|wait| Limit::WorkloadRate.after(wait))?;
-        let Some(known) = facts.workload_numbered(workload) else { return Ok((role, Taken(None))) };
-        let owner = known.record.owner;
-        limiters.owners.take(owner, now).map_err(|wait| Limit::OwnerRate.after(wait))?;
-        let taken = Taken(Some((&limiters.owners, owner)));
+        // Nothing is issued to one that is not known.
+        let owner = facts.workload_numbered(workload).map_or(Position::ZERO, |known| known.record.owner);
+        let taken = Taken::of(limiters, workload, owner, now)?;
         self.within_quota(owner, workload, now)?;
         Ok((role, taken))
     }
 
-    /// Whether one more of a workload may live. A bound that costs nothing to know settles it for
-    /// nearly all; the living are counted, at most once a second, for those that it does not settle.
+    /// Whether what a workload has asked for may all live. A bound that costs nothing to know settles it for nearly
+    /// all; the living are counted, at most once a second, for those that it does not settle. What is under way counts
+    /// as living, and for a moment twice: between its record and its answer.
     fn within_quota(&self, owner: Position, workload: Position, now: Timestamp) -> Result<(), Error> {
-        let Limiters { quotas, left, .. } = &self.limiters;
-        if self.ledger.living_at_most(workload) < quotas.workload_live {
+        let Limiters { quotas, left, under_way, .. } = &self.limiters;
+        let under_way = under_way.get(&workload).map_or(1, |under_way| *under_way);
+        if self.ledger.living_at_most(workload).saturating_add(under_way) <= quotas.workload_live {
             return Ok(());
         }
         let mut left = left.entry(workload).or_insert(Left { credentials: 0, counted: Timestamp::EPOCH });
         if now.since(left.counted) >= COUNTED || left.counted > now {
             let living = self.ledger.census(Whose::Workload { owner, workload }, now).total;
-            *left = Left { credentials: quotas.workload_live.saturating_sub(living), counted: now };
+            let others = under_way.saturating_sub(1);
+            *left = Left { credentials: quotas.workload_live.saturating_sub(living.saturating_add(others)), counted: now };
         }
         left.credentials = left.credentials.checked_sub(1).ok_or_else(|| Limit::WorkloadLive.after(COUNTED))?;
         Ok(())

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{QUOTAS, START, World, administrator, caller, denied, owner_named, withdrawal};
 use crate::broker::error::Limit;
 use crate::broker::{CertificateRequest, Error, Limits, Quotas};
@@ -105,13 +107,9 @@ async fn an_administrator_s_calls_are_counted_and_revocations_are_not() {
     }
 }
 
-/// Whatever waits, and whatever is used up: what ends things goes first.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_commits_before_all_that_waits_and_new_work_is_turned_away_undecided() {
-    let quotas = Quotas { workload_rate: 2, owner_rate: 2, administrator_rate: 1, ..QUOTAS };
-    let world = Arc::new(World::keeping(quotas, |options| options.most_issuances = 2).await);
-    // The writer is held, so that what comes has to wait.
-    let (release, held) = std::sync::mpsc::channel::<()>();
+/// Holds the writer until it is released, so that what comes has to wait.
+async fn hold(world: &World) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), Error>>) {
+    let (release, held) = std::sync::mpsc::channel();
     let (enter, entered) = tokio::sync::oneshot::channel();
     let broker = Arc::clone(&world.broker);
     let holding = tokio::spawn(async move {
@@ -119,9 +117,18 @@ async fn a_revocation_commits_before_all_that_waits_and_new_work_is_turned_away_
             let _released = (enter.send(()), held.recv());
             Ok((Vec::new(), ()))
         };
-        broker.change(None, plan).await
+        broker.change(None, plan).await.map(drop)
     });
     entered.await.unwrap();
+    (release, holding)
+}
+
+/// Whatever waits, and whatever is used up: what ends things goes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_commits_before_all_that_waits_and_new_work_is_turned_away_undecided() {
+    let quotas = Quotas { workload_rate: 2, owner_rate: 2, administrator_rate: 1, ..QUOTAS };
+    let world = Arc::new(World::keeping(quotas, |options| options.most_issuances = 2).await);
+    let (release, holding) = hold(&world).await;
     let api = caller("/payments/api");
     let waiting: Vec<_> = (0..2)
         .map(|_| {
@@ -167,4 +174,45 @@ async fn a_workload_has_so_many_living_credentials_and_no_more() {
     world.token(&api).await.expect("only the certificate lives");
     world.token(&api).await.expect("and one token");
     assert_eq!(limited(world.token(&api).await).0, Limit::WorkloadLive);
+}
+
+/// Of what is asked for at once, nothing is recorded before all of it was let in.
+#[tokio::test]
+async fn what_is_under_way_counts_as_living() {
+    let world = World::within(Quotas { workload_live: 3, ..QUOTAS }).await;
+    let (api, batch) = (caller("/payments/api"), caller("/payments/batch"));
+    world.token(&api).await.unwrap();
+    let (release, holding) = hold(&world).await;
+    let (outcomes, released) = tokio::join!(join_all((0..500).map(|_| world.token(&api))), async { release.send(()) });
+    released.unwrap();
+    holding.await.unwrap().unwrap();
+    let (issued, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((issued.len(), refused.len()), (2, 498));
+    assert!(refused.into_iter().all(|outcome| limited(outcome).0 == Limit::WorkloadLive));
+    for _ in 0..3 {
+        world.token(&batch).await.expect("another's");
+    }
+}
+
+/// What was refused, or given up half way, keeps no place.
+#[tokio::test]
+async fn what_came_to_nothing_leaves_its_place_in_the_quota() {
+    let world = World::within(Quotas { workload_live: 1, ..QUOTAS }).await;
+    let batch = caller("/payments/batch");
+    for _ in 0..5 {
+        assert_eq!(denied(world.token_in(&batch, "staging", None).await), DenialCode::EnvironmentNotAllowed);
+    }
+    let (release, holding) = hold(&world).await;
+    {
+        let mut given_up = std::pin::pin!(world.token(&batch));
+        tokio::select! {
+            biased;
+            early = &mut given_up => panic!("the writer is held: {early:?}"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(limited(world.token(&batch).await).0, Limit::WorkloadLive, "one is under way");
+    }
+    release.send(()).unwrap();
+    holding.await.unwrap().unwrap();
+    world.token(&batch).await.expect("nobody waits for the other any more");
 }
