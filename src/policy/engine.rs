@@ -1,7 +1,9 @@
 //! The policies in force: compiled, and asked about every call.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::cache::DecisionCache;
 use super::cedar::{Answer, Cedar, Issuing, Question, Rule};
@@ -44,6 +46,11 @@ impl Engine {
         let mut names: Vec<PolicyName> = self.cedar.rules().map(|rule| rule.name.clone()).collect();
         names.sort();
         names
+    }
+
+    /// The longest life of what each of its policies allows, if it sets one.
+    pub(crate) fn ceilings(&self) -> BTreeMap<PolicyName, Option<Duration>> {
+        self.cedar.rules().map(|rule| (rule.name.clone(), rule.annotations.max_ttl)).collect()
     }
 
     /// How many questions could not be answered because a policy failed; each was refused.

@@ -1,10 +1,20 @@
 //! What an issuance must stand on, and how long it may live.
 
-use crate::model::{CredentialId, CredentialKind, Entry, Event, Facts, Issued, KeyPurpose, Known, KnownKey, KnownTask, Position, Subjects};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// What is wrong with an issuance, on the facts right before it.
-pub(super) fn wrong(issued: &Issued, facts: &Facts, find: &impl Fn(Position) -> Option<Entry>) -> Vec<String> {
+use super::Audit;
+use crate::model::{
+    CredentialId, CredentialKind, Entry, Event, Facts, Issued, KeyPurpose, Known, KnownKey, KnownTask, PolicyName, Position, Subjects,
+};
+
+/// What is wrong with an issuance, on what was right before it.
+pub(super) fn wrong(issued: &Issued, before: &Audit, find: &impl Fn(Position) -> Option<Entry>) -> Vec<String> {
+    let facts = &before.facts;
     let mut wrong = closed_to(issued, facts);
+    if let Some(ceilings) = before.policies.as_ref().filter(|_| !is_own(issued)) {
+        wrong.extend(unpermitted(issued, ceilings));
+    }
     wrong.extend(outlived(issued, facts));
     wrong.extend(misfits(issued, facts).into_iter().map(str::to_owned));
     if let Some(id) = issued.parent {
@@ -74,6 +84,19 @@ fn outlived(issued: &Issued, facts: &Facts) -> Option<String> {
     }
     let outlived = bounds.into_iter().find(|(_, end)| end.is_some_and(|end| end < issued.expires_at));
     outlived.map(|(what, _)| format!("outlives {what}"))
+}
+
+/// What is wrong with the policies that it names as those that allowed it.
+fn unpermitted(issued: &Issued, ceilings: &BTreeMap<PolicyName, Option<Duration>>) -> Option<String> {
+    if let Some(name) = issued.policies.iter().find(|name| !ceilings.contains_key(*name)) {
+        return Some(format!("was allowed by policy `{name}`, which was not in force"));
+    }
+    if issued.policies.is_empty() && issued.exception.is_none() {
+        return Some("was allowed by no policy and no exception".to_owned());
+    }
+    let ceiling = issued.policies.iter().filter_map(|name| ceilings.get(name).copied().flatten()).min();
+    let outlived = ceiling.is_some_and(|ceiling| issued.issued_at.plus(ceiling) < issued.expires_at);
+    outlived.then(|| "outlives the ceiling of a policy that allowed it".to_owned())
 }
 
 /// What of it does not fit together, or not what was recorded.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::tip::Tip;
 use super::{Unreadable, codec, counters};
-use crate::model::{Entry, Epoch, Event, Facts, Living, Position, Timestamp};
+use crate::model::{Entry, Epoch, Event, Facts, Living, PolicyName, Position, Timestamp};
+use crate::policy::Engine;
 
 mod change;
 mod issuance;
@@ -46,6 +47,8 @@ pub(super) struct Audit {
     pub(super) living: Living,
     /// Each epoch, with the position of the entry that began it.
     pub(super) epochs: Vec<(Position, Epoch)>,
+    /// The policies in force, and the longest life that each allows; none while their text is not one that this version can read.
+    pub(super) policies: Option<BTreeMap<PolicyName, Option<Duration>>>,
     /// What was confirmed: of which downstream, up to where, and in which entry first.
     pub(super) confirmed: BTreeMap<(Position, Position), Position>,
     /// Each cut: of what, and where.
@@ -105,7 +108,7 @@ impl Audit {
             self.living.expire(entry.time);
         }
         if let Event::CredentialIssued(issued) = &entry.event {
-            self.wrong(entry.position, issuance::wrong(issued, &self.facts, find));
+            self.wrong(entry.position, issuance::wrong(issued, self, find));
             self.retired_by(entry);
             self.living.add(issued);
             let last = self.last_signed.entry(issued.key).or_default();
@@ -117,6 +120,9 @@ impl Audit {
             self.retired_by(entry);
             counters::ended(entry, &self.facts, find).iter().for_each(|ended| ended.apply(&mut self.living));
             self.facts.apply(entry);
+            if let Event::PolicyChanged(text) = &entry.event {
+                self.policies = Engine::compile(text.files.clone()).ok().map(|engine| engine.ceilings());
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::samples::{
-    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, exception, finding, first, key, owner, policy, sound_policy,
-    spiffe_id, task, workload,
+    EPOCH, NOW, World, again, at, begun, cut, downstream, environment, exception, finding, first, key, owner, policies, policy,
+    sound_policy, spiffe_id, task, workload,
 };
 use crate::model::{
     About, CUT_OF_KEY_ENDS, Closing, CredentialId, CredentialKind, CutMade, Exception, Issued, KeyPurpose, PublicKey, Subjects, Task,
@@ -278,6 +278,35 @@ fn what_lives_as_long_as_it_may_is_sound() {
         },
         &[],
     );
+}
+
+#[test]
+fn what_no_policy_in_force_allowed_for_so_long_is_found() {
+    let under = |text: &str, names: &[&str], seconds: u64, expected: &[&str]| {
+        check(
+            |written| {
+                let text = policies(text);
+                let policy_hash = text.hash;
+                written.push(Event::PolicyChanged(text));
+                let policies = names.iter().map(|name| name.parse().expect("a policy name")).collect();
+                let expires_at = NOW.plus(Duration::from_secs(seconds));
+                written.issue(Issued { policy_hash, policies, expires_at, ..written.token() });
+            },
+            expected,
+        );
+    };
+    let text = r#"@id("always") permit (principal, action, resource);
+@id("short") @max_ttl("5m") permit (principal, action == Curfew::Action::"IssueToken", resource);
+@id("shorter") @max_ttl("2m") permit (principal, action == Curfew::Action::"IssueToken", resource);"#;
+    let outlived = ["outlives the ceiling of a policy that allowed it"];
+    under(text, &["always"], 900, &[]);
+    under(text, &["always", "short"], 300, &[]);
+    under(text, &["always", "short"], 301, &outlived);
+    under(text, &["short", "shorter"], 120, &[]);
+    under(text, &["short", "shorter"], 121, &outlived);
+    under(text, &["always", "never"], 300, &["was allowed by policy `never`, which was not in force"]);
+    under(text, &[], 300, &["was allowed by no policy and no exception"]);
+    under("permit what a later version knows", &["never"], 300, &[]);
 }
 
 fn issued_until(written: &Written, subjects: Subjects, expires_at: Timestamp) -> Issued {
