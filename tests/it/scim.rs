@@ -244,13 +244,37 @@ fn what_is_not_believed_is_shown_and_goes_on_once_a_person_let_it_through() {
     assert_eq!(show()["state"], "not_believed", "as many again, and no more");
 }
 
+/// What shares all but a little with one of two tokens that are good.
+fn nearly(token: &str, other: &str) -> Vec<String> {
+    let changed = |at: usize| -> String {
+        let change = |(index, c): (usize, char)| {
+            if index != at {
+                c
+            } else if c == 'A' {
+                'B'
+            } else {
+                'A'
+            }
+        };
+        token.chars().enumerate().map(change).collect()
+    };
+    let half = token.len() / 2;
+    let ((first, second), (_, of_other)) = (token.split_at(half), other.split_at(half));
+    let (all_but_last, all_but_first) = (token.split_at(token.len() - 1).0, token.split_at(1).1);
+    let mut nearly = [all_but_last, all_but_first, first, second].map(str::to_owned).to_vec();
+    nearly.extend([format!("{token}A"), format!("A{token}"), format!("{token}{other}"), format!("{first}{of_other}")]);
+    nearly.extend([0, half, token.len() - 1].map(changed));
+    nearly.push(token.chars().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect());
+    nearly
+}
+
 #[test]
 fn who_is_no_client_learns_nothing_and_what_does_harm_is_refused() {
     let world = Provisioned::start();
     let id = world.create("/Users", &json!({ "schemas": [USER], "userName": "ada" }));
     let path = format!("/Users/{id}");
-    for token in ["", "x", &format!("{}x", world.token), &"a".repeat(8000)] {
-        let answer = world.ask_as(token, "GET", &path, &Value::Null);
+    for token in ["".to_owned(), "x".to_owned(), "a".repeat(8000)].into_iter().chain(nearly(&world.token, &world.other)) {
+        let answer = world.ask_as(&token, "GET", &path, &Value::Null);
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer realm=\"scim\""), "{token}");
     }
     let basic = format!("Basic {}", world.token);

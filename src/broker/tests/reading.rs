@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{START, World, administrator, caller, denied, withdrawal};
+use super::{REGISTRY, START, World, administrator, caller, denied, withdrawal};
 use crate::broker::whoami::WhoAmI;
-use crate::broker::{Error, Issuance, Limits, Opening, Wanted};
+use crate::broker::{Error, Issuance, Limits, Opening, TokenRequest, Wanted};
 use crate::model::{CredentialId, CredentialKind, DenialCode, Event, Position};
 use crate::policy::Action;
 
@@ -159,6 +159,46 @@ async fn credentials_are_listed_by_what_they_stand_on_the_newest_first() {
     world.hand.set(one.expires_at);
     assert_eq!(found(&world, &live, 100).await, Vec::<u64>::new(), "expired");
     assert_eq!(found(&world, &payments, 100).await.len(), 4, "and listed still");
+}
+
+#[tokio::test]
+async fn credentials_are_listed_by_their_task_audience_and_kind() {
+    let world = World::new().await;
+    let orders = "  - {name: orders, technical_owner: pat@example.org, accepts: [tokens], audiences: [https://orders.example.org], \
+                  environments: [production], verifier_kind: follower}\n";
+    world.apply(&format!("{REGISTRY}{orders}"), 0).await.unwrap();
+    let api = caller("/payments/api");
+    let issue = async |ask| world.broker.issue_token(&api, ask).await.unwrap().1.position.get();
+    let opening = |purpose: &str| Opening {
+        owner: None,
+        environment: "production".parse().unwrap(),
+        workload: None,
+        deadline: START.plus(Duration::from_secs(600)),
+        purpose: purpose.parse().unwrap(),
+    };
+    let task = world.broker.open_task(&api, opening("a job")).await.unwrap().number;
+    let other_task = world.broker.open_task(&api, opening("another")).await.unwrap().number;
+    let plain = issue(World::ask("production", None)).await;
+    let first = issue(World::ask("production", Some(task))).await;
+    let svid = issue(TokenRequest { kind: CredentialKind::JwtSvid, ..World::ask("production", Some(other_task)) }).await;
+    let for_orders = TokenRequest { audience: "https://orders.example.org".parse().unwrap(), ..World::ask("production", Some(task)) };
+    let for_orders = issue(for_orders).await;
+    let certificate = world.certificate(&api, "production", Some(task)).await.unwrap().0.position.get();
+    let of_task = |task| Wanted { task: Some(task), ..Wanted::default() };
+    let of_kind = |kind| Wanted { kind: Some(kind), workload: api.spiffe_id.to_string().parse().ok(), ..Wanted::default() };
+    let for_audience = |audience: &str| Wanted { audience: audience.parse().ok(), ..Wanted::default() };
+    for (wanted, expected) in [
+        (of_task(task), vec![certificate, for_orders, first]),
+        (of_task(other_task), vec![svid]),
+        (for_audience("https://orders.example.org"), vec![for_orders]),
+        (for_audience("https://ledger.example.org"), vec![svid, first, plain]),
+        (of_kind(CredentialKind::JwtSvid), vec![svid]),
+        (of_kind(CredentialKind::AccessToken), vec![for_orders, first, plain]),
+        (Wanted { task: Some(task), ..for_audience("https://ledger.example.org") }, vec![first]),
+        (Wanted { task: Some(task), ..of_kind(CredentialKind::JwtSvid) }, vec![]),
+    ] {
+        assert_eq!(found(&world, &wanted, 100).await, expected, "{wanted:?}");
+    }
 }
 
 #[tokio::test]

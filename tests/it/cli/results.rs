@@ -222,3 +222,26 @@ fn the_broker_s_own_certificate_is_listed_by_a_name() {
     let own = &listed["credentials"][0];
     assert_eq!((&own["owner"], &own["environment"]), (&Value::from("(broker)"), &Value::from("(broker)")), "{listed}");
 }
+
+#[test]
+fn credentials_are_found_by_task_audience_and_kind() {
+    let broker = Broker::start();
+    let workload = broker.identity("payments/api");
+    let opened = ["task", "open", "--environment", "production", "--purpose", "tests", "--within", "5m", "--field", "task"];
+    let task = broker.curfew(&workload, opened).done().trim().to_owned();
+    let issue = |more: &[&str]| {
+        let line = [&["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "credential_id"], more].concat();
+        broker.curfew(&workload, line).done().trim().to_owned()
+    };
+    let (plain, svid, of_task) = (issue(&[]), issue(&["--jwt-svid"]), issue(&["--task", &task]));
+    let found = |filter: &[&str]| {
+        let line = [&["cred", "list", "--owner", "payments", "--field", "credential_id"], filter].concat();
+        broker.curfew(&broker.administrator(), line).done()
+    };
+    let lines = |ids: &[&str]| ids.iter().map(|id| format!("{id}\n")).collect::<String>();
+    assert_eq!(found(&["--task", &task]), lines(&[&of_task]));
+    assert_eq!(found(&["--kind", "jwt-svid"]), lines(&[&svid]));
+    assert_eq!(found(&["--kind", "access-token"]), lines(&[&of_task, &plain]));
+    assert_eq!(found(&["--audience", AUDIENCE]), lines(&[&of_task, &svid, &plain]));
+    assert_eq!(found(&["--audience", "https://nobody.example.org"]), "");
+}
