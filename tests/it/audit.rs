@@ -4,12 +4,13 @@ use crate::harness::{AUDIENCE, Broker, eventually};
 
 #[test]
 fn each_call_of_an_administrator_leaves_a_line_in_the_log_refused_or_not() {
-    let broker = Broker::start();
+    let mut broker = Broker::start();
     let administrator = broker.administrator();
     broker.curfew(&administrator, ["owner", "show", "payments"]).exits(0);
     broker.curfew(&administrator, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
     let workload = broker.identity("payments/api");
     broker.curfew(&workload, ["owner", "show", "payments"]).exits(2);
+    assert!(broker.stop().success());
     let log = broker.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("curfew::audit")).collect();
     let left = |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));

@@ -34,7 +34,7 @@ fn an_unreadable_entry_is_reported_and_everything_else_goes_on() {
     });
     assert!(body.contains("1 entries that cannot be read"), "{body}");
     assert!(get(&broker, "/metrics").1.contains("\ncurfew_ledger_unreadable 1"));
-    assert!(broker.log().contains("unreadable"), "{}", broker.log());
+    broker.says(&["unreadable"]);
     broker.curfew(&workload, ISSUE).done();
     broker.curfew(&broker.administrator(), ["owner", "revoke", "acme", "--reason", "cessation-of-operation", "--wait", "published"]).done();
     broker

@@ -217,6 +217,13 @@ impl Broker {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// The same, once it holds these words: what is said is written a moment later. What a process said that has
+    /// ended in order is all there.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) -> String {
+        eventually(PATIENCE, || Some(self.log()).filter(|log| words.iter().all(|word| log.contains(word))))
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("broker.log")
     }
