@@ -23,7 +23,8 @@ pub(super) enum Command {
     Apply {
         #[command(flatten)]
         files: Files,
-        /// End at most so many owners, environments, workloads and downstreams.
+        /// End at most so many owners, environments, workloads and downstreams; to move one, or to kill anything alive
+        /// of it, counts as well.
         #[arg(long, default_value_t = 0, value_name = "NUMBER")]
         allow_end: u32,
     },

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::check::meant;
-use super::{Document, DownstreamSpec, Draft, Finding, Names, Subject, WorkloadSpec};
+use super::{Document, DownstreamDraft, DownstreamSpec, Draft, Finding, Names, Subject, WorkloadDraft, WorkloadSpec};
 use crate::model::{Contact, DownstreamName, EnvironmentName, Facts, Known, OwnerId, Person, RecordId, SourceName, SpiffeId, Timestamp};
 
 /// A contract as a source names it.
@@ -84,6 +84,8 @@ pub(crate) struct Snapshot {
     pub unnamed: BTreeSet<Subject>,
     /// Everything that is named.
     pub(super) named: HashSet<(Subject, String)>,
+    /// The owners and environments that its records refer to without naming them, and one of these records.
+    pub(super) referred: HashMap<(Subject, String), String>,
 }
 
 impl From<Document> for Snapshot {
@@ -102,8 +104,29 @@ impl Snapshot {
             snapshot.keep::<EnvironmentName>(Subject::Environment, draft.environments.iter().map(|draft| draft.name.as_ref()));
             snapshot.keep::<SpiffeId>(Subject::Workload, draft.workloads.iter().map(|draft| draft.spiffe_id.as_ref()));
             snapshot.keep::<DownstreamName>(Subject::Downstream, draft.downstreams.iter().map(|draft| draft.name.as_ref()));
+            // What is wrong with a record may be that what it refers to is missing.
+            for WorkloadDraft { spiffe_id, owner, environments, .. } in &draft.workloads {
+                let owner = owner.as_ref().and_then(|owner| meant(owner.as_ref()));
+                let environments = environments.iter().filter_map(|name| meant(name.as_ref()));
+                snapshot.refer((Subject::Workload, spiffe_id.as_ref()), owner.as_ref(), environments);
+            }
+            for DownstreamDraft { name, environments, .. } in &draft.downstreams {
+                let environments = environments.iter().filter_map(|name| meant(name.as_ref()));
+                snapshot.refer((Subject::Downstream, name.as_ref()), None, environments);
+            }
         }
         (snapshot, findings)
+    }
+
+    /// Remembers what a record refers to.
+    fn refer(&mut self, (subject, name): (Subject, &str), owner: Option<&OwnerId>, environments: impl Iterator<Item = EnvironmentName>) {
+        let owner = owner.map(|owner| (Subject::Owner, owner.to_string()));
+        for key in owner.into_iter().chain(environments.map(|environment| (Subject::Environment, environment.to_string()))) {
+            let by = self.referred.entry(key).or_default();
+            if by.is_empty() {
+                *by = format!("{subject} `{}`", name.chars().take(120).collect::<String>().escape_debug());
+            }
+        }
     }
 
     /// Keeps what is named and is not among the records.
@@ -142,6 +165,7 @@ impl Snapshot {
         self.document.downstreams.extend(part.document.downstreams);
         self.kept.extend(part.kept);
         self.unnamed.extend(part.unnamed);
+        self.referred.extend(part.referred);
     }
 
     /// Takes out the records of which the name is so. It is not indexed by that.
@@ -203,8 +227,18 @@ impl Snapshot {
             || self.kept.contains(&(Subject::Inventory, identity.to_string()))
     }
 
-    /// Whether a record of this scope has ended: neither named, nor kept.
+    /// Whether a record of this scope has ended: neither named, nor kept, nor referred to.
     pub(super) fn ends(&self, subject: Subject, name: &str) -> bool {
+        self.is_absent(subject, name) && !self.referred.contains_key(&key(subject, name))
+    }
+
+    /// What refers to a record that is absent, if something does.
+    pub(super) fn missing(&self, subject: Subject, name: &str) -> Option<&str> {
+        let by = self.referred.get(&key(subject, name))?;
+        self.is_absent(subject, name).then_some(by)
+    }
+
+    fn is_absent(&self, subject: Subject, name: &str) -> bool {
         let key = key(subject, name);
         !self.unnamed.contains(&subject) && !self.named.contains(&key) && !self.kept.contains(&key)
     }

@@ -88,7 +88,8 @@ pub struct Resource {
     pub owner: Option<Position>,
     /// What was written; absent once it was deleted.
     pub text: Option<String>,
-    /// When it ended, if it has: it was deleted, or is not active.
+    /// When it ended, if it has: it was deleted, or is not active. One that is active again, or that goes on though
+    /// what was alive of it ended, keeps that for a day.
     pub ended: Option<Timestamp>,
 }
 

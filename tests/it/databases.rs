@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::feeds::{soon, without_workloads};
+use crate::feeds::{at_once, soon, steps, without_workloads};
 use crate::harness::{AUDIENCE, REGISTRY, eventually, run};
 use crate::holder::Holder;
 use crate::postgres::{Postgres, READER};
@@ -24,9 +24,10 @@ fn table(database: &Postgres, name: &str, holds: &str, rest: &str) -> String {
     )
 }
 
-/// A broker with these sources.
+/// A broker with these sources, which acts on what nobody answers for without a time of grace.
 fn world(tables: &str) -> World {
     World::with(tables, |folder| {
+        at_once(folder, "ownerless", "suspend");
         let password = folder.join("reader.password");
         fs::write(&password, format!("{}\n", READER.1)).unwrap();
         run(Command::new("chmod").arg("600").arg(&password)).done();
@@ -135,6 +136,67 @@ fn rows_of_workloads_are_judged_one_by_one_and_what_is_deleted_is_dead() {
     let api = world.broker.identity("payments/api");
     let (token, holder) = (world.issue(&api), Holder::of(&api));
     database.sql(&format!("DELETE FROM assets WHERE id = '{API}'"));
+    world.until("assets", |source| source["records"] == 1);
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    world.end();
+}
+
+#[test]
+fn a_staff_table_that_comes_out_empty_ends_nobody_until_a_person_confirms_it() {
+    let database = Postgres::start();
+    database.sql(
+        "CREATE TABLE staff (mail text PRIMARY KEY);
+         INSERT INTO staff VALUES ('head-of-payments@example.org'), ('payments-oncall@example.org');
+         GRANT SELECT ON staff TO reader",
+    );
+    let world = world(&table(&database, "staff", "people", "query = \"SELECT mail AS id FROM staff\""));
+    world.broker.apply(REGISTRY);
+    world.until("staff", |source| source["records"] == 2);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    assert_eq!(steps(&world), [""; 0]);
+
+    database.sql("DELETE FROM staff");
+    let doubted = world.until_doubted("staff");
+    assert_eq!(doubted["why"], "it is empty, and 2 of its records are known");
+    assert_eq!((&doubted["ends"], &doubted["records"]), (&2.into(), &2.into()));
+    assert_eq!(steps(&world), [""; 0], "who is not believed to be gone is missed nowhere");
+    assert_eq!(world.rejects(&token, &holder), None);
+    world.issue(&api);
+
+    // It is meant: nobody answers for payments any more.
+    world.confirm(&doubted);
+    world.until("staff", |source| source["state"] == "believed" && source["records"] == 0);
+    assert_eq!(steps(&world), ["raise ownerless owner payments"]);
+    assert_eq!(world.rejects(&token, &holder), None);
+    assert_eq!(steps(&world), ["suspend ownerless owner payments"]);
+    assert_eq!(world.show(&["owner", "show", "payments"])["standing"], "suspended");
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    world.end();
+}
+
+#[test]
+fn what_was_issued_for_a_service_that_is_decommissioned_in_the_asset_database_is_dead() {
+    let database = Postgres::start();
+    database.sql(&format!(
+        "CREATE TABLE services (name text PRIMARY KEY, takes text[], audiences text[], environments text[], checks text);
+         INSERT INTO services VALUES ('ledger-api', '{{tokens}}', '{{{AUDIENCE}}}', '{{production,staging}}', 'follower'),
+             ('mesh', '{{certificates}}', NULL, '{{production}}', 'follower');
+         GRANT SELECT ON services TO reader"
+    ));
+    let query = "query = \"SELECT * FROM services\"\ncolumns = { accepts = \"takes\", verifier_kind = \"checks\" }";
+    let world = world(&table(&database, "assets", "downstreams", query));
+    let (others, _) = REGISTRY.split_once("downstreams:\n").unwrap();
+    world.broker.apply(others);
+    world.until("assets", |source| source["records"] == 2 && source["problem_count"] == 0);
+    assert_eq!(world.show(&["downstream", "show", "ledger-api"])["source"], "assets");
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    assert_eq!(world.rejects(&token, &holder), None);
+
+    database.sql("DELETE FROM services WHERE name = 'ledger-api'");
     world.until("assets", |source| source["records"] == 1);
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);

@@ -9,12 +9,21 @@ use serde_json::Value;
 
 use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, eventually, program, run};
 use crate::holder::Holder;
+use crate::process::get;
 use crate::service::Service;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The workload that most is about.
 pub(crate) const API: &str = "spiffe://example.org/payments/api";
+
+/// A source that reads a folder of its name.
+fn folder(name: &str) -> String {
+    format!(
+        "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
+         holds = [\"owners\", \"environments\", \"workloads\", \"downstreams\"]\n"
+    )
+}
 
 /// A broker with sources.
 pub(crate) struct World {
@@ -26,13 +35,8 @@ impl World {
     /// A source for each name, which reads a folder of the same name. The first says what the registry of the tests
     /// says.
     pub(crate) fn begin(sources: &[&str]) -> Self {
-        let tables = sources.iter().map(|name| {
-            format!(
-                "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
-                 holds = [\"owners\", \"environments\", \"workloads\", \"downstreams\"]\n"
-            )
-        });
-        let world = Self::with(&tables.collect::<String>(), |folder| {
+        let tables: String = sources.iter().map(|name| folder(name)).collect();
+        let world = Self::with(&tables, |folder| {
             sources.iter().for_each(|name| fs::create_dir(folder.join(name)).unwrap());
             fs::write(folder.join(sources[0]).join("all.yaml"), REGISTRY).unwrap();
         });
@@ -74,6 +78,19 @@ impl World {
     /// Looks at a source until it stands like this.
     pub(crate) fn until(&self, source: &str, seen: impl Fn(&Value) -> bool) -> Value {
         eventually(PATIENCE, || Some(self.show(&["source", "show", source])).filter(&seen))
+    }
+
+    /// Looks at a source until it is not believed, while the alarm is raised.
+    pub(crate) fn until_doubted(&self, source: &str) -> Value {
+        let doubted = self.until(source, |source| source["state"] == "not_believed");
+        assert!(get(&self.broker, "/metrics").1.contains("curfew_sources_doubted 1\n"));
+        doubted
+    }
+
+    /// A person confirms what was doubted, as it was seen.
+    pub(crate) fn confirm(&self, doubted: &Value) {
+        let (source, digest) = (doubted["name"].as_str().unwrap(), doubted["digest"].as_str().unwrap());
+        self.broker.curfew(&self.administrator, ["source", "confirm", source, "--digest", digest]).done();
     }
 
     /// Looks at a workload until it is like this.
@@ -132,6 +149,45 @@ fn a_checkout_that_comes_out_empty_ends_nothing_until_a_person_confirms_it() {
     let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
     world.broker.curfew(&api, ask).exits(2);
     world.broker.says(&["the source is not believed", "a source changed a record"]);
+    world.end();
+}
+
+#[test]
+fn a_checkout_that_loses_a_file_ends_nothing_that_its_other_files_still_name() {
+    let (environments, rest) = REGISTRY.split_once("owners:\n").unwrap();
+    let (owners, services) = rest.split_once("workloads:\n").unwrap();
+    let (owners, services) = (format!("owners:\n{owners}"), format!("workloads:\n{services}"));
+    let world = World::with(&folder("teams"), |folder| {
+        fs::create_dir(folder.join("teams")).unwrap();
+        for (name, text) in [("environments", environments), ("owners", &owners), ("services", &services)] {
+            fs::write(folder.join("teams").join(format!("{name}.yaml")), text).unwrap();
+        }
+    });
+    let file = |name: &str| world.broker.dir().join("teams").join(format!("{name}.yaml"));
+    let says = |name: &str, text: &str| {
+        fs::write(world.broker.dir().join(name), text).unwrap();
+        fs::rename(world.broker.dir().join(name), file(name)).unwrap();
+    };
+    world.until("teams", |source| source["state"] == "believed" && source["problem_count"] == 0);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    for (name, text, left) in [("environments", environments, "environment `production`"), ("owners", &owners, "owner `payments`")] {
+        fs::remove_file(file(name)).unwrap();
+        let told = world.until("teams", |source| source["problem_count"] != 0);
+        let problem = format!("{left} is named by workload `{API}`, and recorded nowhere any more; left as it is");
+        assert!(told["problems"].as_array().unwrap().iter().any(|told| *told == problem), "{told}");
+        assert_eq!((&told["state"], told["records"].as_u64()), (&"believed".into(), Some(11)), "all of it stays");
+        assert_eq!(world.rejects(&token, &holder), None);
+        world.issue(&api);
+        says(name, text);
+        world.until("teams", |source| source["problem_count"] == 0);
+    }
+
+    // What nothing names any more has ended.
+    says("services", &services.replace("[production, staging]", "[staging]").replace("[production]", "[staging]"));
+    says("environments", "environments: [{name: staging}]\n");
+    world.until("teams", |source| source["records"] == 10 && source["problem_count"] == 0);
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.end();
 }
 

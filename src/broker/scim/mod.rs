@@ -116,14 +116,14 @@ impl Provisioning {
         let before = self.broker.sources.before(&rules.source);
         let urgency = if write.may_end() { Urgency::First } else { Urgency::Ordinary };
         let owned = rules.clone();
-        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, before, kind, &write, present));
-        let (_, done) = self.broker.change_when(urgency, None, plan).await?;
+        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, &before, kind, &write, present));
+        let (committed, done) = self.broker.change_when(urgency, None, plan).await?;
         let now = self.broker.clock.now();
         match &done {
             Err(Trouble::Stopped(stop)) => {
                 let Stop { ends, of, .. } = stop;
                 tracing::error!(source = %rules.source, ends, of, "more records of a source end within a day than max_ended allows: none does");
-                self.broker.sources.stopped(&rules.source, now, stop.doubted());
+                self.broker.sources.stopped(&rules.source, now, (stop.doubted(), committed.first.is_some()));
             }
             Ok(done) => self.broker.sources.wrote(&rules.source, now, done.ended),
             Err(_) => {}

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::share::{self, Stop};
 use super::{Rules, members};
-use crate::broker::source::held;
+use crate::broker::source::{Voiced, held};
 use crate::directory::scim::{Kind, Patch, Refused, Resource, Wrong, meaning};
 use crate::ledger::Present;
 use crate::model::{
@@ -65,10 +65,10 @@ pub(super) struct Done {
 }
 
 /// What was said of a source before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::broker) struct Before {
-    /// At what it was stopped last: that stands in the ledger once.
-    pub stopped: Option<[u8; 32]>,
+    /// At what it was stopped, as far as that stands in the ledger.
+    pub voiced: Voiced,
     /// When a person let it through: what ended until then counts no more.
     pub released: Option<Timestamp>,
 }
@@ -76,13 +76,13 @@ pub(in crate::broker) struct Before {
 type Decided = (Vec<Event>, Result<Done, Trouble>);
 
 /// The events that make it so, and the number of the resource; or why not. A stop is an entry too.
-pub(super) fn plan(rules: &Rules, before: Before, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
+pub(super) fn plan(rules: &Rules, before: &Before, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
     let planning = Planning { rules, kind, present, released: before.released };
     match planning.write(write) {
         Ok((events, done)) => (events, Ok(done)),
         Err(Trouble::Stopped(stop)) => {
-            let again = before.stopped == Some(stop.digest);
-            let held = held(&rules.source, &stop.doubted()).filter(|_| !again);
+            let is_news = before.voiced.wants(Some(stop.digest), present.now);
+            let held = held(&rules.source, &stop.doubted()).filter(|_| is_news);
             (held.into_iter().collect(), Err(Trouble::Stopped(stop)))
         }
         Err(trouble) => (Vec::new(), Err(trouble)),
@@ -127,10 +127,14 @@ impl<'a> Planning<'a> {
         self.members_are_there(before.as_ref(), after.as_ref())?;
         let events = match self.kind {
             Kind::User => self.user(there.as_ref(), number, before.as_ref(), after.as_ref())?,
-            Kind::Group => self.group(there.as_ref(), number, after.as_ref())?,
+            Kind::Group => self.group(there.as_ref(), number, before.as_ref(), after.as_ref())?,
         };
-        let is_ended = |event: &Event| matches!(event, Event::ResourceRecorded(recording) if recording.record.ended.is_some());
-        let ended = there.is_some_and(|there| there.known.record.ended.is_none()) && events.iter().any(is_ended);
+        let before = there.and_then(|there| there.known.record.ended);
+        let is_ended = |event: &Event| {
+            let Event::ResourceRecorded(Recording { number, record, .. }) = event else { return false };
+            number.is_some() && record.ended.is_some() && record.ended != before
+        };
+        let ended = events.iter().any(is_ended);
         Ok((events, Done { number, ended }))
     }
 
@@ -156,24 +160,29 @@ impl<'a> Planning<'a> {
         Ok(())
     }
 
-    /// What is kept of it, and whether it ends now: then the source must have ends left.
+    /// What is kept of it, where something ends by what was written or not: if so, the source must have ends left.
     fn recorded(
         &self,
         there: Option<&There<'_>>,
         owner: Option<Position>,
         after: Option<&Map<String, Value>>,
-        active: bool,
+        (active, ends): (bool, bool),
     ) -> Result<Event, Stop> {
+        let number = there.map(|there| there.known.number);
         let ended = there.and_then(|there| there.known.record.ended);
         let now = self.present.now.max(Timestamp::from_millis(1));
-        let ended = (!active).then(|| ended.unwrap_or(now));
-        if there.is_some_and(|there| there.known.record.ended.is_none()) && !active {
-            share::check(self.rules, owner.is_some(), self.released, self.present)?;
+        if let Some(number) = number.filter(|_| ends) {
+            share::check(self.rules, (owner.is_some(), number), self.released, self.present)?;
         }
+        let ended = match ended {
+            _ if ends => Some(now),
+            Some(at) if !active || at > now.minus(share::DAY) => Some(at),
+            Some(_) | None => None,
+        };
         let created = there.and_then(|there| there.resource.created());
         let text = after.map(|attributes| Resource::kept(self.kind, attributes, created, self.present.now));
         let record = model::Resource { source: self.rules.source.clone(), owner, text, ended };
-        Ok(Event::ResourceRecorded(Recording { number: there.map(|there| there.known.number), origin: None, record }))
+        Ok(Event::ResourceRecorded(Recording { number, origin: None, record }))
     }
 
     fn user(
@@ -195,7 +204,8 @@ impl<'a> Planning<'a> {
                 Refused::new(Wrong::Uniqueness, format!("`userName`: `{name}` is another person, of this source or of another")).into()
             );
         }
-        let mut events = vec![self.recorded(there, None, after, active).map_err(Trouble::Stopped)?];
+        let ends = before.is_none_or(meaning::is_active) && !active;
+        let mut events = vec![self.recorded(there, None, after, (active, ends)).map_err(Trouble::Stopped)?];
         for id in &names {
             let known = self.present.facts.person(id);
             let record = Person { id: id.clone(), active };
@@ -217,7 +227,13 @@ impl<'a> Planning<'a> {
         Ok(events)
     }
 
-    fn group(&self, there: Option<&There<'_>>, number: Position, after: Option<&Map<String, Value>>) -> Result<Vec<Event>, Trouble> {
+    fn group(
+        &self,
+        there: Option<&There<'_>>,
+        number: Position,
+        before: Option<&Map<String, Value>>,
+        after: Option<&Map<String, Value>>,
+    ) -> Result<Vec<Event>, Trouble> {
         let facts = self.present.facts;
         let known = there.and_then(|there| there.known.record.owner).and_then(|owner| facts.owner_numbered(owner));
         let id = match (known, after) {
@@ -237,8 +253,11 @@ impl<'a> Planning<'a> {
         let active = after.is_some_and(meaning::owns);
         // The entry of a new owner comes right behind that of the resource.
         let owner_number = known.map_or(self.present.head.next().next(), |known| known.number);
-        let mut events = vec![self.recorded(there, Some(owner_number), after, active).map_err(Trouble::Stopped)?];
         let is_ours = known.is_none_or(|known| !known.is_registered() || there.is_none() || known.origin.as_ref() == Some(&origin));
+        let goes_on = owner.as_ref().filter(|_| active && is_ours).zip(known.filter(|_| is_registered));
+        let shortened = goes_on.filter(|(owner, known)| self.is_shortened(known, owner)).map(|(_, known)| known);
+        let ends = (before.is_none_or(meaning::owns) && !active) || goes_on.is_some_and(|(owner, known)| self.ends(known, owner));
+        let mut events = vec![self.recorded(there, Some(owner_number), after, (active, ends)).map_err(Trouble::Stopped)?];
         if !is_ours {
             // An administrator or another source has taken the owner over: it is theirs to end.
             return Ok(events);
@@ -246,7 +265,7 @@ impl<'a> Planning<'a> {
         match owner {
             Some(owner) if active || there.is_none() => {
                 let same = known.is_some_and(|known| known.is_registered() && *known.record == owner);
-                if let Some(known) = known.filter(|known| is_registered && self.is_shortened(known, &owner)) {
+                if let Some(known) = shortened {
                     events.push(self.cut(
                         known.number,
                         Closing::Nothing,
@@ -278,6 +297,13 @@ impl<'a> Planning<'a> {
     fn is_shortened(&self, known: &Known<Owner>, owner: &Owner) -> bool {
         let earlier = |new: Timestamp| known.record.contract_end.is_none_or(|old| new < old) && new < self.present.latest_expiry;
         owner.contract_end.is_some_and(earlier)
+    }
+
+    /// Whether an owner that goes on is over by its contract, or what is alive of it ends now.
+    fn ends(&self, known: &Known<Owner>, owner: &Owner) -> bool {
+        let is_here = |end: Option<Timestamp>| end.is_some_and(|end| end <= self.present.now);
+        let alive = || self.present.living.census(Whose::Owner(known.number), self.present.now).total > 0;
+        is_here(owner.contract_end) && !is_here(known.record.contract_end) || self.is_shortened(known, owner) && alive()
     }
 
     fn ended(&self, owner: Position) -> Event {

@@ -7,10 +7,10 @@ use ring::digest::{Context, SHA256};
 use super::Rules;
 use crate::broker::Doubted;
 use crate::ledger::Present;
-use crate::model::Timestamp;
+use crate::model::{Position, Timestamp};
 
 /// For how long an end counts.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,14 @@ impl Stop {
     }
 }
 
-/// Whether one more may end, of the owners of a source or of its people. What ended before a person let it
-/// through counts no more.
-pub(super) fn check(rules: &Rules, owners: bool, released: Option<Timestamp>, present: &Present<'_>) -> Result<(), Stop> {
+/// Whether one may end, of the owners of a source or of its people. What ended before a person let it through
+/// counts no more, and what ends twice counts once.
+pub(super) fn check(
+    rules: &Rules,
+    (owners, one): (bool, Position),
+    released: Option<Timestamp>,
+    present: &Present<'_>,
+) -> Result<(), Stop> {
     let since = released.into_iter().fold(present.now.minus(DAY), Timestamp::max);
     let (mut live, mut ended) = (0, 0);
     let mut digest = Context::new(&SHA256);
@@ -46,7 +51,7 @@ pub(super) fn check(rules: &Rules, owners: bool, released: Option<Timestamp>, pr
     digest.update(&[0, u8::from(owners)]);
     let counts = |at: Timestamp| at > since;
     for known in present.facts.resources() {
-        if known.record.source != rules.source || known.record.owner.is_some() != owners {
+        if known.record.source != rules.source || known.record.owner.is_some() != owners || known.number == one {
             continue;
         }
         match known.record.ended {
@@ -59,7 +64,7 @@ pub(super) fn check(rules: &Rules, owners: bool, released: Option<Timestamp>, pr
             Some(_) => {}
         }
     }
-    let (ends, of) = (ended + 1, live + ended);
+    let (ends, of) = (ended + 1, live + ended + 1);
     if rules.max_ended.covers(ends, of) {
         return Ok(());
     }

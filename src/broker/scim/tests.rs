@@ -9,7 +9,7 @@ use crate::broker::error::Limit;
 use crate::broker::limits::Quotas;
 use crate::broker::tests::{QUOTAS, START, World, caller};
 use crate::directory::scim::{self, Patch, Wrong};
-use crate::model::{Event, Share, Standing};
+use crate::model::{Event, Share, Standing, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -193,6 +193,48 @@ async fn more_ends_than_the_share_within_a_day_are_not_believed() {
     sources.world.hand.set(sources.world.broker.clock().now().plus(DAY));
     sources.set_active(Kind::Group, &ids[3], false).await.expect("a day later");
     assert_ne!(sources.standing("team-3"), Some(Standing::Active));
+}
+
+/// What a group says of a vendor whose contract ends `at`.
+fn vendor(name: &str, at: Timestamp) -> serde_json::Map<String, Value> {
+    let mut body = group(name);
+    body[scim_owner()] = json!({ "kind": "vendor", "contractEnd": at.to_string() });
+    scim::take(Kind::Group, &body).expect("a group")
+}
+
+#[tokio::test]
+async fn a_contract_that_is_over_or_kills_at_once_is_of_the_share_of_a_day_as_a_deletion_is() {
+    let sources = Sources::new().await;
+    let (now, late) = (sources.world.broker.clock().now(), START.plus(400 * DAY));
+    let mut ids = Vec::new();
+    for name in ["Refunds", "one", "two", "three", "four"] {
+        ids.push(sources.write("hr", Kind::Group, What::Create(vendor(name, late))).await.expect("created"));
+    }
+    sources.world.apply(BESIDE, 100).await.expect("the workload is under an owner of the source");
+    let token = sources.world.token(&caller("/refunds/api")).await.expect("issued");
+    let ends = |at: usize, end: Timestamp| {
+        let name = ["Refunds", "one", "two", "three", "four"][at];
+        sources.write("hr", Kind::Group, What::Replace(ids[at].clone(), vendor(name, end)))
+    };
+    let earlier = now.plus(Duration::from_secs(60));
+    ends(1, late.minus(DAY)).await.expect("no end, and nothing dies of it");
+    ends(1, now).await.expect("one is over");
+    ends(1, late).await.expect("and has a contract again");
+    ends(1, now).await.expect("what ends twice counts once");
+    ends(2, now).await.expect("two");
+    ends(3, earlier).await.expect("nothing of it is alive");
+    ends(3, now).await.expect("three");
+    for end in [now, earlier] {
+        let stopped = ends(0, end).await;
+        assert!(matches!(stopped, Err(Trouble::Stopped(Stop { ends: 4, of: 5, .. }))), "{stopped:?}");
+    }
+    assert!(matches!(sources.set_active(Kind::Group, &ids[4], false).await, Err(Trouble::Stopped(_))), "one share for all");
+    assert!(!sources.world.is_dead(&token).await);
+    sources.world.hand.set(now.plus(DAY));
+    let token = sources.world.token(&caller("/refunds/api")).await.expect("issued");
+    let earlier = now.plus(DAY).plus(Duration::from_secs(60));
+    ends(0, earlier).await.expect("a day later");
+    assert!(sources.world.is_dead(&token).await);
 }
 
 #[tokio::test]

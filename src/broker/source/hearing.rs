@@ -57,7 +57,7 @@ impl Broker {
         let name = &declared.name;
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
-        let known = before.doubted.as_ref().is_some_and(|doubted| doubted.digest == digest);
+        let known = !before.voiced.wants(digest, now);
         let (mover, former) = (self.mover_of(name)?, before.inventory.clone());
         let plan = {
             let declared = declared.clone();
@@ -70,18 +70,22 @@ impl Broker {
         tell(name, &outcome, &before, left);
         let is_believed = matches!(outcome, Outcome::Applied(_));
         self.sources.change(name, |state| {
-            let (told, names) = (state.told, Arc::clone(&state.names));
+            let (told, names, mut voiced) = (state.told, Arc::clone(&state.names), state.voiced.clone());
             let compared = digest.filter(|_| told == changed);
             match outcome {
                 Outcome::Doubted(doubted) => {
-                    *state = State { heard: Some(now), doubted: Some(doubted), compared: compared.zip(Some(changed)), ..state.clone() };
+                    if committed.first.is_some() {
+                        voiced.add(digest, now);
+                    }
+                    let (compared, doubted) = (compared.zip(Some(changed)), Some(doubted));
+                    *state = State { heard: Some(now), doubted, compared, voiced, ..state.clone() };
                 }
                 Outcome::Applied(Applied { problems, inventory, .. }) => {
                     let (heard, believed, inventory) = (Some(now), Some(now), inventory.map(Arc::new));
                     let settled = digest.filter(|_| problems.is_empty() && left == 0);
                     let changed = committed.first.map_or(changed, |_| committed.last);
                     let compared = compared.filter(|_| left == 0).zip(Some(changed));
-                    *state = State { heard, believed, settled, compared, names, told, problems, inventory, ..State::default() };
+                    *state = State { heard, believed, settled, compared, names, told, problems, inventory, voiced, ..State::default() };
                 }
             }
         });

@@ -16,6 +16,7 @@ mod belief;
 mod declared;
 mod hearing;
 mod inventory;
+mod voiced;
 
 pub(super) use declared::Everybody;
 pub(crate) use declared::{Declared, SourceKind};
@@ -23,6 +24,7 @@ pub(in crate::broker) use hearing::held;
 pub(crate) use inventory::Covers;
 use inventory::Inventory;
 pub(super) use inventory::{Existing, Presence};
+pub(in crate::broker) use voiced::Voiced;
 
 /// What a source says, as it was read.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ struct State {
     problems: Vec<String>,
     doubted: Option<Doubted>,
     confirmed: Option<[u8; 32]>,
+    /// Which doubts stand in the ledger.
+    voiced: Voiced,
     /// When a person let a client through.
     released: Option<Timestamp>,
     /// What was last believed, of an inventory.
@@ -145,13 +149,18 @@ impl Sources {
 
     /// What was said of the source of a client.
     pub(super) fn before(&self, name: &SourceName) -> Before {
-        let State { doubted, released, .. } = self.state(name);
-        Before { stopped: doubted.and_then(|doubted| doubted.digest), released }
+        let State { voiced, released, .. } = self.state(name);
+        Before { voiced, released }
     }
 
-    /// A client was stopped.
-    pub(super) fn stopped(&self, name: &SourceName, now: Timestamp, doubted: Doubted) {
-        self.change(name, |state| (state.heard, state.doubted) = (Some(now), Some(doubted)));
+    /// A client was stopped, and that was written or not.
+    pub(super) fn stopped(&self, name: &SourceName, now: Timestamp, (doubted, is_written): (Doubted, bool)) {
+        self.change(name, |state| {
+            if is_written {
+                state.voiced.add(doubted.digest, now);
+            }
+            (state.heard, state.doubted) = (Some(now), Some(doubted));
+        });
     }
 
     /// A client wrote something. That something ended shows that ends are believed again.
@@ -274,9 +283,12 @@ impl Broker {
         let event = Event::SourceConfirmed { source: name.clone(), digest };
         self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
         let now = self.clock.now();
-        self.sources.change(name, |state| match declared.kind {
-            SourceKind::Folder | SourceKind::Feed | SourceKind::Sql => state.confirmed = Some(digest),
-            SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
+        self.sources.change(name, |state| {
+            state.voiced.forget(Some(digest));
+            match declared.kind {
+                SourceKind::Folder | SourceKind::Feed | SourceKind::Sql => state.confirmed = Some(digest),
+                SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
+            }
         });
         wanted.notify_one();
         Ok(declared.story(self.sources.state(name), &self.ledger.facts()))

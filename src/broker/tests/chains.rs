@@ -102,7 +102,7 @@ async fn a_certificate_does_not_follow_its_workload_to_another_owner() {
     let world = World::new().await;
     let (certificate, with_certificate) = world.certificate(&caller("/payments/api"), "production", None).await.unwrap();
     let moved = super::REGISTRY.replace("payments/api, owner: payments", "payments/api, owner: acme");
-    world.apply(&moved, 0).await.unwrap();
+    world.apply(&moved, 1).await.unwrap();
     assert!(world.is_dead(&certificate).await);
     assert_eq!(denied(world.token(&with_certificate).await), DenialCode::CertificateRevoked);
     let token = world.token(&caller("/payments/api")).await.expect("the workload goes on under its new owner");

@@ -103,7 +103,7 @@ async fn what_outlives_a_contract_that_was_cut_short_is_in_the_list() {
     let world = World::new().await;
     let token = world.token(&caller("/acme/sync")).await.unwrap();
     let soon = Timestamp::from_seconds(START.millis() / 1000 + 60);
-    world.apply(&registry(&soon.to_string()), 0).await.unwrap();
+    world.apply(&registry(&soon.to_string()), 1).await.unwrap();
     world.hand.set(soon);
     assert!(token.expires_at > soon, "issued under the longer contract");
     assert_eq!(world.broker.end_what_is_due().await.unwrap(), 1);

@@ -101,13 +101,14 @@ async fn by_the_default_policies_an_administrator_moves_it_at_once() {
     let token = world.token(&caller("/payments/batch")).await.unwrap();
     let moved = REGISTRY.replace("/payments/batch, owner: payments", "/payments/batch, owner: acme");
     assert_ne!(moved, REGISTRY);
-    world.apply(&moved, 0).await.unwrap();
+    assert_eq!(denied(world.apply(&moved, 0).await), DenialCode::EndNotAllowed, "what was issued to it ends");
+    world.apply(&moved, 1).await.unwrap();
     assert!(world.is_dead(&token).await);
     world.token(&caller("/payments/batch")).await.unwrap();
     let forbids = r#"permit (principal, action, resource);
         forbid (principal, action == Curfew::Action::"MoveWorkload", resource == Curfew::Owner::"payments");"#;
     world.policy(forbids).await;
-    world.apply(REGISTRY, 0).await.unwrap();
+    world.apply(REGISTRY, 1).await.unwrap();
     assert_eq!(denied(world.token(&caller("/payments/batch")).await), DenialCode::WorkloadAwaitsOwner);
 }
 

@@ -14,12 +14,16 @@
 //!   may outlive the new end. Judged by the latest expiry ever recorded, not by counters.
 //! - **A contract that is no longer named**: everything under its owner, which is offboarded. One that is
 //!   new or ends earlier: as an earlier `contract_end`.
+//! - **A person who is not active any more**: nothing; but nobody answers for what they answered for.
 //! - **A downstream that is no longer named**: the tokens that were issued for it, which may be accepted at others
 //!   too. Certificates live on: they are for every downstream of their environment. Any other change of a downstream
 //!   ends nothing.
 //!
 //! Everything is of one [`Scope`]: a source, or the administrators. What others record is not touched;
 //! records may refer to it.
+//!
+//! An owner or environment that is no longer named where a record of the same snapshot refers to it is missing by
+//! mistake: it goes on, and that is told.
 //!
 //! Such a cut stands before the new record, so that it falls on the subject as it was.
 
@@ -51,7 +55,7 @@ pub(crate) struct Difference {
     pub changes: Vec<Change>,
     /// What to append, in this order, in one transaction.
     pub events: Vec<Event>,
-    /// How many records would end.
+    /// How many of the changes end something.
     pub ends: usize,
     /// What cannot be done, and is left as it is: it is recorded by others, or refers to nothing.
     pub problems: Vec<String>,
@@ -96,7 +100,9 @@ pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>, ma
     }
     planning.parties();
     planning.ends();
-    planning.difference
+    let Planning { mut difference, .. } = planning;
+    difference.ends = difference.changes.iter().filter(|change| change.ends()).count();
+    difference
 }
 
 struct Planning<'a> {
@@ -152,7 +158,9 @@ impl<'a> Planning<'a> {
         }
         match known.filter(|known| known.is_registered()) {
             Some(known) if known.origin == origin => return,
-            Some(known) => self.change(Subject::Environment, &environment.name, from(known, origin.as_ref()), 0),
+            Some(known) => {
+                self.change((Action::Change, Subject::Environment), &environment.name, from(known, origin.as_ref()), 0);
+            }
             None => self.add(Subject::Environment, &environment.name, added(known, String::new())),
         }
         self.difference.events.push(Event::EnvironmentRecorded(recording(known, origin, environment.clone())));
@@ -171,7 +179,8 @@ impl<'a> Planning<'a> {
                 let shortened = self.is_shortened(known.record.contract_end, owner.contract_end);
                 let living = if shortened { self.cut(known.number, Whose::Owner(known.number), Why::ContractEnd) } else { 0 };
                 let detail = joined(&differing(&*known.record, owner), &from(known, origin.as_ref()));
-                self.change(Subject::Owner, &owner.id, detail, living);
+                let action = self.ending(known.record.contract_end, owner.contract_end);
+                self.change((action, Subject::Owner), &owner.id, detail, living);
             }
             None => self.add(Subject::Owner, &owner.id, added(known, whole(owner))),
         }
@@ -199,7 +208,8 @@ impl<'a> Planning<'a> {
         match known.filter(|known| known.is_registered()) {
             Some(known) if *known.record == record && known.origin == origin => return,
             Some(known) => {
-                let action = if known.record.owner == owner { Action::Change } else { Action::Move };
+                let action =
+                    if known.record.owner == owner { self.ending(known.record.valid_until, record.valid_until) } else { Action::Move };
                 let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
                 let why =
                     if action == Action::Move { Some(self.why_moved(&spec.owner)) } else { self.why_curtailed(&known.record, &record) };
@@ -207,8 +217,7 @@ impl<'a> Planning<'a> {
                 let old = WorkloadSpec::of(&known.record, self.present.facts);
                 let detail = joined(&old.map(|old| differing(&old, spec)).unwrap_or_default(), &from(known, origin.as_ref()));
                 let detail = joined(&detail, why.map_or("", Why::besides));
-                let name = spec.spiffe_id.to_string();
-                self.difference.changes.push(Change { action, subject: Subject::Workload, name, detail, living });
+                self.change((action, Subject::Workload), &spec.spiffe_id, detail, living);
             }
             None => {
                 let why = self.comes_back(known, owner, &spec.owner);
@@ -256,7 +265,8 @@ impl<'a> Planning<'a> {
             Some(known) if *known.record == record && known.origin == origin => return,
             Some(known) => {
                 let old = DownstreamSpec::of(&known.record, self.present.facts);
-                self.change(Subject::Downstream, &spec.name, joined(&differing(&old, spec), &from(known, origin.as_ref())), 0);
+                let detail = joined(&differing(&old, spec), &from(known, origin.as_ref()));
+                self.change((Action::Change, Subject::Downstream), &spec.name, detail, 0);
             }
             None => self.add(Subject::Downstream, &spec.name, whole(spec)),
         }
@@ -281,11 +291,11 @@ impl<'a> Planning<'a> {
     }
 
     fn add(&mut self, subject: Subject, name: &impl ToString, detail: String) {
-        self.difference.changes.push(Change { action: Action::Add, subject, name: name.to_string(), detail, living: 0 });
+        self.change((Action::Add, subject), name, detail, 0);
     }
 
-    fn change(&mut self, subject: Subject, name: &impl ToString, detail: String, living: u64) {
-        self.difference.changes.push(Change { action: Action::Change, subject, name: name.to_string(), detail, living });
+    fn change(&mut self, (action, subject): (Action, Subject), name: &impl ToString, detail: String, living: u64) {
+        self.difference.changes.push(Change { action, subject, name: name.to_string(), detail, living });
     }
 
     /// Where a record of this scope comes from.

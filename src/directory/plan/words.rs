@@ -12,7 +12,7 @@ pub(crate) enum Action {
     Add,
     /// Something about it differs.
     Change,
-    /// It is no longer named.
+    /// It is no longer named; or not active any more, or over by the end that it has now.
     End,
     /// It goes to another owner.
     Move,

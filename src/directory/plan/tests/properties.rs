@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_counted_as_ended_is_what_the_document_no_longer_names(before in document(), after in document()) {
+    fn what_is_counted_as_ended_is_what_is_named_no_longer_over_or_moved(before in document(), after in document(), now in 1..2_000u64) {
         let names = |document: &Document| -> HashSet<String> {
             let owners = document.owners.iter().map(|owner| format!("owner {}", owner.id));
             let environments = document.environments.iter().map(|environment| format!("environment {}", environment.name));
@@ -109,15 +109,28 @@ proptest! {
             let downstreams = document.downstreams.iter().map(|downstream| format!("downstream {}", downstream.name));
             owners.chain(environments).chain(workloads).chain(downstreams).collect()
         };
-        let difference = World::at(&before).plan(&after);
-        let ended: HashSet<String> = difference
-            .changes
-            .iter()
-            .filter(|change| change.action == Action::End)
-            .map(|change| format!("{} {}", change.subject, change.name))
-            .collect();
-        prop_assert_eq!(&ended, &names(&before).difference(&names(&after)).cloned().collect());
-        prop_assert_eq!(difference.ends, ended.len());
+        let mut world = World::at(&before);
+        world.now = Timestamp::from_seconds(now);
+        let is_here = |end: Option<Timestamp>| end.is_some_and(|end| end <= world.now);
+        let owner = |of: &Document, id: &str| of.owners.iter().find(|owner| owner.id.as_str() == id).map(|owner| owner.contract_end);
+        let workload = |of: &Document, id: &str| of.workloads.iter().find(|one| one.spiffe_id.as_str() == id).cloned();
+        let is_over = |name: &str| match name.split_once(' ') {
+            Some(("owner", id)) => owner(&before, id).zip(owner(&after, id)).is_some_and(|(old, new)| is_here(new) && !is_here(old)),
+            Some(("workload", id)) => workload(&before, id).zip(workload(&after, id)).is_some_and(|(old, new)| {
+                old.owner == new.owner && is_here(new.valid_until) && !is_here(old.valid_until)
+            }),
+            _ => false,
+        };
+        let difference = world.plan(&after);
+        let told = |action| -> HashSet<String> {
+            let told = difference.changes.iter().filter(|change| change.action == action);
+            told.map(|change| format!("{} {}", change.subject, change.name)).collect()
+        };
+        let (before, after) = (names(&before), names(&after));
+        let gone = before.difference(&after);
+        let ended: HashSet<String> = gone.chain(before.intersection(&after).filter(|name| is_over(name))).cloned().collect();
+        prop_assert_eq!(told(Action::End), ended);
+        prop_assert_eq!(difference.ends, told(Action::End).len() + told(Action::Move).len(), "nothing is alive");
     }
 
     #[test]

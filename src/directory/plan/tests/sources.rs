@@ -1,6 +1,7 @@
 //! What sources record, end and leave alone.
 
 use super::*;
+use crate::model::Person;
 
 #[test]
 fn a_source_ends_its_own_records_alone_and_nobody_else_ends_them() {
@@ -91,10 +92,8 @@ fn a_contract_bounds_its_owner_and_offboards_it_when_it_is_named_no_longer() {
 #[test]
 fn a_person_whom_a_source_names_no_longer_is_known_to_have_left() {
     let mut world = World::at(&base());
-    let people = |active| Snapshot {
-        people: vec![crate::model::Person { id: "Ada@example.org".parse().expect("a contact"), active }],
-        ..Snapshot::default()
-    };
+    let people =
+        |active| Snapshot { people: vec![Person { id: "Ada@example.org".parse().expect("a contact"), active }], ..Snapshot::default() };
     let stands = |world: &World| {
         let known = world.facts.person(&"ada@example.org".parse().expect("a contact")).expect("known");
         (known.record.active, known.is_registered())
@@ -107,4 +106,98 @@ fn a_person_whom_a_source_names_no_longer_is_known_to_have_left() {
     assert_eq!(stands(&world), (false, true));
     world.hear(&hr, &Snapshot::default());
     assert_eq!(stands(&world), (false, false));
+}
+
+/// How many would end, and what is told of each change, if a source that recorded everything said otherwise by
+/// `change`. At second 1, with two credentials of owner `a` that are alive until second 1001.
+#[track_caller]
+fn check_ends(change: impl FnOnce(&mut Snapshot), ends: usize, told: &[&str]) {
+    let said = || Snapshot {
+        people: vec![Person { id: "ada@example.org".parse().expect("a contact"), active: true }],
+        contracts: vec![contract_of("C-1", "b", 5000)],
+        ..Snapshot::from(base())
+    };
+    let hr = source("hr");
+    let mut world = World { now: Timestamp::from_seconds(1), ..World::default() };
+    world.hear(&hr, &said().indexed());
+    ["production", "staging"].iter().for_each(|environment| world.issue(API, environment, 1000));
+    let mut changed = said();
+    change(&mut changed);
+    let changed = changed.indexed();
+    let difference = world.hear(&hr, &changed);
+    let line = |change: &Change| format!("{} {} ({})", change.action, change.name, change.living);
+    assert_eq!(
+        (difference.ends, difference.changes.iter().map(line).collect::<Vec<_>>()),
+        (ends, told.iter().map(ToString::to_string).collect())
+    );
+    assert_eq!(world.hear(&hr, &changed), Difference::default(), "said again it is no change");
+}
+
+fn contract_of(record: &str, owner: &str, end: u64) -> crate::directory::ContractSpec {
+    let end = Timestamp::from_seconds(end);
+    crate::directory::ContractSpec { record: record.parse().expect("an id"), owner: owner.parse().expect("an id"), end }
+}
+
+#[test]
+fn what_ends_by_a_date_or_a_word_counts_as_much_as_what_is_named_no_longer() {
+    let at = |seconds| Some(Timestamp::from_seconds(seconds));
+    check_ends(|said| said.people.clear(), 1, &["end ada@example.org (0)"]);
+    check_ends(|said| said.people[0].active = false, 1, &["end ada@example.org (0)"]);
+    // An end that is here, with anything alive or not.
+    check_ends(|said| said.document.owners[0].contract_end = at(1), 1, &["end a (2)"]);
+    check_ends(|said| said.document.owners[1].contract_end = at(1), 1, &["end b (0)"]);
+    check_ends(|said| said.document.workloads[0].valid_until = at(1), 1, &[&format!("end {API} (2)")]);
+    check_ends(|said| said.contracts[0] = contract_of("C-1", "b", 1), 1, &["end C-1 (0)"]);
+    check_ends(|said| said.contracts.push(contract_of("C-2", "a", 1)), 1, &["end C-2 (2)"]);
+    // One that is ahead counts by what dies of it at once.
+    check_ends(|said| said.document.owners[0].contract_end = at(500), 1, &["change a (2)"]);
+    check_ends(|said| said.document.owners[0].contract_end = at(2000), 0, &["change a (0)"]);
+    check_ends(|said| said.document.owners[1].contract_end = at(2), 0, &["change b (0)"]);
+    check_ends(|said| said.document.workloads[0].valid_until = at(500), 1, &[&format!("change {API} (2)")]);
+    check_ends(|said| said.document.workloads[0].valid_until = at(2000), 0, &[&format!("change {API} (0)")]);
+    check_ends(|said| said.contracts[0] = contract_of("C-1", "b", 2), 0, &["change C-1 (0)"]);
+    check_ends(|said| said.contracts.push(contract_of("C-2", "a", 500)), 1, &["add C-2 (2)"]);
+    check_ends(|said| said.contracts.push(contract_of("C-2", "a", 2000)), 0, &["add C-2 (0)"]);
+    // So does what is taken away, and what goes to another owner.
+    let staging = || ["staging".parse().expect("a name")].into();
+    check_ends(|said| said.document.workloads[0].environments = staging(), 1, &[&format!("change {API} (2)")]);
+    check_ends(|said| said.document.workloads[0].owner = "b".parse().expect("an id"), 1, &[&format!("move {API} (2)")]);
+    check_ends(|said| said.document.workloads[0].purpose = "Other".parse().expect("a purpose"), 0, &[&format!("change {API} (0)")]);
+}
+
+/// What a source says in a file, which may refer to nothing of others.
+fn written(text: &str) -> Snapshot {
+    crate::directory::yaml::sift(&[("all.yaml".into(), text.to_owned())], &Names::default()).expect("it is read").0
+}
+
+#[test]
+fn an_owner_or_environment_that_a_source_still_refers_to_goes_on_and_that_is_told() {
+    const OWNERS: &str = "owners:
+  - {id: a, kind: team, business_owner: boss@example.org, technical_owner: oncall@example.org}
+";
+    const ENVIRONMENTS: &str = "environments: [{name: production}, {name: staging}]
+";
+    const WORKLOAD: &str = "workloads:
+  - {spiffe_id: spiffe://example.org/payments/api, owner: a, purpose: pays, environments: [production]}
+";
+    const DOWNSTREAM: &str = "downstreams:
+  - {name: api, accepts: [certificates], environments: [staging], verifier_kind: none}
+";
+    let mut world = World::default();
+    let teams = source("teams");
+    let mut hear = |parts: &[&str]| {
+        let told = world.hear(&teams, &written(&parts.concat()));
+        (told.ends, told.changes.len(), told.problems)
+    };
+    assert_eq!(hear(&[OWNERS, ENVIRONMENTS, WORKLOAD, DOWNSTREAM]), (0, 5, vec![]));
+    let left = |what: &str, by: &str| format!("{what} is named by {by}, and recorded nowhere any more; left as it is");
+    let (workload, downstream) = (format!("workload `{API}`"), "downstream `api`");
+    assert_eq!(
+        hear(&[OWNERS, WORKLOAD, DOWNSTREAM]),
+        (0, 0, vec![left("environment `production`", &workload), left("environment `staging`", downstream)])
+    );
+    assert_eq!(hear(&[ENVIRONMENTS, WORKLOAD, DOWNSTREAM]), (0, 0, vec![left("owner `a`", &workload)]));
+    assert_eq!(hear(&[OWNERS, ENVIRONMENTS, WORKLOAD, DOWNSTREAM]), (0, 0, vec![]));
+    // What nothing refers to is at an end.
+    assert_eq!(hear(&[OWNERS, "environments: [{name: production}]\n", WORKLOAD]), (2, 2, vec![]));
 }
