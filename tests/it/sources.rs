@@ -83,7 +83,7 @@ impl World {
     /// Looks at a source until it is not believed, while the alarm is raised.
     pub(crate) fn until_doubted(&self, source: &str) -> Value {
         let doubted = self.until(source, |source| source["state"] == "not_believed");
-        assert!(get(&self.broker, "/metrics").1.contains("curfew_sources_doubted 1\n"));
+        assert!(get(&self.broker, "/metrics").1.contains("curfew_sources_doubted 1"));
         doubted
     }
 
