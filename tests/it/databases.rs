@@ -168,9 +168,9 @@ fn a_staff_table_that_comes_out_empty_ends_nobody_until_a_person_confirms_it() {
     // It is meant: nobody answers for payments any more.
     world.confirm(&doubted);
     world.until("staff", |source| source["state"] == "believed" && source["records"] == 0);
-    assert_eq!(steps(&world), ["raise ownerless owner payments"]);
+    assert_eq!(steps(&world), ["raise ownerless payments"]);
     assert_eq!(world.rejects(&token, &holder), None);
-    assert_eq!(steps(&world), ["suspend ownerless owner payments"]);
+    assert_eq!(steps(&world), ["suspend ownerless payments"]);
     assert_eq!(world.show(&["owner", "show", "payments"])["standing"], "suspended");
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
