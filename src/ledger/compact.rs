@@ -255,7 +255,18 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::FindingWaived
         | Aspect::Resource => return None,
     };
-    let ends = Some(slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE)));
-    let cut = CutMade { number: slot.number, reason: Reason::PrivilegeWithdrawn, ends, closing, note: None, concerns: None, source: None };
-    Some(Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event: Event::Cut(cut) })
+    let ends = slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE));
+    Some(cut((slot.number, closing), position, ends))
+}
+
+/// What to take besides an entry at `position` that records a subject anew whose first recording is lost: whether
+/// something closed it in between is not known, so it did.
+pub(super) fn closed(number: Position, position: Position, latest_expiry: Timestamp) -> Entry {
+    cut((number, Closing::Suspend), position, latest_expiry.plus(CUT_GRACE))
+}
+
+fn cut((number, closing): (Position, Closing), position: Position, ends: Timestamp) -> Entry {
+    let (reason, ends) = (Reason::PrivilegeWithdrawn, Some(ends));
+    let cut = CutMade { number, reason, ends, closing, note: None, concerns: None, source: None };
+    Entry { position, time: Timestamp::EPOCH, actor: None, request_id: None, event: Event::Cut(cut) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::describe::nameless;
 use super::enforcement::concerns_of;
@@ -26,6 +26,10 @@ use plan::{Ground, Plan};
 
 /// How many entries are read at once.
 const CHUNK: usize = 4096;
+/// The first run comes so soon after a start: by then what is read from elsewhere was read.
+const AFTER_START: Duration = Duration::from_secs(60);
+/// Whatever happens, a run comes so long after another.
+const BETWEEN: Duration = Duration::from_secs(10);
 /// How long a waiver may hold.
 const LONGEST_WAIVER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -44,7 +48,8 @@ pub(crate) struct Reconciling {
     pub announce: Duration,
     /// From the first sight to the action.
     pub grace: Duration,
-    /// No run acts on more than this share of all workloads.
+    /// No run closes more than this share of the open workloads, those of an owner that it closes included, nor of the
+    /// open downstreams.
     pub max_acted: Share,
     /// What is done, by kind.
     pub actions: BTreeMap<FindingKind, FindingAction>,
@@ -138,10 +143,12 @@ impl Broker {
         self.run(Some(caller.spiffe_id.clone()), dry_run).await
     }
 
-    /// Compares and acts at its times, until it is dropped.
+    /// Compares and acts soon after the start, at its times, and as soon as something else is said of whoever answers
+    /// for what is registered, until it is dropped.
     pub(crate) async fn keep_reconciling(&self, failed: impl Fn() + Send) {
+        let (every, mut changes) = (self.reconciliation.settings.every, self.ledger.watch());
+        self.clock.sleep(every.min(AFTER_START)).await;
         loop {
-            self.clock.sleep(self.reconciliation.settings.every).await;
             match self.run(None, false).await {
                 Ok(run) if run.held > 0 => {
                     tracing::error!(
@@ -155,7 +162,24 @@ impl Broker {
                     failed();
                 }
             }
+            self.clock.sleep(every.min(BETWEEN)).await;
+            tokio::select! {
+                () = self.clock.sleep(every.saturating_sub(BETWEEN)) => {}
+                () = self.news(&mut changes) => {}
+            }
         }
+    }
+
+    /// Resolves once entries say something else of whoever answers for what is registered.
+    async fn news(&self, changes: &mut watch::Receiver<Position>) {
+        while changes.changed().await.is_ok() {
+            let mut observed = self.reconciliation.observed.lock().await;
+            // What cannot be read now is read by the next run.
+            if self.observe(&mut observed).await.is_ok() && observed.takes_news() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// How many findings are open, how many of them matter most, and how many actions the last run held back.
@@ -168,6 +192,7 @@ impl Broker {
     async fn run(&self, actor: Option<SpiffeId>, dry_run: bool) -> Result<Reconciled, Error> {
         let mut observed = self.reconciliation.observed.lock().await;
         self.observe(&mut observed).await?;
+        observed.takes_news();
         let settings = &self.reconciliation.settings;
         let ground = {
             let facts = self.ledger.facts();
@@ -204,8 +229,9 @@ impl Broker {
             // What cannot be read shows nothing.
             chunk.iter().filter_map(|stored| stored.entry.as_ref().ok()).for_each(|entry| observed.take(entry));
             next = last.next();
+            // Each is taken once, also if nobody waits for the rest.
+            observed.next = Some(next);
         }
-        observed.next = Some(next);
         Ok(())
     }
 

@@ -87,12 +87,27 @@ pub(super) struct Observed {
     touched: HashMap<Position, Timestamp>,
     strangers: HashMap<SpiffeId, Sight>,
     hands: HashMap<Position, Hands>,
+    /// Something else is said of whoever answers for what is registered.
+    news: bool,
 }
 
 impl Observed {
+    /// Whether that was said since this was asked last.
+    pub(super) fn takes_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
     /// Moves forward by one entry.
     pub(super) fn take(&mut self, entry: &Entry) {
         let sight = Sight { time: entry.time, at: entry.position };
+        self.news |= matches!(
+            entry.event,
+            Event::OwnerRecorded(_)
+                | Event::WorkloadRecorded(_)
+                | Event::DownstreamRecorded(_)
+                | Event::PersonRecorded(_)
+                | Event::PersonEnded { .. }
+        );
         if let Event::CredentialIssued(issued) = &entry.event {
             self.issued(issued, sight);
         } else if let Event::OwnerRecorded(Recording { number, .. }) = &entry.event {

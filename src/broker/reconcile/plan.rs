@@ -8,7 +8,7 @@ use super::elsewhere::{Elsewhere, Forlorn, Nobody, forlorn};
 use super::observed::Observed;
 use crate::broker::source::{Everybody, Presence};
 use crate::model::{
-    About, Closing, Environment, Facts, Finding, FindingAction, FindingKind, Known, KnownFinding, Note, Owner, Position, SharedBy,
+    About, Closing, Environment, Facts, Finding, FindingAction, FindingKind, Known, KnownFinding, Note, Owner, Position, Share, SharedBy,
     Timestamp, Workload,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Ground {
     /// When the contract of an owner ends.
     pub(super) ends: HashMap<Position, Timestamp>,
     pub(super) environments: HashMap<Position, Known<Environment>>,
+    /// The downstreams that are open.
+    downstreams: Vec<Position>,
     pub(super) open: Vec<KnownFinding>,
     forlorn: Vec<Forlorn>,
     elsewhere: Elsewhere,
@@ -41,10 +43,35 @@ impl Ground {
             owners: facts.owners().map(|known| (known.number, known.clone())).collect(),
             ends: facts.owners().filter_map(|known| Some((known.number, facts.contract_end(known)?))).collect(),
             environments: facts.environments().map(|known| (known.number, known.clone())).collect(),
+            downstreams: facts.downstreams().filter(|known| known.is_open()).map(|known| known.number).collect(),
             open: facts.findings().iter().cloned().collect(),
             forlorn: forlorn(facts, elsewhere.everybody),
             elsewhere,
         }
+    }
+}
+
+impl Ground {
+    /// Whether what is acted on closes no more than this share of the open workloads, with those whose owner it
+    /// closes, nor of the open downstreams. An owner of no workload counts as one.
+    fn may_close(&self, act: &[(Position, FindingAction)], share: Share) -> bool {
+        let about: HashMap<Position, &About> = self.open.iter().map(|open| (open.number, &open.record.about)).collect();
+        let mut acted: HashSet<Position> = act
+            .iter()
+            .filter_map(|(finding, _)| match about.get(finding) {
+                Some(About::Subject(number)) => Some(*number),
+                Some(About::Identity(_)) | None => None,
+            })
+            .collect();
+        let downstreams = self.downstreams.iter().filter(|number| acted.remove(number)).count();
+        let (mut idle, mut open, mut closes) = (acted.clone(), 0, 0);
+        for known in self.workloads.iter().filter(|known| known.is_open()) {
+            let ends_with = [known.number, known.record.owner];
+            open += 1;
+            closes += usize::from(ends_with.iter().any(|number| acted.contains(number)));
+            ends_with.iter().for_each(|number| drop(idle.remove(number)));
+        }
+        share.covers(closes + idle.len(), open) && share.covers(downstreams, self.downstreams.len())
     }
 }
 
@@ -95,7 +122,7 @@ pub(super) fn plan(ground: &Ground, observed: &Observed, settings: &Reconciling,
             plan.act.push((open.number, action));
         }
     }
-    if !settings.max_acted.covers(plan.act.len(), ground.workloads.len()) {
+    if !ground.may_close(&plan.act, settings.max_acted) {
         plan.held = std::mem::take(&mut plan.act);
     }
     let new = found.iter().filter(|((kind, about), _)| !known.contains(&(*kind, about)));
@@ -265,7 +292,7 @@ mod tests {
     use crate::ledger::Present;
     use crate::model::{
         Bound, CredentialKind, CutMade, Downstream, Entry, Event, FindingChange, Issued, Living, OwnerKind, Person, Reason, Recording,
-        Share, Subjects, VerifierKind,
+        Subjects, VerifierKind,
     };
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -405,11 +432,31 @@ mod tests {
             let later = now.plus(DAY * waited);
             let second = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, later);
             prop_assert!(second.act.is_empty() || later >= now.plus(settings.grace));
-            prop_assert!(second.act.len() <= Share::FEW.max(workloads.len() * usize::from(max_acted) / 100));
+            let about = |finding: &Position| facts.findings().get(*finding).expect("an open one").record.about.clone();
+            let closed: HashSet<About> = second.act.iter().map(|(finding, _)| about(finding)).collect();
+            prop_assert!(closed.len() <= Share::FEW.max(workloads.len() * usize::from(max_acted) / 100));
             prop_assert!(second.act.is_empty() || second.held.is_empty());
             apply(&mut facts, &second, later);
             let third = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, later);
             prop_assert!(third.act.iter().all(|(number, _)| second.act.iter().all(|(acted, _)| acted != number)));
+        }
+    }
+
+    /// One finding about an owner ends all its workloads.
+    #[test]
+    fn what_an_owner_takes_with_it_counts_for_the_share() {
+        for (max_acted, acts) in [(10, false), (99, false), (100, true)] {
+            let (mut facts, observed) = world(&[(Some(149), false); 5]);
+            let settings = settings(FindingAction::Suspend, max_acted);
+            let left = Person { id: "b@example.org".parse().expect("a contact"), active: false };
+            let event = Event::PersonRecorded(Recording { number: None, origin: None, record: left });
+            let now = Timestamp::from_seconds(1).plus(DAY * 150);
+            facts.apply(&Entry { position: facts.changed().next(), time: now, actor: None, request_id: None, event });
+            let first = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now);
+            assert_eq!(first.raise.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::Ownerless]);
+            apply(&mut facts, &first, now);
+            let due = plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now.plus(settings.grace));
+            assert_eq!((due.act.len(), due.held.len()), if acts { (1, 0) } else { (0, 1) }, "{max_acted}");
         }
     }
 

@@ -191,6 +191,33 @@ async fn a_downstream_that_names_nobody_any_more_is_told_until_it_names_somebody
 }
 
 #[tokio::test]
+async fn whoever_leaves_is_told_at_once_and_not_at_the_next_full_hour() {
+    let world = world(FindingKind::Ownerless, None, false).await;
+    let about = |name: &str| world.broker.ledger().facts().findings().iter().any(|known| known.record.detail.to_string().contains(name));
+    world.apply(&REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", "{name: ledger"), 0).await.unwrap();
+    world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\n").await;
+    let reconciling = {
+        let broker = Arc::clone(&world.broker);
+        tokio::spawn(async move { broker.keep_reconciling(|| panic!("a run failed")).await })
+    };
+    // A quarter of an hour, in short steps, since it sleeps from when it is asleep.
+    let mut ends = START;
+    let mut until = async |name: &str| {
+        let mut changes = world.broker.ledger().watch();
+        while !about(name) {
+            assert!(ends < START.plus(Duration::from_secs(900)), "nothing is told of {name}");
+            ends = ends.plus(Duration::from_secs(10));
+            world.hand.set(ends);
+            let _told = tokio::time::timeout(Duration::from_millis(100), changes.changed()).await;
+        }
+    };
+    until("downstream ledger names nobody").await;
+    world.hear_rows(Subject::Person, "id,active\npat@example.org,true\ntea@example.org,false\n").await;
+    until("tea@example.org, who answers for payments, is here no longer").await;
+    reconciling.abort();
+}
+
+#[tokio::test]
 async fn whom_a_client_has_sent_is_everybody_also_after_a_start_if_the_configuration_says_so() {
     for (is_complete, told) in [(false, &[][..]), (true, &["raise acme", "raise payments"][..])] {
         let source = Declared { kind: SourceKind::Scim, is_complete, ..declared(false) };

@@ -45,16 +45,23 @@ fn told_all(mut findings: Vec<Finding<'_, Written>>, files: &[(PathBuf, String)]
 }
 
 /// The texts alone; none if something cannot be read. To remember where each stands costs more than all else, and
-/// is needed only to tell what is wrong.
+/// is needed only to tell what is wrong. To parse is most of what a change of a large folder costs, so that two do it.
 fn plain(files: &[(PathBuf, String)]) -> Option<Draft<String>> {
+    let (first, second) = files.split_at(files.len() / 2);
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| parsed(first));
+        let second = parsed(second);
+        (first.join(), second)
+    });
+    let mut draft = first.ok()??;
+    draft.extend(second?);
+    Some(draft)
+}
+
+fn parsed(files: &[(PathBuf, String)]) -> Option<Draft<String>> {
     let mut draft = Draft::default();
     for (_, text) in files {
-        for document in serde_saphyr::from_multiple_with_options::<Draft<String>>(text, options()).ok()? {
-            draft.owners.extend(document.owners);
-            draft.environments.extend(document.environments);
-            draft.workloads.extend(document.workloads);
-            draft.downstreams.extend(document.downstreams);
-        }
+        serde_saphyr::from_multiple_with_options(text, options()).ok()?.into_iter().for_each(|document| draft.extend(document));
     }
     Some(draft)
 }
@@ -85,6 +92,15 @@ struct Written {
 impl AsRef<str> for Written {
     fn as_ref(&self) -> &str {
         &self.text
+    }
+}
+
+impl Draft<String> {
+    fn extend(&mut self, more: Self) {
+        self.owners.extend(more.owners);
+        self.environments.extend(more.environments);
+        self.workloads.extend(more.workloads);
+        self.downstreams.extend(more.downstreams);
     }
 }
 

@@ -51,6 +51,19 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
 }
 
 #[test]
+fn every_kind_of_finding_has_the_bytes_of_its_golden_file() {
+    let mut text = String::new();
+    for kind in FindingKind::ALL {
+        let finding = Finding { kind: *kind, ..samples::finding(About::Subject(at(4))) };
+        let entry = entry(Event::FindingRaised(Box::new(finding)));
+        let bytes = encode(&entry);
+        assert_eq!(decode(entry.position, &bytes), Ok(entry.clone()), "{kind}");
+        write!(text, "{kind}\n{}", hex(&bytes)).expect("a string takes all");
+    }
+    assert_eq!(text, include_str!("../../../tests/golden/entries/kinds_of_finding.hex"));
+}
+
+#[test]
 fn what_is_issued_by_an_exception_has_the_bytes_of_its_golden_file() {
     let entry = entry(issued_by_exception());
     assert_eq!(hex(&encode(&entry)), include_str!("../../../tests/golden/entries/issued_by_exception.hex"));

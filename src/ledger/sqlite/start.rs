@@ -7,7 +7,7 @@ use super::rows::{self, Segments};
 use super::{OpenError, counters_row, current};
 use crate::ledger::tip::Tip;
 use crate::ledger::{Unreadable, codec, compact, counters};
-use crate::model::{CLOCK_STEP, CredentialKind, Entry, Event, Facts, Living, Position, Timestamp};
+use crate::model::{CLOCK_STEP, CredentialKind, Entry, Event, Facts, Living, Position, Recording, Timestamp};
 
 /// What is held in memory.
 #[derive(Debug, Default)]
@@ -154,22 +154,25 @@ pub(in crate::ledger) struct FromKept {
 }
 
 /// Applies what is kept, in order. Where a kept copy cannot be read, the entry itself is taken; where
-/// that cannot be read either, the worst is assumed.
+/// that cannot be read either, the worst is assumed: a subject whose first recording is lost is closed.
 pub(in crate::ledger) fn facts(connection: &Connection, segments: Segments, tip: &Tip) -> rusqlite::Result<FromKept> {
     let mut made = FromKept::default();
-    let mut applied = Position::ZERO;
+    let (mut applied, mut is_incomplete) = (Position::ZERO, false);
     for kept in current::all(connection)? {
         if kept.position == applied {
             continue;
         }
         match codec::decode(kept.position, &kept.bytes) {
             Ok(entry) => {
+                let lost = lost(&made.facts, &entry.event).filter(|_| is_incomplete);
                 made.facts.apply(&entry);
                 applied = kept.position;
+                lost.into_iter().for_each(|number| made.facts.apply(&compact::closed(number, kept.position, tip.latest_expiry)));
             }
             Err(unreadable) => {
                 let instead = find_entry(connection, segments, kept.position);
                 let instead = instead.or_else(|| compact::assumed(kept.slot?, kept.position, tip.latest_expiry));
+                is_incomplete |= instead.is_none();
                 instead.into_iter().for_each(|entry| made.facts.apply(&entry));
                 if made.unreadable.last() != Some(&unreadable) {
                     made.unreadable.push(unreadable);
@@ -178,4 +181,20 @@ pub(in crate::ledger) fn facts(connection: &Connection, segments: Segments, tip:
         }
     }
     Ok(made)
+}
+
+/// The subject that is recorded anew here, if it is not known: what closed it before then closed nothing.
+fn lost(facts: &Facts, event: &Event) -> Option<Position> {
+    let (Event::OwnerRecorded(Recording { number: Some(number), .. })
+    | Event::EnvironmentRecorded(Recording { number: Some(number), .. })
+    | Event::WorkloadRecorded(Recording { number: Some(number), .. })
+    | Event::DownstreamRecorded(Recording { number: Some(number), .. })) = event
+    else {
+        return None;
+    };
+    let is_known = facts.owner_numbered(*number).is_some()
+        || facts.environment_numbered(*number).is_some()
+        || facts.workload_numbered(*number).is_some()
+        || facts.downstream_numbered(*number).is_some();
+    (!is_known).then_some(*number)
 }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::*;
-use crate::model::DownstreamConfirmed;
+use crate::model::{DownstreamConfirmed, Owner, Recording};
 
 /// What `verify` says of the file, or why it cannot be looked at.
 fn said(disk: &Disk) -> Vec<String> {
@@ -136,4 +136,35 @@ async fn a_log_that_was_cut_short_is_an_older_ledger_and_refused_as_one() {
     let mut flipped = log.clone();
     flipped[log.len() / 2] ^= 1;
     assert!(matches!(with_log(&flipped).try_open(Options { high_water: Some(mark), ..options() }), Err(OpenError::WentBack { .. })));
+}
+
+/// What recorded an owner first is damaged, entry and copy. It was offboarded, and named again since.
+#[tokio::test]
+async fn a_subject_whose_first_recording_is_lost_is_closed() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    ledger.change(cutting(world.owner, Closing::Offboard)).await.expect("cut");
+    let again = {
+        let facts = ledger.facts();
+        let known = facts.owner_numbered(world.owner).expect("known");
+        Owner { contract_end: Some(Timestamp::from_seconds(4_000_000_000)), ..Owner::clone(&known.record) }
+    };
+    let again = Event::OwnerRecorded(Recording { number: Some(world.owner), origin: None, record: again });
+    ledger.change(appending(vec![again])).await.expect("recorded");
+    let before = ledger.facts().clone();
+    drop(ledger);
+    let ledger = disk.open();
+    assert_eq!(*ledger.facts(), before);
+    drop(ledger);
+
+    let (first, segment) = (world.owner, world.owner.get() / 8);
+    disk.tamper(&format!(
+        "DROP TRIGGER entries_{segment}_update; UPDATE entries_{segment} SET bytes = x'ffff' WHERE position = {first};
+         UPDATE current SET bytes = x'ffff' WHERE position = {first}"
+    ))
+    .expect("done");
+    let ledger = disk.open();
+    assert_eq!(ledger.unreadable().iter().map(|bad| bad.position).collect::<Vec<_>>(), [first]);
+    assert!(!ledger.facts().owner_numbered(world.owner).expect("known").is_open());
 }
