@@ -72,6 +72,9 @@ impl Planning<'_> {
         known: impl Iterator<Item = &'k Known<T>>,
         name: impl Fn(&T) -> String,
     ) -> Vec<(String, &'k Known<T>)> {
+        if !self.scope.holds(subject) || self.snapshot.unnamed.contains(&subject) {
+            return Vec::new();
+        }
         let own = known.filter(|known| self.scope.is_own(known)).map(|known| (name(&known.record), known));
         let mut absent: Vec<_> = own.filter(|(name, known)| self.has_ended(subject, known, name)).collect();
         absent.sort_by(|(one, _), (other, _)| one.cmp(other));
