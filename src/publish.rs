@@ -136,12 +136,21 @@ impl Publisher {
             };
             (list, Arc::clone(current.deltas.entry(since).or_default()))
         };
+        if let Some(signed) = delta.get() {
+            return signed.clone().map(Some);
+        }
         let key = self.signing(KeyPurpose::List)?;
-        let signing = async || {
-            let signed = spawn_blocking(move || sign(&key, &list.after(since)).map(Arc::new)).await;
-            signed.map_err(|error| PublishError::Sign(error.to_string())).flatten()
+        // In a task of its own: a stream that is asked no more half way, since its follower does not read, would hold up all
+        // others that wait for the same delta.
+        let signing = async move {
+            let signing = || async {
+                let signed = spawn_blocking(move || sign(&key, &list.after(since)).map(Arc::new)).await;
+                signed.map_err(|error| PublishError::Sign(error.to_string())).flatten()
+            };
+            delta.get_or_init(signing).await.clone()
         };
-        delta.get_or_init(signing).await.clone().map(Some)
+        let signed = tokio::spawn(signing).await;
+        signed.map_err(|error| PublishError::Sign(error.to_string())).flatten().map(Some)
     }
 
     /// Builds and signs the list as of now.
