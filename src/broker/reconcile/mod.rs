@@ -179,7 +179,7 @@ impl Broker {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// How many findings are open, how many of them matter most, and how many actions the last run held back.

@@ -69,7 +69,9 @@ impl Ground {
             let ends_with = [known.number, known.record.owner];
             open += 1;
             closes += usize::from(ends_with.iter().any(|number| acted.contains(number)));
-            ends_with.iter().for_each(|number| drop(idle.remove(number)));
+            for number in ends_with {
+                idle.remove(&number);
+            }
         }
         share.covers(closes + idle.len(), open) && share.covers(downstreams, self.downstreams.len())
     }
