@@ -19,6 +19,9 @@ impl Planning<'_> {
 
     /// Tells what is missing though something of the same snapshot refers to it.
     fn missing(&mut self) {
+        if self.snapshot.referred.is_empty() {
+            return;
+        }
         let facts = self.present.facts;
         let owners = self.own(facts.owners()).map(|known| (Subject::Owner, known.record.id.to_string()));
         let environments = self.own(facts.environments()).map(|known| (Subject::Environment, known.record.name.to_string()));
