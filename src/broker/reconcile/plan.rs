@@ -49,9 +49,7 @@ impl Ground {
             elsewhere,
         }
     }
-}
 
-impl Ground {
     /// Whether what is acted on closes no more than this share of the open workloads, with those whose owner it
     /// closes, nor of the open downstreams. An owner of no workload counts as one.
     fn may_close(&self, act: &[(Position, FindingAction)], share: Share) -> bool {
