@@ -7,10 +7,11 @@ use super::config::{Config, files};
 use super::error::ServeError;
 use super::metrics::Faults;
 use crate::ambient::Clock;
+use crate::broker::Followers;
 use crate::ledger::{HighWater, Ledger as _, SqliteLedger};
 use crate::model::Position;
 
-/// How far the mark may lag behind what is committed.
+/// How far the mark may lag behind what is committed and confirmed by nobody.
 const LAG: Duration = Duration::from_secs(1);
 
 /// Moves the mark of one ledger.
@@ -75,21 +76,28 @@ impl Marking {
         self.ledger.close().await;
     }
 
-    /// Moves the mark on until the task is dropped. Where it cannot be written the broker goes on:
-    /// revoking must not depend on it.
-    pub(super) async fn keep(self: Arc<Self>, faults: Faults) {
+    /// Moves the mark on until the task is dropped: now and then, and at once when a confirmation waits for
+    /// it. Where it cannot be written the broker goes on: revoking must not depend on it.
+    pub(super) async fn keep(self: Arc<Self>, followers: Arc<Followers>, faults: Faults) {
         let mut marked = None;
         loop {
             if marked != Some(self.ledger.head().position) {
                 match self.mark().await {
-                    Ok(position) => marked = Some(position),
+                    Ok(position) => {
+                        marked = Some(position);
+                        followers.marked(marked);
+                    }
                     Err(error) => {
+                        followers.marked(None);
                         tracing::error!(%error, "the high-water mark stays behind");
                         faults.high_water.inc();
                     }
                 }
             }
-            self.clock.sleep(LAG).await;
+            tokio::select! {
+                () = self.clock.sleep(LAG) => {}
+                () = followers.mark_wanted() => {}
+            }
         }
     }
 }

@@ -52,6 +52,7 @@ struct Opened {
     /// It had entries, and nothing to tell whether it went back.
     unmarked: bool,
     marking: Arc<Marking>,
+    followers: Arc<Followers>,
     broker: Arc<Broker>,
     publisher: Arc<Publisher>,
     lists: Arc<Lists>,
@@ -168,7 +169,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(),
     let stop_admin = CancellationToken::new();
     let admin_task = tokio::spawn(listen::serve(doors.admin, server_of(Plain, http::admin(admin), &config, &clock), stop_admin.clone()));
 
-    let marks = Arc::clone(&opened.marking).keep(faults.clone());
+    let marks = Arc::clone(&opened.marking).keep(Arc::clone(&opened.followers), faults.clone());
     let upkeep = Upkeep { config, broker: opened.broker, publisher: opened.publisher, trust, connections, clock, faults };
     let upkeep = Arc::new(upkeep);
     let mut chores = upkeep.start(identity);
@@ -236,7 +237,7 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
         urls: config.urls(),
         administrators: config.administrators.clone(),
         quotas: config.limits.quotas,
-        followers,
+        followers: Arc::clone(&followers),
         sources: config.declared_sources(),
         reconciling: config.reconciling.clone(),
         clock: clock.clone(),
@@ -248,8 +249,8 @@ async fn open(config: &Config, clock: &Clock, entropy: &Entropy) -> Result<Opene
     }
     let marking = Arc::new(Marking::new(config.clone(), Arc::clone(&ledger), clock.clone()));
     // So that a place where it cannot be written is found now.
-    marking.mark().await?;
-    Ok(Opened { ledger, unmarked, marking, broker, publisher, lists, keyring })
+    followers.marked(Some(marking.mark().await?));
+    Ok(Opened { ledger, unmarked, marking, followers, broker, publisher, lists, keyring })
 }
 
 pub(super) async fn open_ledger(file: PathBuf, options: Options, clock: Clock) -> Result<Arc<SqliteLedger>, ServeError> {

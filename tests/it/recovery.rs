@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
+use crate::followers::Follower;
 use crate::harness::{AUDIENCE, Broker, Identity, Ran, eventually, program, run};
 use crate::process::get;
 
@@ -185,6 +186,55 @@ fn a_ledger_in_use_is_not_recovered_and_is_backed_up() {
         let mark: Value = serde_json::from_str(&fs::read_to_string(&mark).unwrap()).unwrap();
         (mark["position"].as_u64() >= copied["position"].as_u64()).then_some(())
     });
+}
+
+/// Makes a cut, which is in the list that is out then.
+fn cut(broker: &Broker, owner: &str) {
+    let words = ["owner", "revoke", owner, "--reason", "cessation-of-operation", "--wait", "published"];
+    broker.curfew(&broker.administrator(), words).done();
+}
+
+#[test]
+fn what_a_follower_has_confirmed_is_missed_at_once_in_an_older_copy() {
+    let mut broker = Broker::start();
+    for owner in ["payments", "acme"] {
+        let (older, kept) = (broker.scratch().join(format!("before-{owner}.db")), broker.dir().join("kept"));
+        backup(&broker, &older).done();
+        let follower = Follower::start(&broker, "ledger/verifier", "a");
+        cut(&broker, owner);
+        follower.confirm(&follower.fetch()).expect("of this history");
+        broker.kill();
+
+        let data = broker.dir().join("data");
+        fs::rename(&data, &kept).unwrap();
+        fs::create_dir(&data).unwrap();
+        fs::copy(&older, data.join("ledger.db")).unwrap();
+        let said = broker.refuses_to_start();
+        assert!(said.contains("an older copy stands in its place") && said.contains("curfew ledger recover"), "{said}");
+
+        // The ledger itself is not behind.
+        fs::remove_dir_all(&data).unwrap();
+        fs::rename(&kept, &data).unwrap();
+        broker.serve();
+    }
+}
+
+#[test]
+fn a_mark_that_cannot_be_written_holds_up_no_confirmation_and_is_said() {
+    let broker = Broker::start();
+    let mark = broker.dir().join("keys/high-water.json");
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir_all(mark.join("in the way")).unwrap();
+    let follower = Follower::start(&broker, "ledger/verifier", "a");
+    cut(&broker, "payments");
+    follower.confirm(&follower.fetch()).expect("counted");
+    broker.says(&["the high-water mark stays behind", "high-water.json"]);
+    assert!(!get(&broker, "/metrics").1.contains("\ncurfew_high_water_errors_total 0"));
+
+    // Once it can be written again, confirmations wait for it as before.
+    fs::remove_dir_all(&mark).unwrap();
+    cut(&broker, "acme");
+    eventually(Duration::from_secs(30), || mark.exists().then_some(()));
 }
 
 #[test]

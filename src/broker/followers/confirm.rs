@@ -32,7 +32,8 @@ impl Broker {
     }
 
     /// Takes down what a follower has applied, and gives the names of the downstreams that it is tied to.
-    /// Needs an identity, not a standing.
+    /// Needs an identity, not a standing. Counts once the high-water mark covers it, so that no ledger that
+    /// has lost what was confirmed starts.
     ///
     /// # Errors
     /// `Denied` by policy, or if it is of another history or of no list that was published lately.
@@ -46,6 +47,7 @@ impl Broker {
             names.sort();
             (epoch, self.ledger.head().position, names)
         };
+        self.followers.mark_covers(confirmation.position.min(head)).await;
         self.followers.confirm((&caller.spiffe_id, instance), &confirmation, (epoch, head), self.clock.now())?;
         Ok(names)
     }

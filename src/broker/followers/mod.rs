@@ -15,6 +15,7 @@ use super::error::Limit;
 use crate::model::{Denial, DenialCode, Epoch, Instance, Position, SpiffeId, Timestamp, Windows};
 
 mod confirm;
+mod mark;
 mod roll;
 mod track;
 
@@ -88,6 +89,7 @@ pub(crate) struct Followers {
     heard: Notify,
     /// Grows with whatever may change how a cut stands.
     changed: watch::Sender<u64>,
+    mark: mark::Mark,
 }
 
 #[derive(Debug, Default)]
@@ -117,7 +119,7 @@ enum Mismatch {
 impl Followers {
     /// A memory that begins at `began`, empty.
     pub(crate) fn new(windows: Windows, began: Timestamp) -> Self {
-        Self { windows, began, memory: Mutex::default(), heard: Notify::new(), changed: watch::Sender::new(0) }
+        Self { windows, began, memory: Mutex::default(), heard: Notify::new(), changed: watch::Sender::new(0), mark: mark::Mark::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
