@@ -1,74 +1,16 @@
 //! Records that other systems export, by the commands that people type, each ending with a verifier that rejects.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::exporter::Exporter;
 use crate::harness::{AUDIENCE, REGISTRY, eventually, run};
 use crate::holder::Holder;
 use crate::sources::World;
 
 const API: &str = "spiffe://example.org/payments/api";
-
-/// What an address answers, under a tag that changes with it; and how often it said that nothing is new.
-#[derive(Debug, Default)]
-struct Shelf {
-    body: String,
-    tag: u64,
-    unchanged: usize,
-}
-
-/// An address that answers what stands on its shelf.
-struct Exporter {
-    address: SocketAddr,
-    shelf: Arc<Mutex<Shelf>>,
-}
-
-impl Exporter {
-    fn of(body: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let shelf = Arc::new(Mutex::new(Shelf { body, tag: 1, unchanged: 0 }));
-        let served = Arc::clone(&shelf);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                answer(stream.unwrap(), &served);
-            }
-        });
-        Self { address, shelf }
-    }
-
-    fn say(&self, body: String) {
-        let mut shelf = self.shelf.lock().unwrap();
-        (shelf.body, shelf.tag) = (body, shelf.tag + 1);
-    }
-
-    fn unchanged(&self) -> usize {
-        self.shelf.lock().unwrap().unchanged
-    }
-}
-
-fn answer(mut stream: TcpStream, shelf: &Mutex<Shelf>) {
-    let (mut request, mut byte) = (Vec::new(), [0]);
-    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
-        request.push(byte[0]);
-    }
-    let mut shelf = shelf.lock().unwrap();
-    let tag = format!("\"{}\"", shelf.tag);
-    let is_known = String::from_utf8_lossy(&request).contains(&format!("if-none-match: {tag}\r\n"));
-    shelf.unchanged += usize::from(is_known);
-    let answer = if is_known {
-        "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned()
-    } else {
-        format!("HTTP/1.1 200 OK\r\netag: {tag}\r\ncontent-length: {}\r\n\r\n{}", shelf.body.len(), shelf.body)
-    };
-    // A broker that is stopped hangs up.
-    let _sent = stream.write_all(answer.as_bytes());
-}
 
 /// What an asset database exports: the workload of the tests and three others, without those that are gone.
 fn assets(gone: &[&str]) -> String {
@@ -151,7 +93,7 @@ pub(crate) fn steps(world: &World) -> Vec<String> {
 }
 
 /// Puts what an export says in its place.
-fn put(folder: &Path, name: &str, text: &str) {
+pub(crate) fn put(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join("new"), text).unwrap();
     fs::rename(folder.join("new"), folder.join(name)).unwrap();
 }

@@ -10,6 +10,7 @@
 
 mod abuse;
 mod audit;
+mod authority;
 mod certs;
 mod chains;
 mod cli;
@@ -24,6 +25,7 @@ mod embedding;
 mod examples;
 mod exceptions;
 mod explaining;
+mod exporter;
 mod feeds;
 mod follower;
 mod followers;
@@ -43,6 +45,7 @@ mod lists;
 mod offboarding;
 mod operations;
 mod outside;
+mod pages;
 mod pkits;
 mod postgres;
 mod process;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
+use crate::authority::Vouched;
 use crate::harness::{eventually, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,15 +34,18 @@ impl Postgres {
         let mut postgres = Self { server: None, programs: programs(), folder, port };
         let home = postgres.home();
         fs::create_dir(&home).unwrap();
-        let authority = certificates(&home);
-        fs::write(postgres.authority(), authority).unwrap();
+        let vouched = Vouched::new();
+        fs::write(postgres.authority(), vouched.authority).unwrap();
+        fs::write(home.join("server.pem"), vouched.certificate).unwrap();
+        fs::write(home.join("server.key"), vouched.key).unwrap();
+        run(Command::new("chmod").arg("600").arg(home.join("server.key"))).done();
         if is_root() {
             run(Command::new("chown").args(["-R", "postgres:postgres"]).arg(&home)).done();
         }
         let data = postgres.data();
         run(as_nobody(&postgres.programs.join("initdb")).args(["--auth=trust", "--username=postgres", "--no-sync", "--pgdata"]).arg(&data))
             .done();
-        let rules = "local all all trust\nhostssl all reader 127.0.0.1/32 scram-sha-256\nhostnossl all reader 127.0.0.1/32 reject\n";
+        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\nhostnossl all all 127.0.0.1/32 reject\n";
         fs::write(data.join("pg_hba.conf"), rules).unwrap();
         postgres.serve();
         postgres.sql(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", READER.0, READER.1));
@@ -65,7 +68,7 @@ impl Postgres {
         command.args(["-c", &format!("ssl_cert_file={}", home.join("server.pem").display())]);
         command.args(["-c", &format!("ssl_key_file={}", home.join("server.key").display())]);
         self.server = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        eventually(PATIENCE, || (self.psql("SELECT 1").code == 0).then_some(()));
+        eventually(PATIENCE, || (self.psql("postgres", "SELECT 1").code == 0).then_some(()));
     }
 
     /// Kills the server.
@@ -79,13 +82,18 @@ impl Postgres {
 
     /// Runs a statement as its administrator.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        self.psql(statement).done()
+        self.sql_in("postgres", statement)
     }
 
-    fn psql(&self, statement: &str) -> crate::harness::Ran {
+    /// The same, in another database than the first.
+    pub(crate) fn sql_in(&self, database: &str, statement: &str) -> String {
+        self.psql(database, statement).done()
+    }
+
+    fn psql(&self, database: &str, statement: &str) -> crate::harness::Ran {
         let port = self.port.to_string();
         let mut command = Command::new(self.programs.join("psql"));
-        command.arg("-h").arg(self.home()).args(["-p", &port, "-U", "postgres", "-d", "postgres", "-X", "-q", "-A", "-t"]);
+        command.arg("-h").arg(self.home()).args(["-p", &port, "-U", "postgres", "-d", database, "-X", "-q", "-A", "-t"]);
         run(command.args(["-v", "ON_ERROR_STOP=1", "-c", statement]))
     }
 
@@ -94,7 +102,8 @@ impl Postgres {
         self.folder.path().join("authority.pem")
     }
 
-    fn home(&self) -> PathBuf {
+    /// Where its socket and all that it keeps are.
+    pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
@@ -130,17 +139,4 @@ fn as_nobody(program: &Path) -> Command {
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT"]).arg(program);
     command.current_dir("/");
     command
-}
-
-/// The server's certificate and key in a folder; gives the certificate of its authority.
-fn certificates(folder: &Path) -> String {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
-    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
-    run(Command::new("chmod").arg("600").arg(folder.join("server.key"))).done();
-    authority.pem()
 }

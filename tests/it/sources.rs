@@ -1,8 +1,11 @@
 //! Records that come from a checkout that the broker watches, by the commands that people type, each ending with a
 //! verifier that rejects.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The workload that most is about.
 pub(crate) const API: &str = "spiffe://example.org/payments/api";
+
+/// What the registry says of it.
+const ROW: &str = "  - spiffe_id: spiffe://example.org/payments/api
+    owner: payments
+    purpose: Takes payments
+    environments: [production, staging]
+";
 
 /// A source that reads a folder of its name.
 fn folder(name: &str) -> String {
@@ -191,6 +201,54 @@ fn a_checkout_that_loses_a_file_ends_nothing_that_its_other_files_still_name() {
     world.end();
 }
 
+/// As git-sync and Kubernetes put files in place: each is a link into a folder that another link is switched to.
+#[test]
+fn a_checkout_that_is_switched_while_it_is_read_is_one_change_and_nothing_ends_by_it() {
+    let rest = REGISTRY.replace(ROW, "");
+    let (nothing, row) = ("workloads: []\n", format!("workloads:\n{ROW}"));
+    let place = |shown: &Path, revision: &str, files: [&str; 3]| {
+        fs::create_dir(shown.join(revision)).unwrap();
+        ["a", "b", "c"]
+            .iter()
+            .zip(files)
+            .for_each(|(name, text)| fs::write(shown.join(revision).join(format!("{name}.yaml")), text).unwrap());
+    };
+    let switch = |shown: &Path, revision: &str| {
+        symlink(revision, shown.join("..next")).unwrap();
+        fs::rename(shown.join("..next"), shown.join("..data")).unwrap();
+    };
+    let world = World::with(&folder("teams"), |folder| {
+        let shown = folder.join("teams");
+        fs::create_dir(&shown).unwrap();
+        place(&shown, "..one", [nothing, &rest, &row]);
+        switch(&shown, "..one");
+        ["a", "b", "c"].iter().for_each(|name| symlink(format!("..data/{name}.yaml"), shown.join(format!("{name}.yaml"))).unwrap());
+    });
+    world.until("teams", |source| source["records"] == 11);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+
+    // The broker waits at the pipe, with the first file behind it and the third before it.
+    let shown = world.broker.dir().join("teams");
+    place(&shown, "..two", [nothing, "", &row]);
+    let pipe = shown.join("..two/b.yaml");
+    fs::remove_file(&pipe).unwrap();
+    run(Command::new("mkfifo").arg(&pipe)).done();
+    place(&shown, "..three", [&row, &rest.replace("Settles with the banks", "Settles"), nothing]);
+    switch(&shown, "..two");
+    let mut held = File::options().write(true).open(&pipe).unwrap();
+    let head = world.head();
+    switch(&shown, "..three");
+    held.write_all(rest.as_bytes()).unwrap();
+    drop(held);
+
+    world.until_workload("spiffe://example.org/payments/settlement", |workload| workload["purpose"] == "Settles");
+    let since: Vec<Value> = world.entries().into_iter().filter(|entry| entry["position"].as_u64() > Some(head)).collect();
+    assert!(!since.iter().any(|entry| entry["summary"].as_str().unwrap().contains(API)), "{since:?}");
+    assert_eq!(world.rejects(&token, &holder), None);
+    world.end();
+}
+
 #[test]
 fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_end() {
     let world = World::begin(&["assets", "cmdb"]);
@@ -213,12 +271,7 @@ fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_
     assert!(Service::of(&world.broker).token(&token, holder.presented()).is_ok());
 
     // The asset database says that the workload is gone: what was issued to it is dead, and the other may claim it.
-    let row = "  - spiffe_id: spiffe://example.org/payments/api
-    owner: payments
-    purpose: Takes payments
-    environments: [production, staging]
-";
-    let without = REGISTRY.replace(row, "");
+    let without = REGISTRY.replace(ROW, "");
     assert_ne!(without, REGISTRY);
     fs::write(world.file("assets"), without).unwrap();
     world.until("cmdb", |source| source["records"] == 1);

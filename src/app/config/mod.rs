@@ -169,7 +169,11 @@ fn remedy(error: &FileError, missing: &str) -> String {
         FileError::Io { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
             "; give it to the user that the broker runs as".to_owned()
         }
-        FileError::Io { .. } | FileError::Open { .. } | FileError::TooLong { .. } | FileError::NotEmpty { .. } => String::new(),
+        FileError::Io { .. }
+        | FileError::Open { .. }
+        | FileError::TooLong { .. }
+        | FileError::NotEmpty { .. }
+        | FileError::Unsettled { .. } => String::new(),
     }
 }
 

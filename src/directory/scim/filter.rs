@@ -259,7 +259,16 @@ impl<'a> Reader<'a> {
         };
         match operand {
             Operand::Of(path) if path.attribute.many && path.sub.is_none() && self.rest.starts_with('[') => {
-                Ok(Filter::Each(path, Box::new(self.bracketed(path.attribute, depth)?)))
+                let inner = self.bracketed(path.attribute, depth)?;
+                // As Entra has it: `emails[type eq "work"].value eq "…"`, of one and the same value.
+                let filter = match self.rest.strip_prefix('.') {
+                    Some(rest) => {
+                        self.rest = rest;
+                        Filter::All(vec![inner, self.unit(Scope::Within(path.attribute), depth)?])
+                    }
+                    None => inner,
+                };
+                Ok(Filter::Each(path, Box::new(filter)))
             }
             Operand::Of(_) | Operand::Sub(_) => self.comparison(operand, name),
         }

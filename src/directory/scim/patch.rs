@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::filter::{Filter, LONGEST, Reader};
-use super::path::Path;
+use super::path::{Path, is_passed_over};
 use super::refused::{Refused, Wrong, shown};
 use super::resource::{complete, normal, one, put, set};
 use super::schema::{Kind, Type, named};
@@ -101,12 +101,13 @@ impl Patch {
             };
             let target = match operation.get("path") {
                 None | Some(Value::Null) => None,
+                Some(Value::String(path)) if is_passed_over(path, kind) => return Ok(None),
                 Some(Value::String(path)) => Some(Target::parse(path, kind)?),
                 Some(_) => return Err(Refused::new(Wrong::Path, "a path is a text")),
             };
-            Ok(Operation { what, target, value: operation.get("value").cloned().unwrap_or_default() })
+            Ok(Some(Operation { what, target, value: operation.get("value").cloned().unwrap_or_default() }))
         };
-        Ok(Self { operations: operations.iter().map(operation).collect::<Result<_, _>>()? })
+        Ok(Self { operations: operations.iter().filter_map(|told| operation(told).transpose()).collect::<Result<_, _>>()? })
     }
 
     /// The attributes after all operations; none is done if one cannot be.

@@ -19,6 +19,43 @@ pub(super) fn behind<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
+/// What the standard has for a user and is of no use here: of the core, and of the enterprise extension.
+const UNKEPT: [&str; 21] = [
+    "nickName",
+    "profileUrl",
+    "title",
+    "userType",
+    "preferredLanguage",
+    "locale",
+    "timezone",
+    "phoneNumbers",
+    "ims",
+    "photos",
+    "addresses",
+    "groups",
+    "entitlements",
+    "roles",
+    "x509Certificates",
+    "employeeNumber",
+    "costCenter",
+    "organization",
+    "division",
+    "department",
+    "manager",
+];
+
+/// Whether a path names something of the standard, or of a schema that is none of ours, that is not kept. A client sends
+/// such things together with those that count: if a title were refused, so would be who is not active any more.
+pub(super) fn is_passed_over(text: &str, kind: Kind) -> bool {
+    let own = std::iter::once(kind.core()).chain(kind.extension());
+    if behind(text, "urn:").is_some() && own.into_iter().all(|schema| behind(text, schema.id).is_none()) {
+        return true;
+    }
+    let rest = behind(text, kind.core().id).and_then(|rest| rest.strip_prefix(':')).unwrap_or(text);
+    let name = rest.split(['.', '[']).next().unwrap_or_default();
+    kind == Kind::User && UNKEPT.iter().any(|unkept| unkept.eq_ignore_ascii_case(name))
+}
+
 impl Path {
     /// What `text` names: `attribute`, `attribute.sub`, or either behind the URN of its schema. What the core
     /// schema does not have is looked for in the extension, so that `active` of a group is that of the owner.

@@ -1,5 +1,8 @@
 //! Clients that provision over SCIM, as Entra and Okta send it and as nobody should; and the end of a
-//! team, as a verifier sees it.
+//! team, as a verifier sees it. The source is configured as its page says.
+
+mod entra;
+mod okta;
 
 use std::fs;
 use std::process::Command;
@@ -76,73 +79,6 @@ impl Provisioned {
 
 fn operations(operations: &Value) -> Value {
     json!({ "schemas": [PATCH], "Operations": operations })
-}
-
-#[test]
-fn the_requests_of_entra_are_answered_and_outlive_a_restart() {
-    let mut world = Provisioned::start();
-    // The test of a connection: a user that cannot be.
-    let probe = world.ask("GET", "/Users?filter=userName+eq+%226f1d2c3e-8d0b-4d0e-9d60-probe%22", &Value::Null, 200);
-    assert_eq!((&probe["totalResults"], &probe["Resources"]), (&json!(0), &json!([])));
-    let user = json!({
-        "schemas": [USER, "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
-        "externalId": "0a21f0f2", "userName": "ada@example.org", "active": true, "displayName": "Ada Lovelace", "title": "Countess",
-        "emails": [{ "primary": true, "type": "work", "value": "ada@example.org" }], "meta": { "resourceType": "User" },
-        "name": { "formatted": "Ada Lovelace", "familyName": "Lovelace", "givenName": "Ada" }, "roles": [],
-    });
-    let id = world.create("/Users", &user);
-    assert_eq!(world.ask("POST", "/Users", &user, 409)["scimType"], "uniqueness");
-    let found = world.ask("GET", "/Users?filter=userName%20eq%20%22ADA%40example.org%22", &Value::Null, 200);
-    assert_eq!((&found["totalResults"], &found["Resources"][0]["id"]), (&json!(1), &json!(id)));
-    let disable = json!([
-        { "op": "Replace", "path": "active", "value": "False" },
-        { "op": "Add", "path": "emails[type eq \"other\"].value", "value": "ada@home.example" },
-    ]);
-    world.ask("PATCH", &format!("/Users/{id}"), &operations(&disable), 200);
-    let group = world.create("/Groups", &json!({ "schemas": [GROUP], "externalId": "8aa1a0c0", "displayName": "Refunds", "members": [] }));
-    let member = json!([{ "op": "Add", "path": "members", "value": [{ "value": id }] }]);
-    world.ask("PATCH", &format!("/Groups/{group}?excludedAttributes=members"), &operations(&member), 200);
-    let read = |world: &Provisioned| {
-        let user = world.ask("GET", &format!("/Users/{id}"), &Value::Null, 200);
-        (user, world.ask("GET", &format!("/Groups/{group}"), &Value::Null, 200))
-    };
-    let (user, team) = read(&world);
-    assert_eq!(
-        (&user["active"], &user["externalId"], &user["emails"][1]["value"]),
-        (&json!(false), &json!("0a21f0f2"), &json!("ada@home.example"))
-    );
-    assert_eq!(team["members"][0]["value"], json!(id));
-    world.broker.restart();
-    assert_eq!(read(&world), (user, team));
-}
-
-#[test]
-fn the_requests_of_okta_are_answered() {
-    let world = Provisioned::start();
-    let user = json!({
-        "schemas": [USER], "userName": "bob@example.org", "name": { "givenName": "Bob", "familyName": "Roe" },
-        "emails": [{ "primary": true, "value": "bob@example.org", "type": "work" }], "displayName": "Bob Roe", "locale": "en-US",
-        "externalId": "00ujl29u0le5T6Aj10h7", "groups": [], "password": "1mz050nq", "active": true,
-    });
-    let id = world.create("/Users", &user);
-    let page = world.ask("GET", "/Users?startIndex=1&count=100", &Value::Null, 200);
-    assert_eq!((&page["startIndex"], &page["itemsPerPage"], page["Resources"][0].get("password")), (&json!(1), &json!(1), None));
-    let deactivate = operations(&json!([{ "op": "replace", "value": { "active": false } }]));
-    assert_eq!(world.ask("PATCH", &format!("/Users/{id}"), &deactivate, 200)["active"], false);
-    let mut active = user;
-    active["id"] = json!(id);
-    assert_eq!(world.ask("PUT", &format!("/Users/{id}"), &active, 200)["active"], true);
-    let group = world.create(
-        "/Groups",
-        &json!({ "schemas": [GROUP], "displayName": "Platform EU", "members": [{ "value": id, "display": "bob@example.org" }] }),
-    );
-    let renamed = operations(&json!([{ "op": "replace", "value": { "id": group, "displayName": "Platform Europe" } }]));
-    world.ask("PATCH", &format!("/Groups/{group}"), &renamed, 200);
-    let left = operations(&json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }]));
-    assert_eq!(world.ask("PATCH", &format!("/Groups/{group}"), &left, 200).get("members"), None);
-    world.ask("DELETE", &format!("/Groups/{group}"), &Value::Null, 204);
-    let owner = world.broker.curfew(&world.broker.administrator(), ["owner", "show", "platform-eu", "--format", "json"]).json();
-    assert!(owner.to_string().contains("offboard"), "{owner}");
 }
 
 #[test]

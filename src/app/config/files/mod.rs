@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::ambient::Entropy;
-use crate::model::PolicyName;
+
+mod folder;
+
+pub use folder::{list_folder, read_folder, read_policies};
 
 /// No file that a person or a program writes for Curfew is longer; more is a mistake.
 const LONGEST: u64 = 64 << 20;
@@ -33,6 +36,12 @@ pub enum FileError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A folder that is another one before all of it is read.
+    #[error("{} changes while it is read; put its files in place by switching a symbolic link, or by renaming them", path.display())]
+    Unsettled {
+        /// Where.
+        path: PathBuf,
     },
     /// It is longer than anything that belongs here.
     #[error("{} is longer than 64 MiB", path.display())]
@@ -126,41 +135,6 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 /// shows what an access list grants to the user of a service as permissions of that group.
 const fn lies_open(mode: u32, owner: u32, group: u32) -> bool {
     mode & if owner == 0 && group == 0 { 0o037 } else { 0o077 } != 0
-}
-
-/// Path of each file in `folder` whose name ends in one of `extensions`, by name.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn list_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, FileError> {
-    let wanted = |path: &Path| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
-        paths.push(entry.map_err(FileError::io("list", folder))?.path());
-    }
-    paths.retain(|path| wanted(path));
-    paths.sort();
-    Ok(paths)
-}
-
-/// Path and text of each file in `folder` whose name ends in one of `extensions`, by name.
-///
-/// # Errors
-/// If the folder or one of the files cannot be read.
-pub fn read_folder(folder: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, String)>, FileError> {
-    list_folder(folder, extensions)?.into_iter().map(|path| read_text(&path).map(|text| (path, text))).collect()
-}
-
-/// The policy text in a folder: name and text of each `.cedar` file, by name.
-///
-/// # Errors
-/// If the folder or a file cannot be read, or a file has a name that no policy can have.
-pub fn read_policies(folder: &Path) -> Result<Vec<(PolicyName, String)>, FileError> {
-    let named = |(path, text): (PathBuf, String)| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().parse::<PolicyName>();
-        name.map(|name| (name, text)).map_err(|error| FileError::io("use", &path)(io::Error::other(error)))
-    };
-    read_folder(folder, &["cedar"])?.into_iter().map(named).collect()
 }
 
 fn create(path: &Path, contents: &[u8], mode: u32) -> Result<(), FileError> {
@@ -497,16 +471,6 @@ mod tests {
         create_secret(&path, "second").expect("new");
         assert!(set_aside(&path, ".old").is_err(), "the name is taken");
         assert_eq!((read_text(&aside).expect("there").as_str(), read_text(&path).expect("there").as_str()), ("first", "second"));
-    }
-
-    #[test]
-    fn a_folder_is_read_by_name_and_by_extension() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for name in ["20-b.yaml", "10-a.yml", "notes.txt"] {
-            create_file(&folder.path().join(name), name).expect("new");
-        }
-        let names: Vec<String> = read_folder(folder.path(), &["yaml", "yml"]).expect("there").into_iter().map(|(_, text)| text).collect();
-        assert_eq!(names, ["10-a.yml", "20-b.yaml"]);
     }
 
     #[test]
