@@ -3,6 +3,7 @@
 //! No part of the public interface. The kept corpora in `tests/corpus` are replayed by the tests;
 //! `tests/fuzz` drives the same functions with a fuzzer. A broken assertion is a finding.
 
+mod feeds;
 mod signed;
 mod text;
 mod wire;
@@ -28,6 +29,8 @@ pub const TARGETS: &[Target] = &[
     target("claims", wire::claims),
     target("crl", wire::crl),
     target("entry", wire::entry),
+    target("feed_csv", feeds::feed_csv),
+    target("feed_json", feeds::feed_json),
     target("jws", wire::jws),
     target("keys", wire::keys),
     target("list", wire::list),
