@@ -6,6 +6,8 @@
 //! second: so much may lie before its change.
 //! `cargo bench --features testing --bench reconcile` takes about two minutes, and prints a table, then one line of JSON. `-- --quick` has a
 //! hundredth of the workloads, to see that it works.
+//!
+//! `-- --feed [ROWS]` hears feeds of 1,000,000 people and identities, or as many as are said, in place of that.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -23,6 +25,7 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 
+mod feed;
 mod folder;
 mod issuing;
 
@@ -42,7 +45,11 @@ use process::Process;
 const OF_ONE: usize = 100;
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--feed") {
+        return feeds(arguments.get(at + 1).and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000));
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
     let workloads = if quick { 1_000 } else { 100_000 };
     let broker = Broker::start_empty();
     let administrator = broker.administrator();
@@ -81,6 +88,38 @@ fn main() {
         });
         println!("{json}");
     });
+}
+
+/// Hears each feed with so many rows, and says what that took.
+fn feeds(rows: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for feed in &feed::FEEDS {
+        let heard = runtime.block_on(feed.measure(rows));
+        let waited = |of_ten: usize| millis(heard.revoked[(heard.revoked.len() - 1) * of_ten / 10]);
+        let (mib, peak) = heard.resident;
+        println!("{:<9} {rows:>9} rows {:>9.1} MiB", heard.holds, heard.mib);
+        println!(
+            "until heard             {:>9.0} ms   the log said {} times how far it was, and {} times what was applied",
+            millis(heard.took),
+            heard.told.0,
+            heard.told.1
+        );
+        println!(
+            "revoking meanwhile      {:>9.0} ms   nine of ten within {:.0}, the last {:.0}, of {}",
+            waited(5),
+            waited(9),
+            waited(10),
+            heard.revoked.len()
+        );
+        println!("resident afterwards     {mib:>9.1} MiB");
+        println!("resident at most        {peak:>9.1} MiB");
+        let json = serde_json::json!({
+            "holds": heard.holds, "rows": rows, "mib": heard.mib, "heard_ms": millis(heard.took), "told_reading": heard.told.0, "told_applied": heard.told.1,
+            "revoked": heard.revoked.len(), "revoke_median_ms": waited(5), "revoke_p90_ms": waited(9), "revoke_most_ms": waited(10),
+            "resident_mib": mib, "peak_mib": peak,
+        });
+        println!("{json}");
+    }
 }
 
 fn document(workloads: usize) -> api::RegistryDocument {
