@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{AtDownstream, Broker, Error, Progress};
 use crate::formats::list::to_hex;
 use crate::formats::report::{Confirmed, Count, Downstream, Issued, LastMoment, Other, Owner, Report, Revocation, Verdict};
-use crate::ledger::{Head, Search};
+use crate::ledger::{By, Head, Search};
 use crate::model::{
     CredentialKind, CutMade, Enforcement, Entry, Event, Facts, KeyPurpose, OwnerId, Position, Refusal, Timestamp, VerifierKind,
 };
@@ -126,8 +126,14 @@ impl Broker {
                 }
                 false
             };
-            let search =
-                Search { before, after: Position::ZERO, limit: 1, since: Timestamp::EPOCH, subject: Some(owner), wanted: Box::new(count) };
+            let search = Search {
+                before,
+                after: Position::ZERO,
+                limit: 1,
+                since: Timestamp::EPOCH,
+                by: Some(By::Subject(owner)),
+                wanted: Box::new(count),
+            };
             let found = self.ledger.search(search).await?;
             match found.next {
                 Some(next) => before = next,

@@ -1,7 +1,7 @@
 //! Looking for credentials: by whose they are, where they hold, and whether they are alive.
 
 use super::{Broker, CredentialStory, Error};
-use crate::ledger::Search;
+use crate::ledger::{By, Search};
 use crate::model::{Audience, CredentialId, CredentialKind, Cuts, EnvironmentName, Facts, Issued, OwnerId, Position, Refusal, SpiffeId};
 use crate::policy::{Action, Caller, Resource};
 
@@ -100,12 +100,13 @@ impl Broker {
         // What lives was recorded within the longest life.
         let since = if wanted.live { now.minus(CredentialKind::Certificate.longest_life()) } else { crate::model::Timestamp::EPOCH };
         let numbers = wanted.numbers(&self.ledger.facts())?;
+        let by = numbers.workload.or(numbers.owner).map(By::Subject);
         let search = Search {
             after: Position::ZERO,
             before: before.unwrap_or_else(|| self.ledger.head().position.next()),
             limit,
             since,
-            subject: numbers.workload.or(numbers.owner),
+            by: by.or_else(|| numbers.wanted.audience.clone().map(By::Audience)),
             wanted: Box::new(move |position, issued| numbers.matches(position, issued, now)),
         };
         let found = self.ledger.search(search).await?;

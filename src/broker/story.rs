@@ -3,7 +3,7 @@
 
 use super::credential::subject;
 use super::{Broker, CredentialStory, Error};
-use crate::ledger::{Found, Search};
+use crate::ledger::{By, Found, Search};
 use crate::model::{Contact, CredentialId, CredentialKind, CutMade, Event, Issued, Note, Position, Reason, SpiffeId, Timestamp};
 use crate::policy::{Action, Caller, Resource, Role};
 
@@ -119,7 +119,7 @@ impl Broker {
                 limit: MOST_CHILDREN - found.credentials.len(),
                 since: Timestamp::EPOCH,
                 // What is obtained with a certificate is of the same workload.
-                subject: Some(workload),
+                by: Some(By::Subject(workload)),
                 wanted: Box::new(move |_, issued| issued.parent == Some(id) || issued.subjects.lineage == Some(id.position())),
             });
             let more = more.await?;

@@ -37,7 +37,7 @@ pub(crate) use backup::backup;
 pub(crate) use export::ExportError;
 pub(crate) use high_water::HighWater;
 pub(crate) use recorded::Recorded;
-pub(crate) use search::{Found, Search};
+pub(crate) use search::{By, Found, Search};
 pub(crate) use sqlite::{OpenError, Options, Place, SqliteLedger};
 pub(crate) use testimony::Testimony;
 pub(crate) use verify::{Offline, Report};

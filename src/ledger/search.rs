@@ -1,12 +1,31 @@
 //! Looking for issuances, the newest first.
 
-use crate::model::{CredentialId, Issued, Position, Timestamp};
+use crate::model::{Audience, CredentialId, Issued, Position, Timestamp};
 
 /// How many entries one search looks at.
 pub(crate) const MOST_SEARCHED: u64 = 1 << 16;
 
 /// Whether an issuance at a position is wanted.
 pub(crate) type Wanted = Box<dyn Fn(Position, &Issued) -> bool + Send>;
+
+/// What an index knows issuances by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The owner or the workload that they stand on.
+    Subject(Position),
+    /// Whom they were issued for.
+    Audience(Audience),
+}
+
+impl By {
+    /// Whether an issuance is known by it.
+    pub(super) fn holds(&self, issued: &Issued) -> bool {
+        match self {
+            Self::Subject(number) => [issued.subjects.owner, issued.subjects.workload].contains(number),
+            Self::Audience(audience) => issued.audience.as_ref() == Some(audience),
+        }
+    }
+}
 
 /// What is looked for.
 pub(crate) struct Search {
@@ -18,8 +37,8 @@ pub(crate) struct Search {
     pub limit: usize,
     /// Nothing recorded before this instant is looked at.
     pub since: Timestamp,
-    /// Only what stands on this owner or workload: by it an index can answer.
-    pub subject: Option<Position>,
+    /// Only what is known by this: an index can answer.
+    pub by: Option<By>,
     /// Which issuances.
     pub wanted: Wanted,
 }

@@ -1,4 +1,4 @@
-//! Which issuances of a sealed segment stand on which owner and workload: a file beside the ledger,
+//! Which issuances of a sealed segment stand on which owner and workload, and for which audience they are: a file beside the ledger,
 //! built once by a thread of its own when the segment is sealed, so that a commit writes nothing
 //! more. It is a cache: what is missing, or of another history, is made again, and until then the
 //! segment is scanned. Nothing is decided by it.
@@ -15,8 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, params};
 use super::rows::{self, Segments, int, uint};
 use super::store::{self, Store};
 use super::{Place, Shared};
-use crate::ledger::{LedgerError, codec};
-use crate::model::{Event, Position};
+use crate::ledger::{By, LedgerError, codec};
+use crate::model::{Audience, Event, Position};
+
+/// What is indexed of a segment; one of another form is made again.
+const FORM: &[u8] = b"owner, workload, audience";
 
 /// The index of one ledger.
 #[derive(Debug, Default)]
@@ -97,14 +100,14 @@ impl Index {
         *locked(&self.reader) = None;
     }
 
-    /// The issuances in a segment that stand on `subject`, from `to` down to `from`, `most` at most;
-    /// none at all if the segment has to be scanned.
-    pub(super) fn positions(&self, segment: u64, subject: Position, (from, to): (Position, Position), most: u64) -> Option<Vec<Position>> {
+    /// The issuances in a segment that are known by this, from `to` down to `from`, `most` at most, and perhaps a few
+    /// others; none at all if the segment has to be scanned.
+    pub(super) fn positions(&self, segment: u64, by: &By, (from, to): (Position, Position), most: u64) -> Option<Vec<Position>> {
         if !locked(&self.built).contains(&segment) {
             return None;
         }
         let reader = locked(&self.reader);
-        let found = find(reader.as_ref()?, segment, subject, (from, to), most);
+        let found = find(reader.as_ref()?, segment, by, (from, to), most);
         found.map_err(|error| tracing::warn!(%error, segment, "the index of a segment cannot be read; it is scanned")).ok()
     }
 
@@ -143,7 +146,7 @@ impl Index {
         let (first, last) = store.segments.range(segment);
         // Two histories never end a segment with the same entry: each has its time and its random bytes.
         let end = store.read(|connection| rows::find(connection, store.segments, last))?.unwrap_or_default();
-        let mark = digest(&SHA256, &end);
+        let mark = digest(&SHA256, &[FORM, &end].concat());
         let known: Option<Vec<u8>> =
             connection.query_row("SELECT mark FROM segments WHERE number = ?1", [int(segment)], |row| row.get(0)).optional()?;
         if known.as_deref() == Some(mark.as_ref()) {
@@ -154,8 +157,9 @@ impl Index {
             rows::walk(connection, store.segments, (first, last), |position, bytes| {
                 // What cannot be read is no issuance that anybody could list.
                 if let Ok(Event::CredentialIssued(issued)) = codec::decode(position, &bytes).map(|entry| entry.event) {
-                    rows.push((issued.subjects.owner, position));
-                    rows.push((issued.subjects.workload, position));
+                    rows.push((int(issued.subjects.owner.get()), position));
+                    rows.push((int(issued.subjects.workload.get()), position));
+                    rows.extend(issued.audience.as_ref().map(|audience| (of_audience(audience), position)));
                 }
                 !self.is_stopped()
             })
@@ -177,7 +181,7 @@ impl Index {
                 if self.is_stopped() {
                     return Err(Unbuilt::Stopped);
                 }
-                insert.execute([int(number.get()), int(position.get())])?;
+                insert.execute([number, int(position.get())])?;
             }
         }
         transaction.execute("INSERT OR REPLACE INTO segments VALUES (?1, ?2)", params![int(segment), mark.as_ref()])?;
@@ -185,11 +189,23 @@ impl Index {
     }
 }
 
-fn find(connection: &Connection, segment: u64, subject: Position, (from, to): (Position, Position), most: u64) -> Result<Vec<Position>> {
+/// The number by which an audience is known: below zero, where no subject has one. Two may have the same, since what is
+/// found is looked at again.
+fn of_audience(audience: &Audience) -> i64 {
+    let hash = digest(&SHA256, audience.as_str().as_bytes());
+    let first = hash.as_ref().first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+    first | i64::MIN
+}
+
+fn find(connection: &Connection, segment: u64, by: &By, (from, to): (Position, Position), most: u64) -> Result<Vec<Position>> {
     let sql =
         format!("SELECT position FROM subjects_{segment} WHERE number = ?1 AND position BETWEEN ?2 AND ?3 ORDER BY position DESC LIMIT ?4");
     let mut select = connection.prepare_cached(&sql)?;
-    let rows = select.query_map([int(subject.get()), int(from.get()), int(to.get()), int(most)], |row| row.get(0))?;
+    let number = match by {
+        By::Subject(number) => int(number.get()),
+        By::Audience(audience) => of_audience(audience),
+    };
+    let rows = select.query_map([number, int(from.get()), int(to.get()), int(most)], |row| row.get(0))?;
     rows.map(|position| position.map(|position| Position::new(uint(position)))).collect()
 }
 

@@ -5,7 +5,7 @@ use super::Shared;
 use super::rows::{self, find};
 use crate::ledger::search::MOST_SEARCHED;
 use crate::ledger::{Found, LedgerError, Search, codec};
-use crate::model::{CredentialId, Position, Timestamp};
+use crate::model::{CredentialId, Issued, Position, Timestamp};
 
 /// A search under way.
 struct Seeking<'a> {
@@ -26,7 +26,7 @@ pub(super) fn search(shared: &Shared, search: &Search, last: Position) -> Result
     while to >= floor {
         let (segment, first, _) = segments.around(to);
         let from = first.max(floor);
-        let indexed = search.subject.and_then(|subject| shared.index.positions(segment, subject, (from, to), seeking.left));
+        let indexed = search.by.as_ref().and_then(|by| shared.index.positions(segment, by, (from, to), seeking.left));
         let goes_on = match indexed {
             Some(positions) => seeking.by_index(shared, &positions)?,
             None => seeking.by_row(shared, (from, to))?,
@@ -103,10 +103,9 @@ impl Seeking<'_> {
         if entry.time < self.search.since {
             return false;
         }
-        let on_subject = |subject: Position, subjects: &crate::model::Subjects| subject == subjects.owner || subject == subjects.workload;
-        let wanted = entry.event.issued().filter(|issued| {
-            self.search.subject.is_none_or(|subject| on_subject(subject, &issued.subjects)) && (self.search.wanted)(position, issued)
-        });
+        let is_wanted =
+            |issued: &Issued| self.search.by.as_ref().is_none_or(|by| by.holds(issued)) && (self.search.wanted)(position, issued);
+        let wanted = entry.event.issued().filter(is_wanted);
         self.found.credentials.extend(wanted.map(|issued| (CredentialId::new(position, issued.nonce), issued)));
         let enough = self.found.credentials.len() >= self.search.limit;
         if enough {

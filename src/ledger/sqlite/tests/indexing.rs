@@ -1,20 +1,27 @@
-//! Searches by owner and workload: the same with an index as without, and over segments that are sealed.
+//! Searches by owner, workload and audience: the same with an index as without, and over segments that are sealed.
 
 use super::*;
+use crate::ledger::samples::granted;
 use crate::ledger::search::MOST_SEARCHED;
-use crate::ledger::{Found, Search};
+use crate::ledger::{By, Found, Search};
+use crate::model::Issued;
 
 /// The positions that a search for what stands on `subject` finds, page after page.
 async fn found(ledger: &SqliteLedger, subject: Position, by_index: bool, limit: usize) -> Vec<u64> {
+    found_by(ledger, &By::Subject(subject), by_index, limit).await
+}
+
+async fn found_by(ledger: &SqliteLedger, by: &By, by_index: bool, limit: usize) -> Vec<u64> {
     let (mut positions, mut before) = (Vec::new(), Some(at(u64::MAX)));
     while let Some(from) = before {
+        let wanted = by.clone();
         let search = Search {
             before: from,
             after: Position::ZERO,
             limit,
             since: Timestamp::EPOCH,
-            subject: by_index.then_some(subject),
-            wanted: Box::new(move |_, issued| issued.subjects.owner == subject || issued.subjects.workload == subject),
+            by: by_index.then(|| by.clone()),
+            wanted: Box::new(move |_, issued| wanted.holds(issued)),
         };
         let Found { credentials, next } = ledger.search(search).await.expect("searched");
         assert!(credentials.len() <= limit);
@@ -64,6 +71,36 @@ async fn a_search_finds_the_same_with_the_index_as_without_after_a_restart_too()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_for_an_audience_is_found_in_sealed_segments_by_the_index() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    let [usual, other, unknown] = ["https://api.example.org", "https://other.example.org", "https://nobody.example.org"];
+    for audience in [other, usual, usual, other].into_iter().cycle().take(32) {
+        let audience = Some(audience.parse().expect("an audience"));
+        let grant = granted(&*ledger, Issued { audience, ..world.issued(world.subjects()) });
+        ledger.record(grant, [1; 8]).await.expect("recorded");
+    }
+    indexed(&ledger).await;
+    for (audience, count) in [(usual, 16), (other, 16), (unknown, 0)] {
+        let by = By::Audience(audience.parse().expect("an audience"));
+        let everything = Search {
+            before: at(u64::MAX),
+            after: Position::ZERO,
+            limit: 100,
+            since: Timestamp::EPOCH,
+            by: None,
+            wanted: Box::new(move |_, issued| issued.audience.as_ref().is_some_and(|found| found.as_str() == audience)),
+        };
+        let scanned = ledger.search(everything).await.expect("searched").credentials;
+        let scanned: Vec<u64> = scanned.iter().map(|(id, _)| id.position().get()).collect();
+        assert_eq!((scanned.len(), found_by(&ledger, &by, true, 3).await), (count, scanned), "{audience}");
+        let answered = ledger.shared.index.positions(0, &by, (Position::ZERO, at(u64::MAX)), 100).expect("it is sealed and indexed");
+        assert!(count > 0 || answered.is_empty(), "nothing is looked at in vain");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealed_segment_is_answered_by_the_index_and_the_open_one_is_scanned() {
     let disk = Disk::new();
     let ledger = disk.open();
@@ -75,7 +112,7 @@ async fn a_sealed_segment_is_answered_by_the_index_and_the_open_one_is_scanned()
     let all = (Position::ZERO, ledger.head().position);
     let mut answered = Vec::new();
     for segment in 0..open {
-        answered.extend(ledger.shared.index.positions(segment, world.owner, all, 100).expect("it is sealed and indexed"));
+        answered.extend(ledger.shared.index.positions(segment, &By::Subject(world.owner), all, 100).expect("it is sealed and indexed"));
     }
     answered.sort_unstable_by(|one, other| other.cmp(one));
     let (_, begins, _) = segments.around(ledger.head().position);
@@ -83,7 +120,7 @@ async fn a_sealed_segment_is_answered_by_the_index_and_the_open_one_is_scanned()
     let sealed: Vec<u64> = scanned.into_iter().filter(|position| *position < begins.get()).collect();
     assert_eq!(answered.iter().map(|position| position.get()).collect::<Vec<_>>(), sealed);
     assert!(!sealed.is_empty());
-    assert_eq!(ledger.shared.index.positions(open, world.owner, all, 100), None);
+    assert_eq!(ledger.shared.index.positions(open, &By::Subject(world.owner), all, 100), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +183,7 @@ async fn a_ledger_in_memory_has_no_index_and_is_scanned() {
         after: Position::ZERO,
         limit: usize::try_from(MOST_SEARCHED).expect("small"),
         since: Timestamp::EPOCH,
-        subject: Some(world.owner),
+        by: Some(By::Subject(world.owner)),
         wanted: Box::new(|_, _| true),
     };
     assert_eq!(ledger.search(search).await.expect("searched").credentials.len(), 30);
