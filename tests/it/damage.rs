@@ -14,6 +14,18 @@ fn verify(broker: &Broker) -> Ran {
 }
 
 #[test]
+fn whoever_verifies_without_a_terminal_is_told_in_one_line_how_much_there_was_and_how_fast() {
+    let mut broker = Broker::start();
+    broker.curfew(&broker.identity("payments/api"), ISSUE).done();
+    assert!(broker.stop().success());
+    let verified = verify(&broker).exits(0);
+    let entries = verified.stdout.lines().find_map(|line| line.strip_prefix("entries")).expect(&verified.stdout).trim();
+    assert!(entries.parse::<u64>().unwrap() > 10, "{entries}");
+    let rate = verified.stderr.strip_prefix(&format!("verified {entries} entries, ")).and_then(|rest| rest.strip_suffix(" a second\n"));
+    assert!(rate.expect(&verified.stderr).parse::<u64>().unwrap() > 0, "{}", verified.stderr);
+}
+
+#[test]
 fn an_unreadable_entry_is_reported_and_everything_else_goes_on() {
     let mut broker = Broker::start();
     let workload = broker.identity("payments/api");

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::Attacked;
 use super::wire::{rest, tls};
+use super::{Attacked, PATIENCE};
+use crate::harness::eventually;
 
 /// A TLS 1.3 record that promises a ClientHello of 512 bytes.
 const HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
@@ -83,6 +84,28 @@ fn two_thousand_idle_strangers_with_a_handshake_take_bounded_memory_and_make_roo
     let fetched = attacked.runtime.block_on(super::public::get(&attacked, "/v1/keys"));
     assert!(fetched.starts_with("HTTP/1.1 200"), "{fetched}");
     drop(idle);
+    attacked.stands();
+}
+
+#[test]
+fn of_one_identity_so_many_connections_are_served_and_of_another_at_the_same_address_too() {
+    let attacked = Attacked::with(&[("identity_connections = 256", "identity_connections = 4")]);
+    // A connection that is served is greeted with settings; the others end after their handshake.
+    let served = || {
+        attacked.runtime.block_on(async {
+            let mut stream = tls(&attacked.broker, Some(&attacked.attacker), &["h2"]).await.ok()?;
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
+            stream.read_u8().await.ok().map(|_| stream)
+        })
+    };
+    let mut held: Vec<_> = (0..4).map(|_| served().expect("within the limit")).collect();
+    for _ in 0..8 {
+        assert!(served().is_none(), "one more than there may be");
+        attacked.others_are_served();
+    }
+    held.pop();
+    held.push(eventually(PATIENCE, served));
+    assert!(served().is_none(), "one that was given back, and no more");
     attacked.stands();
 }
 
