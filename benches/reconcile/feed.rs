@@ -27,8 +27,8 @@ pub(crate) struct Heard {
     pub(crate) holds: &'static str,
     pub(crate) mib: f64,
     pub(crate) took: Duration,
-    /// How often the log said how far the reading is, and that some of it was applied.
-    pub(crate) told: (usize, usize),
+    /// How often the log said how far the reading is.
+    pub(crate) told: usize,
     /// What each revocation waited, the shortest first.
     pub(crate) revoked: Vec<Duration>,
     pub(crate) resident: (f64, f64),
@@ -65,8 +65,7 @@ impl Feed {
         let took = began.elapsed();
         revoked.sort_unstable();
         let resident = settled(&client, &broker).await;
-        let log = broker.log();
-        let told = (log.matches("reading a source").count(), log.matches("applied what the source says").count());
+        let told = broker.log().matches("reading a source").count();
         Heard { holds: self.holds, mib, took, told, revoked, resident }
     }
 }

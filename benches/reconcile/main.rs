@@ -98,12 +98,7 @@ fn feeds(rows: usize) {
         let waited = |of_ten: usize| millis(heard.revoked[(heard.revoked.len() - 1) * of_ten / 10]);
         let (mib, peak) = heard.resident;
         println!("{:<9} {rows:>9} rows {:>9.1} MiB", heard.holds, heard.mib);
-        println!(
-            "until heard             {:>9.0} ms   the log said {} times how far it was, and {} times what was applied",
-            millis(heard.took),
-            heard.told.0,
-            heard.told.1
-        );
+        println!("until heard             {:>9.0} ms   the log said {} times how far it was", millis(heard.took), heard.told);
         println!(
             "revoking meanwhile      {:>9.0} ms   nine of ten within {:.0}, the last {:.0}, of {}",
             waited(5),
@@ -114,7 +109,7 @@ fn feeds(rows: usize) {
         println!("resident afterwards     {mib:>9.1} MiB");
         println!("resident at most        {peak:>9.1} MiB");
         let json = serde_json::json!({
-            "holds": heard.holds, "rows": rows, "mib": heard.mib, "heard_ms": millis(heard.took), "told_reading": heard.told.0, "told_applied": heard.told.1,
+            "holds": heard.holds, "rows": rows, "mib": heard.mib, "heard_ms": millis(heard.took), "told": heard.told,
             "revoked": heard.revoked.len(), "revoke_median_ms": waited(5), "revoke_p90_ms": waited(9), "revoke_most_ms": waited(10),
             "resident_mib": mib, "peak_mib": peak,
         });
