@@ -29,7 +29,7 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// Over HTTP.
     pub(crate) fn of(body: String) -> Self {
-        Self::through(body, |stream, shelf| answer(stream, shelf))
+        Self::through(body, answer)
     }
 
     /// Over HTTPS, for `localhost`.
