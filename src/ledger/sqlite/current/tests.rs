@@ -138,7 +138,12 @@ impl History {
                 Event::ContractEnded { number, owner }
             }
             Step::Resource { name, anew } => Event::ResourceRecorded(self.recording(("resource", *name, *anew), resource())),
-            Step::Remove(index) => Event::DownstreamRemoved { number: subject(&self.subjects, index) },
+            Step::Remove(index) => {
+                let number = subject(&self.subjects, index);
+                // What is named again after that is a new one.
+                self.named.retain(|(_, _, known)| *known != number);
+                Event::DownstreamRemoved { number }
+            }
             Step::Task => Event::TaskOpened(task(Position::BROKER, Position::BROKER, None)),
             Step::Cut { subject: index, closing, ends } => {
                 let ends = ends.map(|ends| time.plus(Duration::from_secs(ends)));
