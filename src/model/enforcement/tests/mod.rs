@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod concerns;
+
 const WINDOWS: Windows = Windows {
     max_staleness: Duration::from_secs(30),
     crl: Duration::from_secs(600),
