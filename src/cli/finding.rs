@@ -14,7 +14,7 @@ use crate::model::{Position, Timestamp};
 pub(super) enum Command {
     /// List the findings that are open.
     List,
-    /// Show a finding that is open: what shows it, and what is to be done about it.
+    /// Show a finding, open or settled: what shows it, what is to be done about it and was, and how it was settled.
     Show {
         /// Its number.
         finding: Position,
@@ -60,6 +60,10 @@ struct Finding {
     waived_until: Option<String>,
     waived_by: Option<String>,
     waived_note: Option<String>,
+    resolved_at: Option<String>,
+    resolved_position: Option<u64>,
+    resolved_by: Option<String>,
+    resolved_note: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,6 +94,10 @@ const FINDING: Layout = Layout::fields(&[
     "waived_until",
     "waived_by",
     "waived_note",
+    "resolved_at",
+    "resolved_position",
+    "resolved_by",
+    "resolved_note",
 ]);
 const FINDINGS: Layout =
     Layout::rows("findings", &["finding", "severity", "kind", "about", "action", "due", "acted", "waived_until", "detail"]);
@@ -141,6 +149,10 @@ impl From<api::Finding> for Finding {
             waived_until: wire::instant(found.waived_until),
             waived_by: wire::text(found.waived_by),
             waived_note: wire::text(found.waived_note),
+            resolved_at: wire::instant(found.resolved_at),
+            resolved_position: wire::number(found.resolved_position),
+            resolved_by: wire::text(found.resolved_by),
+            resolved_note: wire::text(found.resolved_note),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::samples::{
-    NOW, World, again, appending, at, cut, cutting, deciding, first, grant, granted, key, owner, policy, populate, refused,
+    NOW, World, again, appending, at, cut, cutting, deciding, finding, first, grant, granted, key, owner, policy, populate, refused,
 };
 use super::{Ledger, LedgerError, Recorded, codec};
 use crate::ambient::ManualClock;
 use crate::model::{
-    Closing, CredentialId, CredentialKind, Denial, DenialCode, DownstreamConfirmed, Event, Issued, Position, Refusal, Subjects, Whose,
+    About, Closing, CredentialId, CredentialKind, Denial, DenialCode, DownstreamConfirmed, Event, FindingChange, Issued, KnownFinding,
+    Position, Refusal, Subjects, Whose,
 };
 
 /// A ledger under test: new, empty but for its opening, on a clock that stands at [`NOW`].
@@ -37,6 +38,7 @@ macro_rules! contract {
             a_cut_credential_leaves_the_others_counted
             nothing_is_recorded_above_a_cut_under_the_fence_from_before
             a_closed_task_is_remembered_after_it_is_forgotten
+            what_became_of_a_finding_is_found_after_it_is_settled
             every_change_is_announced
             a_confirmation_is_found_by_what_it_reaches_and_changes_nothing
             entries_are_read_in_pages
@@ -357,6 +359,32 @@ pub(super) async fn a_closed_task_is_remembered_after_it_is_forgotten(rig: &Rig)
     assert!(ledger.facts().cuts().get(world.task).is_some(), "a clock that is set back finds it again");
     assert_eq!(ledger.closed_task(world.task).await, Ok(closed.first));
     assert_eq!(ledger.record(decided, [0; 8]).await, Err(LedgerError::Stale));
+}
+
+pub(super) async fn what_became_of_a_finding_is_found_after_it_is_settled(rig: &Rig) {
+    let ledger = &*rig.ledger;
+    let world = populate(ledger).await;
+    let append = async |event| ledger.change(appending(vec![event])).await.expect("recorded").last;
+    let raise = || Event::FindingRaised(Box::new(finding(About::Subject(world.workload))));
+    let (number, other) = (append(raise()).await, append(raise()).await);
+    let change = async |number, change| append(Event::FindingChanged { number, change, note: None }).await;
+    change(number, FindingChange::Seen).await;
+    change(number, FindingChange::Waived { until: NOW }).await;
+    let waived = change(number, FindingChange::Waived { until: NOW.plus(Duration::from_secs(9)) }).await;
+    change(other, FindingChange::Seen).await;
+    let seen = change(number, FindingChange::Seen).await;
+    let known = ledger.facts().findings().get(number).cloned();
+    let resolved = change(number, FindingChange::Resolved).await;
+    let found = async |number| {
+        let entries = ledger.of_finding(number).await.expect("readable");
+        entries.into_iter().map(|stored| stored.entry.expect("readable")).collect::<Vec<_>>()
+    };
+    let entries = found(number).await;
+    assert_eq!(entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), [number, waived, seen, resolved], "the last of each");
+    let settled = KnownFinding::settled(&entries);
+    assert_eq!(settled.map(|(known, resolution)| (Some(known), resolution.at)), Some((known, resolved)), "as it was");
+    assert_eq!(KnownFinding::settled(&found(other).await), None, "it is open");
+    assert_eq!(found(world.workload).await, []);
 }
 
 pub(super) async fn every_change_is_announced(rig: &Rig) {

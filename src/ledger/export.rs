@@ -179,14 +179,16 @@ fn requests_refused(refused: &Refused) -> Value {
 }
 
 fn finding_raised(finding: &Finding) -> Value {
-    let (subject, identity) = match &finding.about {
-        About::Subject(number) => (Some(number.get()), None),
-        About::Identity(identity) => (None, Some(identity.to_string())),
+    let (subject, identity, another) = match &finding.about {
+        About::Subject(number) => (Some(number.get()), None, None),
+        About::Identity(identity) => (None, Some(identity.to_string()), None),
+        About::Finding(number) => (None, None, Some(number.get())),
     };
     json!({
         "kind": finding.kind.as_str(),
         "subject": subject,
         "identity": identity,
+        "finding": another,
         "detail": finding.detail.to_string(),
         "evidence": numbers(&finding.evidence),
     })

@@ -216,6 +216,9 @@ pub(crate) trait Ledger: Send + Sync + std::fmt::Debug {
     /// later one.
     fn confirmed(&self, downstream: Position, position: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;
 
+    /// The entry that raised a finding which was changed, and the last of each sort that changed it, in order.
+    fn of_finding(&self, number: Position) -> Answer<'_, Result<Vec<Stored>, LedgerError>>;
+
     /// The position of the cut that closed a task which is forgotten by [`Ledger::facts`].
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>>;
 

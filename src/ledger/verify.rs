@@ -1,5 +1,6 @@
 //! Offline verification: of a stopped ledger or a backup, read-only, entry by entry.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::sqlite::{current, start, store};
 use super::tip::Tip;
 use super::tree::Tree;
 use super::{Head, OpenError};
-use crate::model::{Closing, CutMade, Entry, Epoch, Event, Facts, Position};
+use crate::model::{Closing, CutMade, Entry, Epoch, Event, Facts, FindingChange, Position};
 
 /// A ledger that nobody writes to.
 #[derive(Debug)]
@@ -86,6 +87,9 @@ impl Offline {
                     }
                     Some(Event::DownstreamConfirmed(said)) => {
                         audit.confirmed.entry((said.number, said.position)).or_insert(position);
+                    }
+                    Some(Event::FindingChanged { number, change, .. }) => {
+                        audit.finding_changes.insert((*number, change.step()), position);
                     }
                     Some(_) | None => {}
                 }
@@ -216,6 +220,10 @@ impl Offline {
         if audit.unreadable == 0 && current::confirmations(&self.connection)? != audit.confirmed {
             audit.note(None, "the table of confirmations is not what the entries say");
         }
+        // What an unreadable entry changed is not known.
+        if audit.unreadable == 0 && !changes_are_kept(&audit.finding_changes, current::all_finding_changes(&self.connection)?) {
+            audit.note(None, "the table of changes of findings is not what the entries say");
+        }
         // Counters that miss what an unreadable entry said are not held against those that do not.
         if audit.unreadable == 0 {
             let mut counters = start::Counters::read(&self.connection, self.head.segments, tip, &from_entries, u64::MAX)?;
@@ -230,6 +238,15 @@ impl Offline {
         }
         Ok(())
     }
+}
+
+/// Whether the changes of findings that are kept are those of the entries, but for findings that were settled before any
+/// were kept.
+fn changes_are_kept(made: &BTreeMap<(Position, u8), Position>, mut kept: BTreeMap<(Position, u8), Position>) -> bool {
+    let since = kept.remove(&(Position::ZERO, 0)).unwrap_or_default();
+    let settled = |number: Position| made.get(&(number, FindingChange::Resolved.step())).is_some_and(|at| *at <= since);
+    let expected = made.iter().filter(|((number, _), _)| !settled(*number));
+    expected.map(|(change, at)| (*change, *at)).eq(kept)
 }
 
 /// The task that an entry closes.

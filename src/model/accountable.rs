@@ -39,7 +39,8 @@ impl Accountable {
         self.end_contract(number);
         let (record, origin) = (Arc::new(recording.record), recording.origin.clone());
         self.ends.insert((record.owner, record.end, number));
-        self.contracts.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
+        let known = Known { number, record, origin, recorded: at, changed: at, closed: None, absent: None, awaiting: None };
+        self.contracts.insert(number, known);
     }
 
     pub(super) fn end_contract(&mut self, number: Position) {
@@ -48,10 +49,11 @@ impl Accountable {
         }
     }
 
-    /// The earliest end of the contracts of an owner.
-    pub(super) fn contract_end(&self, owner: Position) -> Option<Timestamp> {
+    /// The earliest end of the contracts of an owner, and the entry that says so.
+    pub(super) fn contract_ending(&self, owner: Position) -> Option<(Timestamp, Position)> {
         let first = (owner, Timestamp::EPOCH, Position::ZERO);
-        self.ends.range(first..).next().filter(|(of, ..)| *of == owner).map(|(_, end, _)| *end)
+        let (_, end, number) = self.ends.range(first..).next().filter(|(of, ..)| *of == owner)?;
+        Some((*end, self.contracts.get(number)?.recorded))
     }
 
     pub(super) fn contracts(&self) -> impl Iterator<Item = &Known<Contract>> {
@@ -82,12 +84,12 @@ mod tests {
         known.contract(&contract(None, 2, 90), Position::new(10));
         known.contract(&contract(None, 2, 60), Position::new(11));
         known.contract(&contract(None, 3, 30), Position::new(12));
-        let end = |known: &Accountable| known.contract_end(Position::new(2)).map(Timestamp::seconds);
-        assert_eq!(end(&known), Some(60));
+        let end = |known: &Accountable| known.contract_ending(Position::new(2)).map(|(end, at)| (end.seconds(), at.get()));
+        assert_eq!(end(&known), Some((60, 11)));
         known.contract(&contract(Some(11), 2, 120), Position::new(13));
-        assert_eq!(end(&known), Some(90), "a later end of the same contract replaces its earlier one");
+        assert_eq!(end(&known), Some((90, 10)), "a later end of the same contract replaces its earlier one");
         known.end_contract(Position::new(10));
-        assert_eq!((end(&known), known.contract_end(Position::new(1))), (Some(120), None));
+        assert_eq!((end(&known), known.contract_ending(Position::new(1))), (Some((120, 13)), None));
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Facts {
                 let number = recording.number.unwrap_or(at);
                 let closed = self.downstreams.get(&number).and_then(|known| known.closed);
                 let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
-                self.downstreams.insert(number, Known { number, record, origin, changed: at, closed, absent: None, awaiting: None });
+                let known = Known { number, record, origin, recorded: at, changed: at, closed, absent: None, awaiting: None };
+                self.downstreams.insert(number, known);
                 self.downstreams_changed = at;
             }
             Event::DownstreamRemoved { number } => {
@@ -90,7 +91,8 @@ impl Facts {
             Event::ResourceRecorded(recording) => {
                 let number = recording.number.unwrap_or(at);
                 let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
-                self.resources.insert(number, Known { number, record, origin, changed: at, closed: None, absent: None, awaiting: None });
+                let known = Known { number, record, origin, recorded: at, changed: at, closed: None, absent: None, awaiting: None };
+                self.resources.insert(number, known);
             }
             Event::PersonEnded { number } => self.accountable.end_person(*number, at, entry.time),
             Event::ContractRecorded(recording) => {
@@ -279,8 +281,13 @@ impl Facts {
 
     /// When the contract of an owner ends: the earliest end of its record and of its contracts.
     pub fn contract_end(&self, owner: &Known<Owner>) -> Option<Timestamp> {
-        let contracts = self.accountable.contract_end(owner.number);
-        owner.record.contract_end.into_iter().chain(contracts).min()
+        self.contract_ending(owner).map(|(end, _)| end)
+    }
+
+    /// The same, and the entry that says so.
+    pub fn contract_ending(&self, owner: &Known<Owner>) -> Option<(Timestamp, Position)> {
+        let own = owner.record.contract_end.map(|end| (end, owner.recorded));
+        own.into_iter().chain(self.accountable.contract_ending(owner.number)).min()
     }
 
     /// The contracts that sources name, by number.

@@ -3,8 +3,9 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Entry, FindingAction, FindingKind, Note, Position, Severity, SpiffeId, Timestamp};
+use super::{Entry, Event, FindingAction, FindingKind, Note, Position, Severity, SpiffeId, Timestamp};
 
 /// What a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +14,8 @@ pub enum About {
     Subject(Position),
     /// An identity in no record.
     Identity(SpiffeId),
+    /// Another finding.
+    Finding(Position),
 }
 
 /// Something that does not fit together.
@@ -26,6 +29,13 @@ pub struct Finding {
     pub detail: Note,
     /// The entries that show it.
     pub evidence: Vec<Position>,
+}
+
+impl Finding {
+    /// Whether more than telling can be done about it: it is about something that can end.
+    pub const fn can_be_acted_on(&self) -> bool {
+        self.kind.can_be_acted_on() && matches!(self.about, About::Subject(_))
+    }
 }
 
 /// What became of a finding.
@@ -52,6 +62,16 @@ impl FindingChange {
             Self::Acted(_) => "acted",
             Self::Resolved => "resolved",
             Self::Waived { .. } => "waived",
+        }
+    }
+
+    /// The number of the sort of it.
+    pub const fn step(&self) -> u8 {
+        match self {
+            Self::Seen => 1,
+            Self::Acted(_) => 2,
+            Self::Resolved => 3,
+            Self::Waived { .. } => 4,
         }
     }
 }
@@ -90,7 +110,20 @@ pub struct Waiver {
     pub note: Option<Note>,
 }
 
-/// A finding that is open.
+/// How a finding was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The entry.
+    pub at: Position,
+    /// When.
+    pub time: Timestamp,
+    /// Who says so; absent if it was so no longer.
+    pub by: Option<SpiffeId>,
+    /// Why.
+    pub note: Option<Note>,
+}
+
+/// A finding that is open, or as it was when it was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFinding {
     /// Its number.
@@ -111,6 +144,30 @@ impl KnownFinding {
     /// Whether nothing is done about it.
     pub fn is_waived(&self, now: Timestamp) -> bool {
         self.waiver.as_ref().is_some_and(|waiver| waiver.until > now)
+    }
+
+    /// What its entries, in order, say of a finding that was settled; nothing if it was not.
+    pub fn settled<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<(Self, Resolution)> {
+        let mut findings = Findings::default();
+        for entry in entries {
+            let (at, time, by) = (entry.position, entry.time, entry.actor.clone());
+            if let Event::FindingRaised(finding) = &entry.event {
+                findings.raise(at, finding, time);
+            } else if let Event::FindingChanged { number, change, note } = &entry.event {
+                if *change == FindingChange::Resolved {
+                    return Some((findings.open.remove(number)?, Resolution { at, time, by, note: note.clone() }));
+                }
+                findings.change(*number, change, note.as_ref(), entry);
+            }
+        }
+        None
+    }
+
+    /// When what is to be done about it is due, a time of `grace` after it was raised, and not before its waiver is
+    /// over; absent if it was done.
+    pub fn due(&self, grace: Duration) -> Option<Timestamp> {
+        let due = self.waiver.iter().map(|waiver| waiver.until).fold(self.raised.plus(grace), Timestamp::max);
+        self.acted.is_none().then_some(due)
     }
 
     /// Whether something may be done about it that was not done yet.

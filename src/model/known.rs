@@ -14,6 +14,8 @@ pub struct Known<T> {
     pub record: Arc<T>,
     /// Where that comes from; `None` for an administrator.
     pub origin: Option<Origin>,
+    /// The entry that recorded it last: what it says of itself stands there.
+    pub recorded: Position,
     /// The last entry that touched it: a decision from before that is made again.
     pub changed: Position,
     /// How a revocation closed it, until it is reinstated.
@@ -79,13 +81,14 @@ impl<N: Eq + std::hash::Hash, T: Clone> Register<N, T> {
             .and_modify(|known| {
                 known.record = Arc::clone(&record);
                 known.origin.clone_from(&recording.origin);
-                known.changed = at;
+                (known.recorded, known.changed) = (at, at);
                 known.absent = None;
             })
             .or_insert_with(|| Known {
                 number,
                 record: Arc::clone(&record),
                 origin: recording.origin.clone(),
+                recorded: at,
                 changed: at,
                 closed: None,
                 absent: None,

@@ -32,7 +32,7 @@ pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Wa
 pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Held, PolicyText, Recording, Refused};
 pub use exception::{Approval, Exception, Exceptions, KnownException, LONGEST_EXCEPTION};
 pub use facts::{Facts, KnownTask};
-pub use finding::{About, Finding, FindingChange, Findings, KnownFinding, Waiver};
+pub use finding::{About, Finding, FindingChange, Findings, KnownFinding, Resolution, Waiver};
 pub use issued::Issued;
 pub use known::Known;
 pub use life::{Bounds, Life, NoLifeLeft};

@@ -31,7 +31,13 @@ pub(crate) struct World {
 impl World {
     /// One that knows the registry of the tests.
     pub(crate) fn new() -> Self {
+        Self::configured(|_| {})
+    }
+
+    /// The same, configured before it starts.
+    pub(crate) fn configured(configure: impl FnOnce(&Broker)) -> Self {
         let broker = Broker::prepare();
+        configure(&broker);
         let mut world = Self { fake: Vec::new(), broker };
         // Debian's folder is named for the machine.
         let library = run(Command::new("sh").args(["-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1"])).done();
@@ -95,10 +101,15 @@ impl World {
     /// The same of a token that somebody else presents.
     pub(crate) fn verdict_of(&self, name: &str, holder: &Identity) -> Option<String> {
         let certificate = &holder.certificate;
-        let check = ["verify", "token", name, "--audience", AUDIENCE, "--presented", certificate.to_str().unwrap(), "--format", "json"];
+        self.verdict_on(&["token", name, "--audience", AUDIENCE, "--presented", certificate.to_str().unwrap()])
+    }
+
+    /// The same of whatever is checked.
+    pub(crate) fn verdict_on(&self, checked: &[&str]) -> Option<String> {
+        let check = [&["verify"], checked, &["--format", "json"]].concat();
         // A list from before the clock was set is no list; the next comes with the next beat.
         let ran = eventually(PATIENCE, || {
-            let ran = self.curfew(&self.workload(), check);
+            let ran = self.curfew(&self.workload(), &check);
             (ran.code != 1).then_some(ran)
         });
         match ran.code {

@@ -184,8 +184,7 @@ fn a_downstream_whose_owner_is_in_no_list_of_people_is_found_and_dies_if_that_is
         at_once(folder, "ownerless", "suspend");
         say(folder, true);
     });
-    let owned = "  - name: ledger-api\n    business_owner: lead@example.org\n";
-    world.broker.apply(&REGISTRY.replace("  - name: ledger-api\n", owned));
+    world.broker.apply(&REGISTRY.replace("head-of-ledger@example.org", "lead@example.org"));
     world.until("staff", |source| source["records"] == 2);
     let api = world.broker.identity("payments/api");
     let (token, holder) = (world.issue(&api), Holder::of(&api));

@@ -27,6 +27,7 @@ mod exceptions;
 mod explaining;
 mod exporter;
 mod feeds;
+mod findings;
 mod follower;
 mod followers;
 mod following;

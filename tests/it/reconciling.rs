@@ -40,7 +40,10 @@ fn a_run_is_read_before_it_acts_and_what_it_raised_is_waived_and_settled() {
     assert_eq!(shown["waived_by"].as_str(), Some("spiffe://example.org/administrator"));
     assert_eq!(step(&broker.curfew(&administrator, ["reconcile", "--format", "json"]).json()), [""; 0], "it is known");
     broker.curfew(&administrator, ["finding", "resolve", &number, "--note", "settled"]).done();
-    broker.curfew(&administrator, ["finding", "show", &number]).exits(2);
+    let settled = broker.curfew(&administrator, ["finding", "show", &number, "--format", "json"]).json();
+    assert_eq!((&settled["resolved_note"], &settled["waived_note"]), (&json!("settled"), &json!("a long contract")), "{settled}");
+    assert_eq!(settled["resolved_by"].as_str(), Some("spiffe://example.org/administrator"));
+    broker.curfew(&administrator, ["finding", "resolve", &number, "--note", "again"]).exits(2);
     let workload = broker.identity("payments/api");
     broker.curfew(&workload, ["reconcile"]).exits(2);
     assert!(broker.stop().success());

@@ -1,7 +1,7 @@
 //! What other systems say of what is registered: who is missing from the inventories, and whom nobody knows.
 
 use crate::broker::source::{Everybody, Existing};
-use crate::model::{Contact, Facts, Person, Position};
+use crate::model::{Contact, Downstream, Facts, Person, Position};
 
 /// What the sources of this broker say, beside the records.
 #[derive(Clone, Debug, Default)]
@@ -10,10 +10,12 @@ pub(super) struct Elsewhere {
     pub(super) everybody: Everybody,
 }
 
-/// An owner, workload or downstream for which nobody answers.
+/// An owner, workload or downstream for the purpose or the running of which nobody answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Forlorn {
     pub(super) number: Position,
+    /// The entry that says who answers.
+    pub(super) recorded: Position,
     pub(super) name: String,
     pub(super) why: Nobody,
 }
@@ -25,30 +27,44 @@ pub(super) enum Nobody {
     Left(Contact, Position),
     /// No source knows who is named.
     Unknown(Contact),
-    /// Nobody is named, by this entry.
-    Unnamed(Position),
+    /// One of the two is not named, or neither is.
+    Unnamed(&'static str),
 }
 
-/// All that are open. For a workload that names nobody its owner's people answer; a downstream has no owner.
+/// All that are open and have lost one of the two. Where a workload names nobody its owner's people answer; a
+/// downstream has no owner, and names both itself.
 pub(super) fn forlorn(facts: &Facts, everybody: Everybody) -> Vec<Forlorn> {
+    let lost = |business: Option<&Contact>, technical: Option<&Contact>| of(facts, everybody, business.into_iter().chain(technical));
     let owners = facts.owners().filter(|known| known.is_open()).filter_map(|known| {
         let record = &known.record;
-        let why = of(facts, everybody, [&record.business_owner, &record.technical_owner])?;
-        Some(Forlorn { number: known.number, name: record.id.to_string(), why })
+        let why = lost(Some(&record.business_owner), Some(&record.technical_owner))?;
+        Some(Forlorn { number: known.number, recorded: known.recorded, name: record.id.to_string(), why })
     });
     let workloads = facts.workloads().filter(|known| known.is_open()).filter_map(|known| {
         let record = &known.record;
-        let why = of(facts, everybody, record.business_owner.iter().chain(&record.technical_owner))?;
-        Some(Forlorn { number: known.number, name: record.spiffe_id.to_string(), why })
+        let why = lost(record.business_owner.as_ref(), record.technical_owner.as_ref())?;
+        Some(Forlorn { number: known.number, recorded: known.recorded, name: record.spiffe_id.to_string(), why })
     });
     let downstreams = facts.downstreams().filter(|known| known.is_open()).filter_map(|known| {
         let record = &known.record;
-        let named = || record.business_owner.iter().chain(&record.technical_owner);
-        let unnamed = named().next().is_none().then_some(Nobody::Unnamed(known.changed));
-        let why = unnamed.or_else(|| of(facts, everybody, named()))?;
-        Some(Forlorn { number: known.number, name: format!("downstream {}", record.name), why })
+        let why = match lost(record.business_owner.as_ref(), record.technical_owner.as_ref()) {
+            Some(Nobody::Left(contact, left)) => Nobody::Left(contact, left),
+            // That nobody is named is known, whatever is known of those who are.
+            lost => unnamed(record).map(Nobody::Unnamed).or(lost)?,
+        };
+        Some(Forlorn { number: known.number, recorded: known.recorded, name: format!("downstream {}", record.name), why })
     });
     owners.chain(workloads).chain(downstreams).collect()
+}
+
+/// Which of the two a downstream does not name.
+const fn unnamed(downstream: &Downstream) -> Option<&'static str> {
+    match (&downstream.business_owner, &downstream.technical_owner) {
+        (Some(_), Some(_)) => None,
+        (None, Some(_)) => Some("no business owner"),
+        (Some(_), None) => Some("no technical owner"),
+        (None, None) => Some("neither a business nor a technical owner"),
+    }
 }
 
 /// Why the first of these who is nobody is that.
@@ -57,7 +73,7 @@ fn of<'a>(facts: &Facts, everybody: Everybody, contacts: impl IntoIterator<Item 
     for contact in contacts {
         match facts.person(contact) {
             Some(known) if known.is_registered() && is_active(&known.record) => {}
-            Some(known) => return Some(Nobody::Left(contact.clone(), known.absent.map_or(known.changed, |absent| absent.at))),
+            Some(known) => return Some(Nobody::Left(contact.clone(), known.absent.map_or(known.recorded, |absent| absent.at))),
             None if everybody != Everybody::Unclaimed => unknown = unknown.or(Some(Nobody::Unknown(contact.clone()))),
             None => {}
         }

@@ -8,19 +8,21 @@ use tokio::sync::{Mutex, watch};
 
 use super::describe::nameless;
 use super::enforcement::concerns_of;
-use super::{Broker, Error, required};
+use super::{Broker, Error};
 use crate::ledger::{Present, Urgency};
 use crate::model::{
-    About, Closing, CutMade, Event, Facts, Finding, FindingAction, FindingChange, FindingKind, Invalid, KnownFinding, Note, Position,
-    Reason, Refusal, Share, SharedBy, SpiffeId, Timestamp, Whose, cut_ends,
+    About, Closing, CutMade, Event, Facts, Finding, FindingAction, FindingChange, FindingKind, KnownFinding, Note, Position, Reason, Share,
+    SharedBy, SpiffeId, Timestamp, Whose, cut_ends,
 };
 use crate::policy::{Action, Caller, Resource};
 
 mod elsewhere;
+mod findings;
 mod observed;
 mod plan;
 
 use elsewhere::Elsewhere;
+pub(crate) use findings::FindingStory;
 use observed::Observed;
 use plan::{Ground, Plan};
 
@@ -30,8 +32,6 @@ const CHUNK: usize = 4096;
 const AFTER_START: Duration = Duration::from_secs(60);
 /// Whatever happens, a run comes so long after another.
 const BETWEEN: Duration = Duration::from_secs(10);
-/// How long a waiver may hold.
-const LONGEST_WAIVER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What is looked for, how often, and what is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,13 @@ impl Reconciling {
     pub(crate) fn action(&self, kind: FindingKind) -> FindingAction {
         self.actions.get(&kind).copied().unwrap_or_else(|| kind.default_action())
     }
+
+    /// What is to be done about a finding beyond telling it, and from when on; nothing if it was done.
+    fn due(&self, open: &KnownFinding) -> Option<(FindingAction, Timestamp)> {
+        let action = self.action(open.record.kind);
+        let acts = matches!(action, FindingAction::Suspend | FindingAction::Revoke) && open.record.can_be_acted_on();
+        open.due(self.grace).filter(|_| acts).map(|due| (action, due))
+    }
 }
 
 /// What reconciliation remembers.
@@ -118,19 +125,6 @@ pub(crate) struct Step {
     pub about: String,
     /// For people.
     pub detail: Note,
-}
-
-/// A finding, in names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FindingStory {
-    /// What is known of it.
-    pub known: KnownFinding,
-    /// What it is about.
-    pub about: String,
-    /// What is to be done about it.
-    pub action: FindingAction,
-    /// When that is done, if it is not waived, done, or too much at once.
-    pub due: Option<Timestamp>,
 }
 
 impl Broker {
@@ -247,90 +241,16 @@ impl Broker {
         let held = plan.held.iter().filter_map(|(number, _)| of("held", *number));
         raised.chain(resolved).chain(acted).chain(held).collect()
     }
-
-    /// The open findings, by number: at most `limit`, and whether there are more.
-    ///
-    /// # Errors
-    /// `Denied` by policy.
-    pub(crate) async fn findings(&self, caller: &Caller, limit: usize) -> Result<(Vec<FindingStory>, bool), Error> {
-        self.authorise(caller, Action::ReadFinding, |_, _| Ok(Resource::System)).await?;
-        let facts = self.ledger.facts();
-        let stories: Vec<_> = facts.findings().iter().take(limit + 1).map(|known| self.finding_story(known, &facts)).collect();
-        let more = stories.len() > limit;
-        Ok((stories.into_iter().take(limit).collect(), more))
-    }
-
-    /// One open finding.
-    ///
-    /// # Errors
-    /// `NotFound`; `Denied` by policy.
-    pub(crate) async fn finding(&self, caller: &Caller, number: Position) -> Result<FindingStory, Error> {
-        self.authorise(caller, Action::ReadFinding, |_, _| Ok(Resource::System)).await?;
-        let facts = self.ledger.facts();
-        Ok(self.finding_story(open(number, &facts)?, &facts))
-    }
-
-    /// Says that a finding is settled. If it is still so, the next run raises it anew.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` without a note; `Denied` by policy.
-    pub(crate) async fn resolve_finding(&self, caller: &Caller, number: Position, note: Option<Note>) -> Result<Position, Error> {
-        let note = required(note)?;
-        self.authorise(caller, Action::ResolveFinding, |facts, _| open(number, facts).map(|_| Resource::System)).await?;
-        self.change_finding(caller, (number, FindingChange::Resolved), note).await
-    }
-
-    /// Has nothing done about a finding until then.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` without a note, or for an end that is past or more than a year ahead; `Denied` by policy.
-    pub(crate) async fn waive_finding(
-        &self,
-        caller: &Caller,
-        number: Position,
-        until: Timestamp,
-        note: Option<Note>,
-    ) -> Result<Position, Error> {
-        let note = required(note)?;
-        self.authorise(caller, Action::WaiveFinding, |facts, now| {
-            let found = open(number, facts)?;
-            if until <= now || until > now.plus(LONGEST_WAIVER) {
-                return Err(Invalid::new("until", format!("it is {until}; give an instant after now, {now}, and within a year")).into());
-            }
-            Ok(found).map(|_| Resource::System)
-        })
-        .await?;
-        self.change_finding(caller, (number, FindingChange::Waived { until }), note).await
-    }
-
-    async fn change_finding(&self, caller: &Caller, (number, change): (Position, FindingChange), note: Note) -> Result<Position, Error> {
-        let plan = move |present: &Present<'_>| {
-            open(number, present.facts)?;
-            Ok((vec![Event::FindingChanged { number, change, note: Some(note) }], ()))
-        };
-        Ok(self.change(Some(&caller.spiffe_id), plan).await?.0.last)
-    }
-
-    fn finding_story(&self, known: &KnownFinding, facts: &Facts) -> FindingStory {
-        let settings = &self.reconciliation.settings;
-        let action = settings.action(known.record.kind);
-        let acts = matches!(action, FindingAction::Suspend | FindingAction::Revoke) && known.record.kind.can_be_acted_on();
-        let due = (acts && known.acted.is_none()).then(|| known.raised.plus(settings.grace));
-        FindingStory { about: name(&known.record.about, facts), action, due, known: known.clone() }
-    }
 }
 
 fn step(what: &'static str, number: Option<Position>, finding: &Finding, facts: &Facts) -> Step {
     Step { what, number, kind: finding.kind, about: name(&finding.about, facts), detail: finding.detail.clone() }
 }
 
-fn open(number: Position, facts: &Facts) -> Result<&KnownFinding, Refusal> {
-    facts.findings().get(number).ok_or_else(|| Refusal::not_found("open finding", number))
-}
-
 fn name(about: &About, facts: &Facts) -> String {
     match about {
         About::Identity(identity) => identity.to_string(),
+        About::Finding(number) => format!("finding {number}"),
         About::Subject(number) => {
             let workload = facts.workload_numbered(*number).map(|known| known.record.spiffe_id.to_string());
             let owner = || facts.owner_numbered(*number).map(|known| known.record.id.to_string());
@@ -345,9 +265,10 @@ fn name(about: &About, facts: &Facts) -> String {
 fn events(plan: &Plan, present: &Present<'_>) -> Vec<Event> {
     let findings = present.facts.findings();
     let still = |number: &Position| findings.get(*number).is_some();
-    // A downstream may be gone by now.
+    // A downstream or a finding may be gone by now.
     let is_there = |about: &About| match about {
         About::Subject(number) => present.facts.is_answered_for(*number),
+        About::Finding(number) => still(number),
         About::Identity(_) => true,
     };
     let new = plan.raise.iter().filter(|finding| findings.about(finding.kind, &finding.about).is_none() && is_there(&finding.about));

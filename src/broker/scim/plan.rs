@@ -177,6 +177,7 @@ impl<'a> Planning<'a> {
         let ended = match ended {
             _ if ends => Some(now),
             Some(at) if !active || at > now.minus(share::DAY) => Some(at),
+            None if !active => Some(share::BEFORE),
             Some(_) | None => None,
         };
         let created = there.and_then(|there| there.resource.created());
@@ -204,7 +205,7 @@ impl<'a> Planning<'a> {
                 Refused::new(Wrong::Uniqueness, format!("`userName`: `{name}` is another person, of this source or of another")).into()
             );
         }
-        let ends = before.is_none_or(meaning::is_active) && !active;
+        let ends = before.is_some_and(meaning::is_active) && !active;
         let mut events = vec![self.recorded(there, None, after, (active, ends)).map_err(Trouble::Stopped)?];
         for id in &names {
             let known = self.present.facts.person(id);
@@ -256,7 +257,7 @@ impl<'a> Planning<'a> {
         let is_ours = known.is_none_or(|known| !known.is_registered() || there.is_none() || known.origin.as_ref() == Some(&origin));
         let goes_on = owner.as_ref().filter(|_| active && is_ours).zip(known.filter(|_| is_registered));
         let shortened = goes_on.filter(|(owner, known)| self.is_shortened(known, owner)).map(|(_, known)| known);
-        let ends = (before.is_none_or(meaning::owns) && !active) || goes_on.is_some_and(|(owner, known)| self.ends(known, owner));
+        let ends = (before.is_some_and(meaning::owns) && !active) || goes_on.is_some_and(|(owner, known)| self.ends(known, owner));
         let mut events = vec![self.recorded(there, Some(owner_number), after, (active, ends)).map_err(Trouble::Stopped)?];
         if !is_ours {
             // An administrator or another source has taken the owner over: it is theirs to end.

@@ -12,6 +12,9 @@ use crate::model::{Position, Timestamp};
 /// For how long an end counts.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// When what was never active has ended: it is none of those that can end, and has not ended within a day.
+pub(super) const BEFORE: Timestamp = Timestamp::from_millis(1);
+
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {

@@ -195,6 +195,26 @@ async fn more_ends_than_the_share_within_a_day_are_not_believed() {
     assert_ne!(sources.standing("team-3"), Some(Standing::Active));
 }
 
+#[tokio::test]
+async fn what_is_created_inactive_has_not_ended_and_is_none_of_those_that_may() {
+    let sources = Sources::new().await;
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        ids.push(sources.create("hr", Kind::User, user(&format!("here{number}"))).await.expect("created"));
+    }
+    for number in 0..40 {
+        let mut left = user(&format!("left{number}"));
+        left["active"] = json!(false);
+        sources.create("hr", Kind::User, left).await.expect("created");
+    }
+    assert_eq!(sources.answers("left0"), Some(false));
+    for id in &ids[..3] {
+        sources.set_active(Kind::User, id, false).await.expect("three may always, whoever left before");
+    }
+    let stopped = sources.set_active(Kind::User, &ids[3], false).await;
+    assert!(matches!(stopped, Err(Trouble::Stopped(Stop { ends: 4, of: 4, .. }))), "{stopped:?}");
+}
+
 /// What a group says of a vendor whose contract ends `at`.
 fn vendor(name: &str, at: Timestamp) -> serde_json::Map<String, Value> {
     let mut body = group(name);

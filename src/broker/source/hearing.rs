@@ -9,7 +9,7 @@ use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
 use crate::directory::{self, Aside, Change, Difference};
 use crate::ledger::Present;
-use crate::model::{Event, Held, Note, SourceName};
+use crate::model::{Event, Held, Note, SourceName, Timestamp};
 
 /// What became of what a source said.
 enum Outcome {
@@ -67,7 +67,7 @@ impl Broker {
             }
         };
         let (committed, (outcome, changed)) = self.change(None, plan).await?;
-        tell(name, &outcome, &before, left);
+        tell(name, &outcome, (&before, now), left);
         let is_believed = matches!(outcome, Outcome::Applied(_));
         self.sources.change(name, |state| {
             let (told, names, mut voiced) = (state.told, Arc::clone(&state.names), state.voiced.clone());
@@ -154,10 +154,21 @@ pub(in crate::broker) fn held(source: &SourceName, doubted: &Doubted) -> Option<
 /// So many lines of a difference are logged.
 const MOST_TOLD: usize = 100;
 
+impl State {
+    /// Whether a doubt is to be logged: it is another than the one before, and was not written within a day, such as
+    /// by a source that says one thing and another in turn.
+    fn is_news(&self, doubted: &Doubted, now: Timestamp) -> bool {
+        let before = self.doubted.as_ref();
+        // Of the same content something else may be wrong by now.
+        let is_other = before.is_some_and(|before| before.digest == doubted.digest && before.why != doubted.why);
+        before != Some(doubted) && (is_other || !self.voiced.has(doubted.digest, now))
+    }
+}
+
 /// The line in the log: what changed, and what is wrong, once. `left` records of it come later.
-fn tell(source: &SourceName, outcome: &Outcome, before: &State, left: usize) {
+fn tell(source: &SourceName, outcome: &Outcome, (before, now): (&State, Timestamp), left: usize) {
     match outcome {
-        Outcome::Doubted(doubted) if before.doubted.as_ref() != Some(doubted) => {
+        Outcome::Doubted(doubted) if before.is_news(doubted, now) => {
             let Doubted { why, ends, of, .. } = doubted;
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
@@ -177,5 +188,40 @@ fn tell(source: &SourceName, outcome: &Outcome, before: &State, left: usize) {
 fn tell_problems<'a>(source: &SourceName, problems: impl Iterator<Item = &'a String>) {
     for problem in problems.take(MOST_TOLD) {
         tracing::warn!(%source, problem, "a record of a source is left as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_flaps_has_each_doubt_logged_once_a_day() {
+        let at = |hour: u64| Timestamp::from_seconds(1_000_000 + hour * 3600);
+        let doubt = |content: Option<u8>, why: &str| {
+            let digest = content.map(|byte| [byte; 32]);
+            Doubted { digest, why: why.to_owned(), ends: 0, of: 9, changes: Vec::new() }
+        };
+        let mut state = State::default();
+        // What it says each hour: nothing that is doubted, what is empty, what cannot be read.
+        let said = [Some(doubt(Some(1), "empty")), None, Some(doubt(None, "no answer"))];
+        let mut logged = Vec::new();
+        for (hour, said) in (0..).zip(said.iter().cycle().take(27)) {
+            if let Some(doubted) = said {
+                if state.is_news(doubted, at(hour)) {
+                    logged.push(hour);
+                }
+                if state.voiced.wants(doubted.digest, at(hour)) {
+                    state.voiced.add(doubted.digest, at(hour));
+                }
+            }
+            state.doubted.clone_from(said);
+        }
+        assert_eq!(logged, [0, 2, 24, 26]);
+        // Another reason why the same is not believed is told.
+        assert!(state.is_news(&doubt(None, "a wrong certificate"), at(27)) && !state.is_news(&doubt(None, "no answer"), at(27)));
+        assert!(state.is_news(&doubt(Some(2), "other"), at(26).plus(Duration::from_secs(1))));
     }
 }

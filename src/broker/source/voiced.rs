@@ -19,8 +19,16 @@ pub(in crate::broker) struct Voiced(Vec<(Digest, Timestamp)>);
 impl Voiced {
     /// Whether a doubt is to be written now.
     pub(in crate::broker) fn wants(&self, digest: Digest, now: Timestamp) -> bool {
-        let recent = || self.0.iter().filter(|(_, at)| *at > now.minus(DAY));
-        recent().count() < MOST && recent().all(|(known, _)| *known != digest)
+        self.recent(now).count() < MOST && !self.has(digest, now)
+    }
+
+    /// Whether a doubt was written within a day.
+    pub(super) fn has(&self, digest: Digest, now: Timestamp) -> bool {
+        self.recent(now).any(|known| known == digest)
+    }
+
+    fn recent(&self, now: Timestamp) -> impl Iterator<Item = Digest> {
+        self.0.iter().filter(move |(_, at)| *at > now.minus(DAY)).map(|(digest, _)| *digest)
     }
 
     /// One was written.

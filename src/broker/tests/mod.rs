@@ -64,8 +64,8 @@ workloads:
   - {spiffe_id: spiffe://example.org/payments/batch, owner: payments, purpose: settles at night, environments: [production]}
   - {spiffe_id: spiffe://example.org/acme/sync, owner: acme, purpose: copies orders, environments: [production], valid_until: 2027-02-01T00:00:00Z}
 downstreams:
-  - {name: ledger, technical_owner: pat@example.org, accepts: [tokens], audiences: [https://ledger.example.org], environments: [production, staging], verifier_kind: follower}
-  - {name: mesh, technical_owner: pat@example.org, accepts: [certificates], environments: [production], verifier_kind: follower}
+  - {name: ledger, business_owner: pat@example.org, technical_owner: pat@example.org, accepts: [tokens], audiences: [https://ledger.example.org], environments: [production, staging], verifier_kind: follower}
+  - {name: mesh, business_owner: pat@example.org, technical_owner: pat@example.org, accepts: [certificates], environments: [production], verifier_kind: follower}
 ";
 
 /// What no test reaches by chance.

@@ -94,6 +94,49 @@ async fn a_waived_finding_waits_and_is_acted_on_when_the_waiver_is_over() {
 }
 
 #[tokio::test]
+async fn a_waiver_that_is_over_is_told_until_it_is_waived_anew_or_so_no_longer() {
+    let mut told = settings(FindingKind::Dormant, FindingAction::Report);
+    told.actions.insert(FindingKind::Overdue, FindingAction::Revoke);
+    let world = World::reconciling(told).await;
+    world.days(11);
+    world.run(false).await;
+    let (broker, number) = (&world.broker, world.finding().await);
+    let waive =
+        async |until| broker.waive_finding(&administrator(), number, START.plus(DAY * until), "closing".parse().ok()).await.unwrap();
+    waive(12).await;
+    world.days(12);
+    let raised = format!("raise overdue finding {number}");
+    assert_eq!(world.run(false).await, [raised.as_str()]);
+    let overdue = broker.findings(&administrator(), 10).await.unwrap().0.pop().unwrap();
+    assert_eq!((overdue.action, overdue.due), (FindingAction::Report, None), "nothing can be ended of it");
+    world.days(14);
+    assert_eq!(world.run(false).await, [""; 0], "nor is it");
+    waive(15).await;
+    assert_eq!(world.run(false).await, [format!("resolve overdue finding {number}")]);
+    world.days(15);
+    assert_eq!(world.run(false).await, [raised]);
+    let about = broker.finding(&administrator(), number).await.unwrap().about;
+    let path = about.trim_start_matches("spiffe://example.org");
+    world.token(&caller(path)).await.unwrap();
+    assert_eq!(world.run(false).await, [format!("resolve dormant {path}"), format!("resolve overdue finding {number}")]);
+}
+
+#[tokio::test]
+async fn what_should_have_ended_by_itself_and_is_open_still_is_ended_when_its_grace_is_over() {
+    let world = World::reconciling(settings(FindingKind::Overdue, FindingAction::Revoke)).await;
+    let end: Timestamp = "2027-06-30T00:00:00Z".parse().unwrap();
+    // Nobody ends here what ends by itself.
+    world.hand.set(end.plus(DAY));
+    assert_eq!(world.run(false).await, ["raise overdue acme", "raise overdue /acme/sync"]);
+    let story = world.broker.finding(&administrator(), world.finding().await).await.unwrap();
+    assert_eq!((story.action, story.due), (FindingAction::Revoke, Some(end.plus(DAY * 3))));
+    world.hand.set(end.plus(DAY * 3));
+    assert_eq!(world.run(false).await, ["revoke overdue acme", "revoke overdue /acme/sync"]);
+    assert_eq!(denied(world.token(&caller("/acme/sync")).await), DenialCode::OwnerNotActive);
+    assert_eq!(world.run(false).await, ["resolve overdue acme", "resolve overdue /acme/sync"]);
+}
+
+#[tokio::test]
 async fn a_run_that_would_do_too_much_does_nothing_and_says_so() {
     let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Revoke)).await;
     let more: String = (0..5)

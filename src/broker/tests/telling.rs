@@ -152,7 +152,7 @@ async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_
 #[tokio::test]
 async fn a_downstream_whose_owner_left_is_suspended_like_any_other() {
     let world = world(FindingKind::Ownerless, None, true).await;
-    world.apply(&of_ledger("business_owner: ops@example.org"), 0).await.unwrap();
+    world.apply(&of_ledger("business_owner: ops@example.org, technical_owner: pat@example.org, "), 0).await.unwrap();
     world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\nops@example.org\n").await;
     assert_eq!(world.reconciled().await, [""; 0]);
     let token = world.token(&caller("/payments/api")).await.unwrap();
@@ -173,20 +173,23 @@ async fn a_downstream_whose_owner_left_is_suspended_like_any_other() {
 
 /// The registry, where these answer for the service `ledger`.
 fn of_ledger(owners: &str) -> String {
-    let named = REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", &format!("{{name: ledger, {owners}"));
+    let both = "{name: ledger, business_owner: pat@example.org, technical_owner: pat@example.org, ";
+    let named = REGISTRY.replace(both, &format!("{{name: ledger, {owners}"));
     assert_ne!(named, REGISTRY);
     named
 }
 
 #[tokio::test]
-async fn a_downstream_that_names_nobody_any_more_is_told_until_it_names_somebody() {
+async fn a_downstream_that_does_not_name_both_any_more_is_told_until_it_does() {
     let world = world(FindingKind::Ownerless, None, false).await;
     assert_eq!(world.reconciled().await, [""; 0]);
-    world.apply(&REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", "{name: ledger"), 0).await.unwrap();
+    world.apply(&of_ledger("business_owner: pat@example.org, "), 0).await.unwrap();
     assert_eq!(world.reconciled().await, ["raise downstream ledger"]);
     let (found, _) = world.broker.findings(&administrator(), 10).await.unwrap();
-    assert_eq!(found[0].known.record.detail.to_string(), "downstream ledger names nobody who answers for it");
-    world.apply(&of_ledger("business_owner: pat@example.org"), 0).await.unwrap();
+    assert_eq!(found[0].known.record.detail.to_string(), "downstream ledger names no technical owner");
+    world.apply(&of_ledger(""), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, [""; 0], "it is told already");
+    world.apply(REGISTRY, 0).await.unwrap();
     assert_eq!(world.reconciled().await, ["resolve downstream ledger"]);
 }
 
@@ -194,7 +197,7 @@ async fn a_downstream_that_names_nobody_any_more_is_told_until_it_names_somebody
 async fn whoever_leaves_is_told_at_once_and_not_at_the_next_full_hour() {
     let world = world(FindingKind::Ownerless, None, false).await;
     let about = |name: &str| world.broker.ledger().facts().findings().iter().any(|known| known.record.detail.to_string().contains(name));
-    world.apply(&REGISTRY.replace("{name: ledger, technical_owner: pat@example.org", "{name: ledger"), 0).await.unwrap();
+    world.apply(&of_ledger(""), 0).await.unwrap();
     world.hear_rows(Subject::Person, "id\npat@example.org\ntea@example.org\n").await;
     let reconciling = {
         let broker = Arc::clone(&world.broker);
@@ -211,7 +214,7 @@ async fn whoever_leaves_is_told_at_once_and_not_at_the_next_full_hour() {
             let _told = tokio::time::timeout(Duration::from_millis(100), changes.changed()).await;
         }
     };
-    until("downstream ledger names nobody").await;
+    until("downstream ledger names neither").await;
     world.hear_rows(Subject::Person, "id,active\npat@example.org,true\ntea@example.org,false\n").await;
     until("tea@example.org, who answers for payments, is here no longer").await;
     reconciling.abort();

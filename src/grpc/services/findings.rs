@@ -86,7 +86,7 @@ impl From<Step> for api::ReconcileStep {
 impl From<FindingStory> for api::Finding {
     fn from(story: FindingStory) -> Self {
         let known = story.known;
-        let waiver = known.waiver.as_ref();
+        let (waiver, resolved) = (known.waiver.as_ref(), story.resolved.as_ref());
         Self {
             finding: known.number.get(),
             kind: known.record.kind.to_string(),
@@ -103,6 +103,10 @@ impl From<FindingStory> for api::Finding {
             waived_until: waiver.map(|waiver| time::timestamp(waiver.until)),
             waived_by: waiver.and_then(|waiver| waiver.by.as_ref()).map(ToString::to_string).unwrap_or_default(),
             waived_note: waiver.and_then(|waiver| waiver.note.as_ref()).map(ToString::to_string).unwrap_or_default(),
+            resolved_at: resolved.map(|resolved| time::timestamp(resolved.time)),
+            resolved_position: fields::number(resolved.map(|resolved| resolved.at)),
+            resolved_by: resolved.and_then(|resolved| resolved.by.as_ref()).map(ToString::to_string).unwrap_or_default(),
+            resolved_note: resolved.and_then(|resolved| resolved.note.as_ref()).map(ToString::to_string).unwrap_or_default(),
         }
     }
 }

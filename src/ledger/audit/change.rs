@@ -147,10 +147,17 @@ fn opened(task: &Task, now: Option<Timestamp>, facts: &Facts) -> Option<String> 
     now.is_some_and(|now| task.deadline <= now).then(|| "opened a task whose deadline had passed".to_owned())
 }
 
-/// A finding is about somebody who is known, or about nobody who is.
+/// A finding is about somebody who is known, about nobody who is, or about another that is open.
 fn unfounded_finding(about: &About, facts: &Facts) -> Option<String> {
-    let About::Subject(number) = *about else { return None };
-    (!facts.is_answered_for(number)).then(|| format!("is a finding about {number}, which was no owner, workload or downstream"))
+    match *about {
+        About::Subject(number) if !facts.is_answered_for(number) => {
+            Some(format!("is a finding about {number}, which was no owner, workload or downstream"))
+        }
+        About::Finding(number) if facts.findings().get(number).is_none() => {
+            Some(format!("is a finding about finding {number}, which was not open"))
+        }
+        About::Subject(_) | About::Identity(_) | About::Finding(_) => None,
+    }
 }
 
 /// A workload is accepted once, for the owner that it waits for.

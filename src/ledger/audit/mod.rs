@@ -51,6 +51,8 @@ pub(super) struct Audit {
     pub(super) policies: Option<BTreeMap<PolicyName, Option<Duration>>>,
     /// What was confirmed: of which downstream, up to where, and in which entry first.
     pub(super) confirmed: BTreeMap<(Position, Position), Position>,
+    /// What changed a finding: which one, in what way, and in which entry last.
+    pub(super) finding_changes: BTreeMap<(Position, u8), Position>,
     /// Each cut: of what, and where.
     pub(super) cuts: BTreeSet<(Position, Position)>,
     /// The tasks that were closed.

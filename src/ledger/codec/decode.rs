@@ -169,10 +169,11 @@ fn source_held(held: &wire::SourceHeld) -> Read<Held> {
 }
 
 fn finding(raised: wire::FindingRaised) -> Read<Finding> {
-    let about = match (number_or_none(raised.subject), raised.identity.as_str()) {
-        (Some(number), "") => About::Subject(number),
-        (None, identity) => About::Identity(text("identity", identity)?),
-        (Some(_), _) => return Err(wrong("identity", "stands beside a subject")),
+    let about = match (number_or_none(raised.subject), raised.identity.as_str(), number_or_none(raised.finding)) {
+        (Some(number), "", None) => About::Subject(number),
+        (None, "", Some(number)) => About::Finding(number),
+        (None, identity, None) => About::Identity(text("identity", identity)?),
+        _ => return Err(wrong("subject", "it is about more than one of subject, identity and finding")),
     };
     let (kind, detail) = (word("kind", raised.kind)?, text("detail", &raised.detail)?);
     Ok(Finding { kind, about, detail, evidence: numbers("evidence", raised.evidence)? })

@@ -130,16 +130,16 @@ fn address(address: Address) -> Vec<u8> {
 }
 
 fn finding_raised(finding: &Finding) -> wire::FindingRaised {
-    let (subject, identity) = match &finding.about {
-        About::Subject(number) => (number.get(), String::new()),
-        About::Identity(identity) => (0, identity.to_string()),
-    };
-    wire::FindingRaised {
+    let raised = wire::FindingRaised {
         kind: finding.kind.number(),
-        subject,
-        identity,
         detail: finding.detail.to_string(),
         evidence: numbers(&finding.evidence),
+        ..Default::default()
+    };
+    match &finding.about {
+        About::Subject(number) => wire::FindingRaised { subject: number.get(), ..raised },
+        About::Identity(identity) => wire::FindingRaised { identity: identity.to_string(), ..raised },
+        About::Finding(number) => wire::FindingRaised { finding: number.get(), ..raised },
     }
 }
 

@@ -37,7 +37,9 @@ fn every_event_has_the_bytes_of_its_golden_file_and_reads_back() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/entries");
     let mut wrong = String::new();
     let named = every_event().into_iter().map(|event| (event.name(), event));
-    let added = [("cut_with_concerns", samples::cut_with_concerns())].into_iter().chain(samples::asked_from());
+    let about_a_finding = Event::FindingRaised(Box::new(samples::finding(About::Finding(at(20)))));
+    let added = [("cut_with_concerns", samples::cut_with_concerns()), ("finding_about_a_finding", about_a_finding)];
+    let added = added.into_iter().chain(samples::asked_from());
     for (name, event) in named.chain(added).chain(samples::of_a_source()) {
         let entry = entry(event);
         let bytes = encode(&entry);
@@ -210,7 +212,7 @@ fn exceptions() -> impl Strategy<Value = Event> {
 }
 
 fn findings() -> impl Strategy<Value = Event> {
-    let about = prop_oneof![position().prop_map(About::Subject), id().prop_map(About::Identity)];
+    let about = prop_oneof![position().prop_map(About::Subject), id().prop_map(About::Identity), position().prop_map(About::Finding)];
     let finding = (word(FindingKind::ALL), about, note(), vec(position(), 0..3)).prop_map(|(kind, about, detail, evidence)| Finding {
         kind,
         about,

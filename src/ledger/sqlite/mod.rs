@@ -351,6 +351,13 @@ impl Ledger for SqliteLedger {
         self.read(move |shared| shared.store.read(|connection| current::confirmed(connection, downstream, position)))
     }
 
+    fn of_finding(&self, number: Position) -> Answer<'_, Result<Vec<Stored>, LedgerError>> {
+        self.read(move |shared| {
+            let found = shared.store.read(|connection| current::of_finding(connection, shared.store.segments, number))?;
+            Ok(found.into_iter().map(|(position, bytes)| stored(position, bytes)).collect())
+        })
+    }
+
     fn closed_task(&self, number: Position) -> Answer<'_, Result<Option<Position>, LedgerError>> {
         self.read(move |shared| shared.store.read(|connection| current::closed_task(connection, number)))
     }

@@ -21,11 +21,12 @@ use crate::model::{Entry, Position, Timestamp};
 const IDLE_READERS: usize = 4;
 
 /// The tables. A migration is never edited, only followed by another.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("V1__ledger", include_str!("../migrations/V1__ledger.sql")),
     ("V2__cuts", include_str!("../migrations/V2__cuts.sql")),
     ("V3__confirmations", include_str!("../migrations/V3__confirmations.sql")),
     ("V4__status_secret", include_str!("../migrations/V4__status_secret.sql")),
+    ("V5__finding_changes", include_str!("../migrations/V5__finding_changes.sql")),
 ];
 
 /// An open store.

@@ -165,6 +165,24 @@ fn what_ends_by_a_date_or_a_word_counts_as_much_as_what_is_named_no_longer() {
     check_ends(|said| said.document.workloads[0].purpose = "Other".parse().expect("a purpose"), 0, &[&format!("change {API} (0)")]);
 }
 
+#[test]
+fn a_first_reading_counts_what_it_ends_here_and_nothing_that_ended_elsewhere() {
+    let mut world = World { now: Timestamp::from_seconds(1000), ..World::default() };
+    world.apply(&base());
+    let number = world.facts.owner(&"b".parse().expect("an id")).expect("known").number;
+    let (reason, closing) = (Reason::CessationOfOperation, Closing::Offboard);
+    world.append(Event::Cut(CutMade { number, reason, ends: None, closing, note: None, concerns: None, source: None }));
+    let over = |record: &str, owner: &str| contract_of(record, owner, 500);
+    let left = Person { id: "ada@example.org".parse().expect("a contact"), active: false };
+    let said =
+        Snapshot { people: vec![left], contracts: vec![over("C-1", "b"), over("C-2", "b"), over("C-3", "a")], ..Snapshot::default() };
+    let told = world.hear(&source("hr"), &said.indexed());
+    let line = |change: &Change| format!("{} {}", change.action, change.name);
+    // The owner `a` was active here: its contract ends it. `b` had ended, and who left had never been here.
+    assert_eq!(told.changes.iter().map(line).collect::<Vec<_>>(), ["add ada@example.org", "add C-1", "add C-2", "end C-3"]);
+    assert_eq!((told.ends, told.problems), (1, vec![]));
+}
+
 /// What a source says in a file, which may refer to nothing of others.
 fn written(text: &str) -> Snapshot {
     crate::directory::yaml::sift(&[("all.yaml".into(), text.to_owned())], &Names::default()).expect("it is read").0

@@ -1,11 +1,11 @@
 //! The compact tables: the entries that still matter, which cut closed which task, and where the
-//! cuts of each number stand.
+//! cuts of each number and the changes of each finding stand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::rows::{int, uint};
+use super::rows::{self, Segments, int, uint};
 use crate::ledger::compact::{self, Aspect, Slot};
 use crate::model::{CLOCK_STEP, Entry, Event, Position, Timestamp};
 
@@ -51,6 +51,13 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
         connection
             .prepare_cached("INSERT INTO confirmations (number, reaches, position) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
             .execute([int(confirmed.number.get()), int(confirmed.position.get()), int(entry.position.get())])?;
+    }
+    if let Event::FindingChanged { number, change, .. } = &entry.event {
+        connection.prepare_cached("INSERT OR REPLACE INTO finding_changes (number, step, position) VALUES (?1, ?2, ?3)")?.execute([
+            int(number.get()),
+            int(change.step().into()),
+            int(entry.position.get()),
+        ])?;
     }
     if let Some((number, aspects)) = compact::removed(entry) {
         for aspect in aspects {
@@ -140,5 +147,30 @@ pub(in crate::ledger) fn confirmations(connection: &Connection) -> Result<BTreeM
     let position = |number: i64| Position::new(uint(number));
     let mut select = connection.prepare("SELECT number, reaches, position FROM confirmations")?;
     let rows = select.query_map([], |row| Ok(((position(row.get(0)?), position(row.get(1)?)), position(row.get(2)?))))?;
+    rows.collect()
+}
+
+/// The entry that raised a finding which was changed, and the last of each sort that changed it, in order; nothing of one
+/// that was settled before they were kept.
+pub(in crate::ledger) fn of_finding(connection: &Connection, segments: Segments, number: Position) -> Result<Vec<(Position, Vec<u8>)>> {
+    let mut select = connection.prepare_cached(
+        "SELECT number FROM finding_changes WHERE number = ?1 UNION SELECT position FROM finding_changes WHERE number = ?1",
+    )?;
+    let positions = select.query_map([int(number.get())], |row| Ok(Position::new(uint(row.get(0)?))))?;
+    let mut found = Vec::new();
+    for position in positions {
+        let position = position?;
+        found.extend(rows::find(connection, segments, position)?.map(|bytes| (position, bytes)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Every change of a finding that is kept: the last of each sort. Under number and sort zero stands the position from
+/// which on findings that are settled are among them.
+pub(in crate::ledger) fn all_finding_changes(connection: &Connection) -> Result<BTreeMap<(Position, u8), Position>> {
+    let position = |number: i64| Position::new(uint(number));
+    let mut select = connection.prepare("SELECT number, step, position FROM finding_changes")?;
+    let rows = select.query_map([], |row| Ok(((position(row.get(0)?), row.get(1)?), position(row.get(2)?))))?;
     rows.collect()
 }

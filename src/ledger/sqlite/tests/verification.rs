@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::ledger::samples::finding;
+use crate::model::{About, FindingChange};
 
 #[tokio::test]
 async fn verification_finds_what_was_tampered_with() {
@@ -44,6 +46,7 @@ async fn verification_finds_what_stands_beside_the_entries_and_should_not() {
         ("CREATE TABLE entries_99 (position INTEGER PRIMARY KEY, bytes BLOB)", "there are segments beyond the head"),
         ("INSERT INTO closed_tasks VALUES (2, 3)", "the table of closed tasks has task 2, which was not closed"),
         ("INSERT INTO cuts VALUES (2, 3)", "the table of cuts has one of subject 2 at 3, which was not made"),
+        ("INSERT INTO finding_changes VALUES (2, 3, 4)", "the table of changes of findings is not what the entries say"),
         ("INSERT INTO confirmations VALUES (2, 3, 4)", "the table of confirmations is not what the entries say"),
         ("UPDATE living SET position = position - 1", "the kept counters of the living are not what the entries say"),
         ("UPDATE living SET bytes = x'ffff'", "the counters kept there"),
@@ -119,4 +122,29 @@ async fn a_copy_made_in_use_is_a_sound_ledger() {
     assert_eq!(shown(&copy.open()), before);
     let error = copy.tamper("DELETE FROM entries_1").expect_err("guarded").to_string();
     assert!(error.contains("never deleted"), "{error}");
+}
+
+/// A table that was made when the ledger had come to some position lacks what was settled by then, and nothing else.
+#[tokio::test]
+async fn changes_of_findings_may_be_missing_where_they_were_settled_before_any_were_kept() {
+    let disk = Disk::new();
+    let ledger = disk.open();
+    let world = populate(&*ledger).await;
+    let append = async |event| ledger.change(appending(vec![event])).await.expect("recorded").last;
+    let mut settled = Vec::new();
+    for _ in 0..2 {
+        let number = append(Event::FindingRaised(Box::new(finding(About::Subject(world.workload))))).await;
+        append(Event::FindingChanged { number, change: FindingChange::Seen, note: None }).await;
+        settled.push((number, append(Event::FindingChanged { number, change: FindingChange::Resolved, note: None }).await));
+    }
+    drop(ledger);
+    assert_eq!(disk.problems(), [""; 0]);
+    let (first, second) = (settled[0], settled[1].0);
+    disk.tamper(&format!("DELETE FROM finding_changes WHERE number = {}", first.0)).expect("deleted");
+    let told = ["the table of changes of findings is not what the entries say"];
+    assert_eq!(disk.problems(), told);
+    disk.tamper(&format!("INSERT INTO finding_changes VALUES (0, 0, {})", first.1)).expect("inserted");
+    assert_eq!(disk.problems(), [""; 0]);
+    disk.tamper(&format!("DELETE FROM finding_changes WHERE number = {second} AND step = 1")).expect("deleted");
+    assert_eq!(disk.problems(), told);
 }
