@@ -117,9 +117,9 @@ pub struct Resolution {
     pub at: Position,
     /// When.
     pub time: Timestamp,
-    /// Who says so; absent if it was so no longer.
+    /// Who settled it, or ran the comparison that found it so no longer; absent if the broker did that by itself.
     pub by: Option<SpiffeId>,
-    /// Why.
+    /// Why; absent if it was so no longer.
     pub note: Option<Note>,
 }
 

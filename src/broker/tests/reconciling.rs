@@ -132,7 +132,11 @@ async fn what_should_have_ended_by_itself_and_is_open_still_is_ended_when_its_gr
     assert_eq!((story.action, story.due), (FindingAction::Revoke, Some(end.plus(DAY * 3))));
     world.hand.set(end.plus(DAY * 3));
     assert_eq!(world.run(false).await, ["revoke overdue acme", "revoke overdue /acme/sync"]);
-    assert_eq!(denied(world.token(&caller("/acme/sync")).await), DenialCode::OwnerNotActive);
+    assert_eq!(denied(world.token(&caller("/acme/sync")).await), DenialCode::WorkloadNotActive);
+    assert_eq!(
+        world.broker.finding(&administrator(), world.finding().await).await.unwrap().known.acted.map(|acted| acted.0),
+        Some(FindingAction::Revoke)
+    );
     assert_eq!(world.run(false).await, ["resolve overdue acme", "resolve overdue /acme/sync"]);
 }
 

@@ -298,7 +298,7 @@ impl Sighted<'_> {
 fn lasting(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)];
-    let whole = |(_, unit): &(&str, u64)| seconds % unit == 0;
+    let whole = |(_, unit): &(&str, u64)| seconds.is_multiple_of(*unit);
     let (unit, length) = units.into_iter().find(whole).unwrap_or(("second", 1));
     let count = seconds / length;
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })

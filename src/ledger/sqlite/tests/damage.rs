@@ -4,7 +4,8 @@
 use std::fs;
 
 use super::*;
-use crate::model::{DownstreamConfirmed, Owner, Recording};
+use crate::ledger::samples::finding;
+use crate::model::{About, DownstreamConfirmed, FindingChange, Owner, Recording};
 
 /// What `verify` says of the file, or why it cannot be looked at.
 fn said(disk: &Disk) -> Vec<String> {
@@ -21,7 +22,10 @@ async fn stopped() -> (World, Vec<u8>) {
     let world = lively(&ledger).await;
     // So that no table is empty.
     let said = DownstreamConfirmed { number: world.downstream, position: world.task, confirmed: 1, lapsed: 0 };
-    ledger.change(appending(vec![Event::DownstreamConfirmed(said)])).await.expect("confirmed");
+    let found = Event::FindingRaised(Box::new(finding(About::Subject(world.downstream))));
+    let raised = ledger.change(appending(vec![Event::DownstreamConfirmed(said), found])).await.expect("recorded").last;
+    let seen = Event::FindingChanged { number: raised, change: FindingChange::Seen, note: None };
+    ledger.change(appending(vec![seen])).await.expect("recorded");
     drop(ledger);
     disk.tamper("VACUUM").expect("no page is free");
     (world, fs::read(disk.path()).expect("there"))
