@@ -170,8 +170,7 @@ impl World {
     /// One asks and is never seen again, one is known to nobody, one is in two hands, and a team goes.
     fn evening(&self) -> Told {
         let broker = &self.clocks.broker;
-        let certificate = ["cert", "issue", "--environment", "production", "--ttl", "24h", "--out", "settlement"];
-        self.clocks.curfew(&broker.identity("payments/settlement"), certificate).done();
+        self.clocks.curfew(&broker.identity("payments/settlement"), ASK).done();
         assert!(self.clocks.curfew(&broker.identity("payments/new"), ASK).exits(2).stderr.contains("IDENTITY_UNKNOWN"));
         let (sync, out) = (broker.identity("acme/sync"), broker.scratch().join("copied"));
         let copy = ["identity", "new", "spiffe://example.org/acme/sync", "--dir"];
@@ -238,15 +237,16 @@ impl World {
         let dormant = self.found(("dormant", "spiffe://example.org/payments/settlement"), "medium", "suspend", &["credential_issued"]);
         let idle = ("over-privileged", "spiffe://example.org/payments/api");
         let idle = self.found(idle, "low", "revoke", &["workload_recorded"]);
-        self.hours(8);
+        self.hours(7);
         self.token("api", "payments/api", AUDIENCE);
         assert_eq!(self.verdict("api", "payments/api", AUDIENCE), "");
-        assert_eq!(self.clocks.verdict_on(&["cert", "settlement.pem"]), None);
         self.do_as_told(&["reconcile"]);
         assert!(self.verdict("api", "payments/api", AUDIENCE).contains("REVOKED"));
-        assert!(self.clocks.verdict_on(&["cert", "settlement.pem"]).unwrap_or_default().contains("REVOKED"));
         self.was_done(dormant, "suspend");
         self.was_done(idle, "revoke");
+        // Nothing of it is alive, and nothing will be.
+        let settlement = self.clocks.curfew(&self.clocks.broker.identity("payments/settlement"), ASK).exits(2);
+        assert!(settlement.stderr.contains("WORKLOAD_NOT_ACTIVE"), "{settlement:?}");
         [dormant, idle]
     }
 }
