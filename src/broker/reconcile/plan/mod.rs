@@ -12,6 +12,9 @@ use crate::model::{
     Timestamp, Workload,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long an identity in no record, or two keys or places at once, are worth a finding.
 const LATELY: Duration = Duration::from_secs(24 * 60 * 60);
 /// That a finding is still so is told this often.

@@ -6,8 +6,8 @@ use super::super::events;
 use super::*;
 use crate::ledger::Present;
 use crate::model::{
-    Bound, Contact, Contract, CredentialKind, CutMade, Downstream, Entry, Event, FindingChange, Issued, Living, OwnerKind, Person, Reason, Recording,
-    Subjects, VerifierKind,
+    Bound, Contact, Contract, CredentialKind, CutMade, Downstream, Entry, Event, FindingChange, Issued, Living, OwnerKind, Person, Reason,
+    Recording, Subjects, VerifierKind,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -61,12 +61,8 @@ fn world(workloads: &[(Option<u64>, bool)]) -> (Facts, Observed) {
         entry(&mut facts, &mut observed, start, Event::OwnerRecorded(Recording { number: None, origin: None, record: owner(id) }))
     });
     let environment = Environment { name: "production".parse().expect("a name") };
-    let environment = entry(
-        &mut facts,
-        &mut observed,
-        start,
-        Event::EnvironmentRecorded(Recording { number: None, origin: None, record: environment }),
-    );
+    let environment =
+        entry(&mut facts, &mut observed, start, Event::EnvironmentRecorded(Recording { number: None, origin: None, record: environment }));
     for (index, (_, orphan)) in workloads.iter().enumerate() {
         let record = Workload {
             spiffe_id: format!("spiffe://example.org/w{index}").parse().expect("an ID"),
@@ -323,11 +319,11 @@ fn a_waiver_that_is_over_is_overdue_where_nothing_else_follows_from_it() {
         let mut settings = settings(FindingAction::Revoke, 100);
         settings.actions.insert(FindingKind::Dormant, dormant);
         let mut facts = facts.clone();
-        apply(&mut facts, &on(&facts, &settings, day(150)), day(150));
+        let first = on(&facts, &settings, day(150));
+        apply(&mut facts, &first, day(150));
         let number = facts.findings().iter().next().expect("it is dormant").number;
-        let waive = |facts: &mut Facts, until| {
-            push(facts, Event::FindingChanged { number, change: FindingChange::Waived { until }, note: None })
-        };
+        let waive =
+            |facts: &mut Facts, until| push(facts, Event::FindingChanged { number, change: FindingChange::Waived { until }, note: None });
         let waived = waive(&mut facts, day(170));
         let waits = on(&facts, &settings, day(170).minus(Duration::from_secs(1)));
         assert_eq!((waits.raise.len(), waits.act.len()), (0, 0));
@@ -391,7 +387,9 @@ fn whoever_loses_one_of_two_is_told_at_once_whichever_it_is() {
         let mut person = |name: &str, active| {
             push(&mut facts, Event::PersonRecorded(Recording { number: None, origin: None, record: Person { id: contact(name), active } }))
         };
-        ["b", "t", "wb", "wt"].iter().filter(|name| **name != gone).for_each(|name| drop(person(name, true)));
+        for stays in ["b", "t", "wb", "wt"].iter().filter(|name| **name != gone) {
+            person(stays, true);
+        }
         let left = person(gone, false);
         let about = if gone.starts_with('w') { workload.number } else { workload.record.owner };
         assert_eq!(raised(&facts, &observed, now), [(FindingKind::Ownerless, About::Subject(about), vec![left.get()])], "{gone}");
