@@ -83,7 +83,7 @@ pub(super) struct Observed {
     pub(super) since: Timestamp,
     /// The last issuance of each workload in each environment.
     issued: HashMap<Position, Vec<(Position, Sight)>>,
-    /// When a subject was last recorded or opened.
+    /// When a workload was last recorded, or a subject opened.
     touched: HashMap<Position, Timestamp>,
     strangers: HashMap<SpiffeId, Sight>,
     hands: HashMap<Position, Hands>,
@@ -110,8 +110,6 @@ impl Observed {
         );
         if let Event::CredentialIssued(issued) = &entry.event {
             self.issued(issued, sight);
-        } else if let Event::OwnerRecorded(Recording { number, .. }) = &entry.event {
-            self.touch(number.unwrap_or(entry.position), entry.time);
         } else if let Event::WorkloadRecorded(Recording { number, .. }) = &entry.event {
             self.touch(number.unwrap_or(entry.position), entry.time);
         } else if let Event::Reinstated { number, .. } | Event::WorkloadAccepted { number, .. } = &entry.event {
@@ -162,9 +160,10 @@ impl Observed {
         self.issued.get(&workload)?.iter().find(|(known, _)| *known == environment).map(|(_, sight)| *sight)
     }
 
-    /// Whether a subject was neither recorded nor opened since `time`, and everything since then was seen.
-    pub(super) fn settled(&self, number: Position, time: Timestamp) -> bool {
-        self.since <= time && self.touched.get(&number).is_none_or(|touched| *touched <= time)
+    /// Whether none of these was recorded or opened since `time`, and everything since then was seen.
+    pub(super) fn settled(&self, numbers: &[Position], time: Timestamp) -> bool {
+        let since = numbers.iter().filter_map(|number| self.touched.get(number)).max();
+        self.since <= time && since.is_none_or(|touched| *touched <= time)
     }
 
     /// The identities in no record that asked.

@@ -55,6 +55,41 @@ async fn a_workload_that_falls_silent_is_told_then_suspended_after_its_grace_and
 }
 
 #[tokio::test]
+async fn those_of_an_owner_that_is_suspended_or_was_lately_are_not_dormant() {
+    let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Report)).await;
+    let suspend = Withdrawal { suspend: true, ..withdrawal() };
+    for owner in ["payments", "acme"] {
+        world.broker.revoke(&administrator(), owner_named(owner), suspend.clone()).await.unwrap();
+    }
+    world.days(11);
+    assert_eq!(world.run(false).await, [""; 0], "nothing could be issued to them");
+    for owner in ["payments", "acme"] {
+        world.broker.reinstate(&administrator(), owner_named(owner), "back".parse().ok()).await.unwrap();
+    }
+    assert_eq!(world.run(false).await, [""; 0], "until now");
+    world.days(20);
+    assert_eq!(world.run(false).await, [""; 0]);
+    world.days(21);
+    assert_eq!(world.run(false).await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_environment_that_is_suspended_or_was_lately_is_not_unused() {
+    let world = World::reconciling(settings(FindingKind::OverPrivileged, FindingAction::Report)).await;
+    let suspend = Withdrawal { suspend: true, ..withdrawal() };
+    world.broker.revoke(&administrator(), environment_named("staging"), suspend).await.unwrap();
+    let in_use_on = async |days| {
+        world.days(days);
+        world.token(&caller("/payments/api")).await.unwrap();
+        world.run(false).await
+    };
+    assert_eq!(in_use_on(11).await, [""; 0]);
+    world.broker.reinstate(&administrator(), environment_named("staging"), "back".parse().ok()).await.unwrap();
+    assert_eq!(in_use_on(20).await, [""; 0]);
+    assert_eq!(in_use_on(21).await, ["raise over-privileged /payments/api"]);
+}
+
+#[tokio::test]
 async fn what_is_acted_on_dies_and_nothing_else() {
     let world = World::reconciling(settings(FindingKind::OverPrivileged, FindingAction::Revoke)).await;
     world.days(11);

@@ -167,14 +167,9 @@ impl Sighted<'_> {
                 self.find(FindingKind::Ghost, number, &what, vec![workload.recorded]);
             }
         }
-        let quiet = now.minus(self.settings.dormant_after);
-        let last = self.observed.last_use(number);
-        if self.observed.settled(number, quiet) && last.is_none_or(|sight| sight.time < quiet) {
-            let evidence = last.map_or(number, |sight| sight.at);
-            let what = format!("nothing was issued to {id} for {}", lasting(self.settings.dormant_after));
-            self.find(FindingKind::Dormant, number, &what, vec![evidence]);
-        } else {
-            self.unused(workload);
+        // Nothing can be issued to those of an owner that is closed.
+        if owner.is_some_and(Known::is_open) {
+            self.used(workload);
         }
         self.shared(workload);
     }
@@ -199,18 +194,31 @@ impl Sighted<'_> {
         }
     }
 
+    /// Whether a workload that could be issued something was.
+    fn used(&mut self, workload: &Known<Workload>) {
+        let (number, quiet) = (workload.number, self.now.minus(self.settings.dormant_after));
+        let last = self.observed.last_use(number);
+        if self.observed.settled(&[number, workload.record.owner], quiet) && last.is_none_or(|sight| sight.time < quiet) {
+            let evidence = last.map_or(number, |sight| sight.at);
+            let what = format!("nothing was issued to {} for {}", workload.record.spiffe_id, lasting(self.settings.dormant_after));
+            self.find(FindingKind::Dormant, number, &what, vec![evidence]);
+        } else {
+            self.unused(workload);
+        }
+    }
+
     /// Where a workload that is in use may act and does not.
     fn unused(&mut self, workload: &Known<Workload>) {
-        let number = workload.number;
+        let (number, owner) = (workload.number, workload.record.owner);
         let idle = self.now.minus(self.settings.unused_after);
-        if !self.observed.settled(number, idle) || self.observed.last_use(number).is_none_or(|sight| sight.time < idle) {
+        if self.observed.last_use(number).is_none_or(|sight| sight.time < idle) {
             return;
         }
-        let unused = workload
-            .record
-            .environments
-            .iter()
-            .filter(|environment| self.observed.last_use_in(number, **environment).is_none_or(|sight| sight.time < idle));
+        let unused = workload.record.environments.iter().filter(|environment| {
+            let is_open = self.ground.environments.get(environment).is_some_and(Known::is_open);
+            let last = self.observed.last_use_in(number, **environment);
+            is_open && self.observed.settled(&[number, owner, **environment], idle) && last.is_none_or(|sight| sight.time < idle)
+        });
         let names: Vec<String> = unused
             .map(|number| self.ground.environments.get(number).map_or_else(|| number.to_string(), |known| known.record.name.to_string()))
             .collect();

@@ -126,7 +126,7 @@ proptest! {
         let count = |kind: FindingKind| first.raise.iter().filter(|finding| finding.kind == kind).count();
         prop_assert_eq!(count(FindingKind::Orphan), workloads.iter().filter(|(_, orphan)| *orphan).count());
         let dormant = |last: &Option<u64>| last.is_none_or(|last| last + 90 < u64::from(day));
-        prop_assert_eq!(count(FindingKind::Dormant), workloads.iter().filter(|(last, _)| dormant(last)).count());
+        prop_assert_eq!(count(FindingKind::Dormant), workloads.iter().filter(|(last, orphan)| !orphan && dormant(last)).count());
         prop_assert!(first.act.is_empty() && first.resolve.is_empty());
         apply(&mut facts, &first, now);
         prop_assert_eq!(plan(&Ground::of(&facts, Elsewhere::default()), &observed, &settings, now), Plan::default());
