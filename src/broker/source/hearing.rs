@@ -35,6 +35,10 @@ impl Broker {
         let (now, before) = (self.clock.now(), self.sources.state(name));
         let digest = said.as_ref().ok().map(|said| said.digest);
         let confirmed = before.confirmed.is_some() && before.confirmed == digest;
+        // What a person let through is what it said then: if it says something else first, that is over.
+        if digest.is_some() {
+            self.sources.change(name, |state| state.confirmed = state.confirmed.filter(|known| Some(*known) == digest));
+        }
         if digest.is_some_and(|digest| before.knows(digest, self.ledger.facts().changed())) && !confirmed {
             let believed = if before.doubted.is_none() { Some(now) } else { before.believed };
             self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), believed));
