@@ -30,6 +30,14 @@ pub(crate) fn without_workloads() -> String {
 }
 
 #[test]
+fn of_a_large_feed_the_log_says_how_far_its_reading_is() {
+    let table = "[[source]]\nname = \"clusters\"\nkind = \"feed\"\npath = \"clusters.csv\"\nholds = [\"inventory\"]\nevery = \"1s\"\n";
+    let rows = (0..100_000).map(|number| format!("spiffe://example.org/clusters/{number}\n"));
+    let world = World::with(table, |dir| fs::write(dir.join("clusters.csv"), format!("spiffe_id\n{}", rows.collect::<String>())).unwrap());
+    world.broker.says(&["reading{source=clusters}", "rows=100000"]);
+}
+
+#[test]
 fn what_an_address_names_no_longer_is_dead_and_what_it_leaves_out_by_mistake_is_not() {
     let exporter = Exporter::of(assets(&[]));
     let table = format!(

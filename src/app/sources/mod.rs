@@ -10,6 +10,7 @@ use super::metrics::Faults;
 use crate::ambient::Clock;
 use crate::broker::{Broker, Said};
 use crate::directory::Names;
+use crate::model::SourceName;
 use fetch::Answer;
 
 mod address;
@@ -45,7 +46,7 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
     loop {
         let names = broker.names_beside(&name);
         settled = settled.filter(|known| broker.is_settled(&name, known.digest));
-        let found = read(&reading, names, settled.clone()).await;
+        let found = read(&name, &reading, names, settled.clone()).await;
         let heard = match found {
             Ok(Found::Same) => {
                 broker.source_unchanged(&name);
@@ -69,7 +70,7 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
     }
 }
 
-async fn read(reading: &Arc<Reading>, names: Arc<Names>, settled: Option<Settled>) -> Result<Found, String> {
+async fn read(name: &SourceName, reading: &Arc<Reading>, names: Arc<Names>, settled: Option<Settled>) -> Result<Found, String> {
     let fetched = match &**reading {
         Reading::Feed(feed) => feed::fetched(feed, settled.as_ref()).await?,
         Reading::Folder(_) | Reading::Sql(_) => None,
@@ -80,13 +81,15 @@ async fn read(reading: &Arc<Reading>, names: Arc<Names>, settled: Option<Settled
         None => None,
     };
     let (reading, runtime) = (Arc::clone(reading), tokio::runtime::Handle::current());
+    let span = tracing::info_span!("reading", source = %name);
     let read = move || match (&*reading, body) {
         (Reading::Folder(folder), _) => folder::read(folder, &names, settled.as_ref()),
         (Reading::Feed(feed), body) => feed::read(feed, body, &names, settled.as_ref()),
         // What is made of the rows takes long where there are many, and may hold up nothing else.
         (Reading::Sql(query), _) => runtime.block_on(sql::read(query, &names)).map(|said| Found::New(Box::new(said), None)),
     };
-    let read = tokio::task::spawn_blocking(read).await;
+    // Whatever is logged meanwhile says which source is read.
+    let read = tokio::task::spawn_blocking(move || span.in_scope(read)).await;
     read.unwrap_or_else(|error| Err(format!("it could not be read: {error}")))
 }
 
