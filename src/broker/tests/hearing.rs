@@ -116,18 +116,18 @@ async fn a_source_that_was_applied_whole_is_looked_at_again_when_what_it_refers_
 #[tokio::test]
 async fn what_a_person_let_through_is_asked_about_again_if_something_else_was_said_in_between() {
     let world = World::new().await;
-    let nothing = || Said { digest: [8; 32], snapshot: Snapshot::from(Document::default()), wrong: 0, problems: Vec::new() };
+    let nothing = |digest| Said { digest: [digest; 32], snapshot: Snapshot::from(Document::default()), wrong: 0, problems: Vec::new() };
+    let confirm = async || world.broker.confirm_source(&administrator(), &name(), [8; 32]).await.unwrap();
     world.hear(said("payments")).await;
-    world.hear(nothing()).await;
-    let confirm = async || world.broker.confirm_source(&administrator(), &name(), nothing().digest).await.unwrap();
+    world.hear(nothing(8)).await;
     confirm().await;
-    world.hear(said("payments")).await;
-    world.hear(nothing()).await;
+    world.hear(nothing(9)).await;
+    world.hear(nothing(8)).await;
     world.token(&caller("/assets/job")).await.expect("nobody has looked at it since");
     confirm().await;
     // That it could not be read in between is not something else.
     world.broker.hear_source(&name(), Err("no answer".to_owned())).await.unwrap();
-    world.hear(nothing()).await;
+    world.hear(nothing(8)).await;
     world.token(&caller("/assets/job")).await.expect_err("it has ended");
 }
 
