@@ -3,6 +3,7 @@
 
 mod entra;
 mod okta;
+mod owners;
 
 use std::fs;
 use std::process::Command;
@@ -81,15 +82,20 @@ fn operations(operations: &Value) -> Value {
     json!({ "schemas": [PATCH], "Operations": operations })
 }
 
+/// The registry of the tests, with a workload of the owner `refunds`.
+fn with_refunds() -> String {
+    REGISTRY.replace(
+        "workloads:\n",
+        "workloads:\n  - spiffe_id: spiffe://example.org/refunds/api\n    owner: refunds\n    purpose: Pays back\n    environments: [production]\n",
+    )
+}
+
 #[test]
 fn a_team_is_dissolved_its_owner_offboards_and_a_verifier_rejects() {
     let world = Provisioned::start();
     let broker = &world.broker;
     let team = world.create("/Groups", &json!({ "schemas": [GROUP], "displayName": "Refunds" }));
-    broker.apply(&format!("{REGISTRY}\n").replace(
-        "workloads:\n",
-        "workloads:\n  - spiffe_id: spiffe://example.org/refunds/api\n    owner: refunds\n    purpose: Pays back\n    environments: [production]\n",
-    ));
+    broker.apply(&with_refunds());
     let issue = ["token", "issue", "--environment", "production", "--audience", AUDIENCE, "--field", "token"];
     let workload = broker.identity("refunds/api");
     let token = broker.curfew(&workload, issue).done();
