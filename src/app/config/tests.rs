@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ambient::Entropy;
-use crate::model::KeyPurpose;
+use crate::model::{FindingAction, FindingKind, KeyPurpose};
 
 const SAMPLE: &str = include_str!("../../../docs/samples/curfew.toml");
 
@@ -82,6 +82,15 @@ fn every_source_of_the_page_is_one_and_all_of_them_together() {
     assert_eq!(config.sources.len(), sources.len());
     let words: BTreeSet<&str> = config.sources.iter().map(|source| source.declared.kind.as_str()).collect();
     assert_eq!(words.into_iter().collect::<Vec<_>>(), ["feed", "folder", "sql"]);
+}
+
+#[test]
+fn the_page_on_reconciliation_writes_the_defaults_but_for_what_is_done() {
+    let page = include_str!("../../../docs/reconciliation.md");
+    let block = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("a configuration");
+    let mut expected = parse(LEAST).expect("the least").reconciling;
+    expected.actions.extend([(FindingKind::Orphan, FindingAction::Revoke), (FindingKind::Dormant, FindingAction::Suspend)]);
+    assert_eq!(parse(&format!("{LEAST}{block}")).expect("as it is written").reconciling, expected);
 }
 
 #[test]
