@@ -90,6 +90,20 @@ async fn an_environment_that_is_suspended_or_was_lately_is_not_unused() {
 }
 
 #[tokio::test]
+async fn what_is_so_still_a_day_later_was_seen_then() {
+    let world = World::reconciling(settings(FindingKind::Dormant, FindingAction::Report)).await;
+    world.days(11);
+    world.run(false).await;
+    let (found, number) = (START.plus(DAY * 11), world.finding().await);
+    for (later, seen) in [(DAY / 2, found), (DAY, found.plus(DAY)), (DAY * 3 / 2, found.plus(DAY)), (DAY * 2, found.plus(DAY * 2))] {
+        world.hand.set(found.plus(later));
+        assert_eq!(world.run(false).await, [""; 0]);
+        let known = world.broker.finding(&administrator(), number).await.unwrap().known;
+        assert_eq!((known.raised, known.seen), (found, seen), "{later:?} later");
+    }
+}
+
+#[tokio::test]
 async fn what_is_acted_on_dies_and_nothing_else() {
     let world = World::reconciling(settings(FindingKind::OverPrivileged, FindingAction::Revoke)).await;
     world.days(11);
