@@ -44,6 +44,16 @@ impl Exporter {
         })
     }
 
+    /// Over HTTP, saying each time that it is at another address now.
+    pub(crate) fn moved(body: String, to: String) -> Self {
+        Self::through(body, move |mut stream, shelf| {
+            request(&mut stream);
+            let body = &shelf.lock().unwrap().body;
+            let answer = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _sent = stream.write_all(answer.as_bytes());
+        })
+    }
+
     fn through(body: String, answer: impl Fn(TcpStream, &Mutex<Shelf>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -72,12 +82,17 @@ impl Exporter {
     }
 }
 
-fn answer(mut stream: impl Read + Write, shelf: &Mutex<Shelf>) {
+/// The head of a request.
+fn request(stream: &mut impl Read) -> String {
     let (mut request, mut byte) = (Vec::new(), [0]);
     while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
         request.push(byte[0]);
     }
-    let request = String::from_utf8_lossy(&request);
+    String::from_utf8_lossy(&request).into_owned()
+}
+
+fn answer(mut stream: impl Read + Write, shelf: &Mutex<Shelf>) {
+    let request = request(&mut stream);
     let mut shelf = shelf.lock().unwrap();
     shelf.authorization = request.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
     let tag = format!("\"{}\"", shelf.tag);

@@ -1,6 +1,8 @@
 //! Records that other systems export, by the commands that people type, each ending with a verifier that rejects.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -84,6 +86,36 @@ fn what_an_address_names_no_longer_is_dead_and_what_it_leaves_out_by_mistake_is_
     world.end();
 }
 
+#[test]
+fn an_address_that_is_inside_or_leads_to_another_is_not_followed_and_its_source_says_so() {
+    let inside = TcpListener::bind("127.0.0.1:0").unwrap();
+    inside.set_nonblocking(true).unwrap();
+    let port = inside.local_addr().unwrap().port();
+    let person = r#"[{"id": "ada@example.org", "active": true}]"#;
+    let moved = Exporter::moved(person.to_owned(), format!("http://127.0.0.1:{port}/people.json"));
+    let feed = |name: &str, address: &str, more: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nkind = \"feed\"\nurl = \"http://{address}/people.json\"\nholds = [\"people\"]\n\
+             every = \"1s\"\nallow_http = true\n{more}"
+        )
+    };
+    let tables = [
+        feed("named", &format!("localhost:{port}"), ""),
+        feed("numbered", &format!("127.0.0.1:{port}"), ""),
+        feed("moved", &moved.address.to_string(), "allow_private = true\n"),
+    ];
+    let world = World::with(&tables.concat(), |_| ());
+    let is_inside = "which is not of the public network; write `allow_private = true` if that is right";
+    let is_elsewhere = "it answers 302 Found, and nobody is followed elsewhere: write the address where it is";
+    for (source, why) in [("named", is_inside), ("numbered", is_inside), ("moved", is_elsewhere)] {
+        let told = world.until(source, |source| source["why"].is_string());
+        assert!(told["why"].as_str().unwrap().ends_with(why), "{told}");
+        assert_eq!((&told["state"], told["records"].as_u64()), (&"not_believed".into(), Some(0)), "{told}");
+    }
+    assert_eq!(inside.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody came");
+    world.end();
+}
+
 /// Configures that what is found is acted on without a time of grace.
 pub(crate) fn at_once(folder: &Path, kind: &str, action: &str) {
     let config = fs::read_to_string(folder.join("curfew.toml")).unwrap();
@@ -95,8 +127,12 @@ pub(crate) fn at_once(folder: &Path, kind: &str, action: &str) {
 
 /// What a run of reconciliation does.
 pub(crate) fn steps(world: &World) -> Vec<String> {
-    let run = world.show(&["reconcile"]);
-    let steps = run["steps"].as_array().unwrap().clone();
+    in_words(&world.show(&["reconcile"]))
+}
+
+/// What a run does or would do: what, of which kind, about whom.
+pub(crate) fn in_words(run: &serde_json::Value) -> Vec<String> {
+    let steps = run["steps"].as_array().unwrap();
     steps.iter().map(|step| format!("{} {} {}", step["step"], step["kind"], step["about"]).replace('"', "")).collect()
 }
 
