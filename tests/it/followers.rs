@@ -53,7 +53,8 @@ fn roll(broker: &Broker) -> Vec<(String, Value, String, Value)> {
         .collect()
 }
 
-fn metric(broker: &Broker, name: &str) -> f64 {
+/// What a metric of one series says.
+pub(crate) fn metric(broker: &Broker, name: &str) -> f64 {
     let (_, metrics) = get(broker, "/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name}\n{metrics}")).parse().unwrap()

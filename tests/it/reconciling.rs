@@ -1,10 +1,16 @@
 //! Reconciliation by the commands that people type: what a run would do, what it did, and that it can be waived.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{AUDIENCE, Broker, REGISTRY, program, run};
+use crate::feeds::{at_once, in_words, put, steps};
+use crate::followers::metric;
+use crate::harness::{AUDIENCE, Broker, REGISTRY, eventually, program, run};
+use crate::holder::Holder;
+use crate::sources::{API, World};
 use crate::wire::Wire;
 
 #[test]
@@ -21,14 +27,10 @@ fn a_run_is_read_before_it_acts_and_what_it_raised_is_waived_and_settled() {
     broker.curfew(&broker.identity("payments/api"), ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).done();
 
     let dry = broker.curfew(&administrator, ["reconcile", "--dry-run", "--format", "json"]).json();
-    let step = |run: &serde_json::Value| {
-        let steps = run["steps"].as_array().unwrap();
-        steps.iter().map(|step| format!("{} {} {}", step["step"], step["kind"], step["about"]).replace('"', "")).collect::<Vec<_>>()
-    };
-    assert_eq!(step(&dry), ["raise expiring acme"]);
+    assert_eq!(in_words(&dry), ["raise expiring acme"]);
     assert_eq!(broker.curfew(&administrator, ["finding", "list", "--format", "json"]).json()["findings"].as_array().unwrap().len(), 0);
     let done = broker.curfew(&administrator, ["reconcile", "--format", "json"]).json();
-    assert_eq!((step(&done), done["workloads"].as_u64()), (step(&dry), Some(4)));
+    assert_eq!((in_words(&done), done["workloads"].as_u64()), (in_words(&dry), Some(4)));
 
     let listed = broker.curfew(&administrator, ["finding", "list", "--format", "json"]).json();
     let number = listed["findings"][0]["finding"].as_u64().unwrap().to_string();
@@ -38,7 +40,7 @@ fn a_run_is_read_before_it_acts_and_what_it_raised_is_waived_and_settled() {
     let shown = broker.curfew(&administrator, ["finding", "show", &number, "--format", "json"]).json();
     assert_eq!((shown["waived_note"].as_str(), shown["action"].as_str()), (Some("a long contract"), Some("report")));
     assert_eq!(shown["waived_by"].as_str(), Some("spiffe://example.org/administrator"));
-    assert_eq!(step(&broker.curfew(&administrator, ["reconcile", "--format", "json"]).json()), [""; 0], "it is known");
+    assert_eq!(in_words(&broker.curfew(&administrator, ["reconcile", "--format", "json"]).json()), [""; 0], "it is known");
     broker.curfew(&administrator, ["finding", "resolve", &number, "--note", "settled"]).done();
     let settled = broker.curfew(&administrator, ["finding", "show", &number, "--format", "json"]).json();
     assert_eq!((&settled["resolved_note"], &settled["waived_note"]), (&json!("settled"), &json!("a long contract")), "{settled}");
@@ -93,11 +95,117 @@ async fn an_identity_that_asks_from_two_addresses_in_turn_is_found_and_the_addre
     assert!(broker.stop().success());
     let export = run(program().args(["ledger", "export"]).arg(broker.dir().join("data/ledger.db"))).done();
     let issued = export.lines().filter(|line| line.contains("\"credential_issued\"")).map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
         line["fields"]["asked_from"].clone()
     });
     let at_once = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.1"];
     let told: Vec<_> = issued.collect();
     // The certificate of the broker itself comes first.
     assert_eq!((&told[0], &told[1..]), (&json!(null), at_once.map(|address| json!(address)).as_slice()));
+}
+
+/// The workloads of the tests.
+const WORKLOADS: [&str; 4] = ["acme/reporting", "payments/api", "payments/settlement", "platform/ci"];
+
+/// What an inventory says that names these.
+fn naming(workloads: &[&str]) -> String {
+    let rows = workloads.iter().map(|name| format!("spiffe://example.org/{name}\n")).collect::<String>();
+    format!("spiffe_id\n{rows}")
+}
+
+/// A broker with an inventory that names these, which revokes at once what is in none.
+fn inventoried(workloads: &[&str], configure: impl FnOnce(&Path)) -> World {
+    let table = "[[source]]\nname = \"clusters\"\nkind = \"feed\"\npath = \"clusters.csv\"\nholds = [\"inventory\"]\nevery = \"1s\"\n\
+                 covers = \"spiffe://example.org/\"\n";
+    let world = World::with(table, |folder| {
+        at_once(folder, "ghost", "revoke");
+        configure(folder);
+        put(folder, "clusters.csv", &naming(workloads));
+    });
+    world.until("clusters", |source| source["records"] == workloads.len());
+    world.broker.apply(REGISTRY);
+    world
+}
+
+/// What is said of each of these.
+fn each(word: &str, workloads: &[&str]) -> Vec<String> {
+    workloads.iter().map(|name| format!("{word} ghost spiffe://example.org/{name}")).collect()
+}
+
+/// The same in the order of their names.
+fn sorted(mut words: Vec<String>) -> Vec<String> {
+    words.sort();
+    words
+}
+
+#[test]
+fn a_run_that_would_end_too_much_ends_nothing_until_somebody_has_looked() {
+    let world = inventoried(&["elsewhere/one"], |_| ());
+    let identities = WORKLOADS.map(|name| world.broker.identity(name));
+    let living = identities.each_ref().map(|identity| (world.issue(identity), Holder::of(identity)));
+    let verdicts = || living.each_ref().map(|(token, holder)| world.rejects(token, holder));
+    let held = || metric(&world.broker, "curfew_reconcile_held").to_string();
+    assert_eq!(sorted(steps(&world)), each("raise", &WORKLOADS));
+    assert_eq!(held(), "0");
+
+    let dry = world.show(&["reconcile", "--dry-run"]);
+    assert_eq!((sorted(in_words(&dry)), &dry["held"]), (each("held", &WORKLOADS), &json!(4)));
+    assert_eq!(held(), "0");
+    assert_eq!(sorted(steps(&world)), each("held", &WORKLOADS));
+    assert_eq!(held(), "4");
+    assert_eq!(verdicts(), [None; 4]);
+    for identity in &identities {
+        world.issue(identity);
+    }
+
+    // One is right as it is; three are few enough.
+    let found = world.show(&["finding", "list"])["findings"].as_array().unwrap().clone();
+    let number = found.iter().find(|found| found["about"] == API).unwrap()["finding"].to_string();
+    world.broker.curfew(&world.administrator, ["finding", "waive", &number, "--within", "30d", "--note", "a laptop"]).done();
+    assert_eq!(sorted(steps(&world)), each("revoke", &["acme/reporting", "payments/settlement", "platform/ci"]));
+    assert_eq!(held(), "0");
+    let dead = Some("REVOKED");
+    assert_eq!(verdicts(), [dead, None, dead, dead]);
+    for (name, identity) in WORKLOADS.iter().zip(&identities) {
+        let ask = ["token", "issue", "--environment", "production", "--audience", AUDIENCE];
+        world.broker.curfew(identity, ask).exits(if *name == "payments/api" { 0 } else { 2 });
+    }
+    world.end();
+}
+
+#[test]
+fn a_run_that_nobody_asks_for_tells_what_is_found_and_does_what_is_due() {
+    let world = inventoried(&WORKLOADS, |folder| {
+        let mut config = fs::read_to_string(folder.join("curfew.toml")).unwrap();
+        for (before, after) in
+            [("[reconcile]\nevery = \"1h\"", "[reconcile]\nevery = \"1s\""), ("announce = \"30d\"", "announce = \"36500d\"")]
+        {
+            assert!(config.contains(before), "no {before} in the configuration");
+            config = config.replace(before, after);
+        }
+        fs::write(folder.join("curfew.toml"), config).unwrap();
+    });
+    let patience = Duration::from_secs(30);
+    let found = eventually(patience, || world.show(&["finding", "list"])["findings"].as_array().unwrap().first().cloned());
+    assert_eq!((&found["kind"], &found["about"], &found["action"]), (&json!("expiring"), &json!("acme"), &json!("report")), "{found}");
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    assert_eq!(world.rejects(&token, &holder), None);
+
+    put(&world.broker.dir(), "clusters.csv", &naming(&["acme/reporting", "payments/settlement", "platform/ci"]));
+    world.until_workload(API, |workload| workload["standing"] != "active");
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    let raised = |entry: &&Value| entry["event"] == "finding_raised" && entry["summary"].as_str().unwrap().contains("ghost");
+    let number = world.entries().iter().find(raised).unwrap()["position"].to_string();
+    let settled = eventually(patience, || Some(world.show(&["finding", "show", &number])).filter(|found| found["resolved_at"].is_string()));
+    assert_eq!((&settled["about"], &settled["acted"], &settled["resolved_by"]), (&json!(API), &json!("revoke"), &Value::Null), "{settled}");
+    let done = ["finding_raised", "cut", "finding_changed"];
+    let by: Vec<_> = world
+        .entries()
+        .iter()
+        .filter(|entry| done.iter().any(|event| entry["event"] == *event))
+        .map(|entry| entry["actor"].clone())
+        .collect();
+    assert_eq!(by, vec![Value::Null; 5], "two raised, one cut, acted and resolved: all by the broker itself");
+    world.end();
 }
