@@ -32,6 +32,54 @@ impl<T> Default for Draft<T> {
     }
 }
 
+impl<T> Draft<T> {
+    /// Adds what another says of the same registry.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.owners.extend(more.owners);
+        self.environments.extend(more.environments);
+        self.workloads.extend(more.workloads);
+        self.downstreams.extend(more.downstreams);
+    }
+
+    /// The same with another in the place of each text.
+    pub(super) fn map<'a, U>(&'a self, text: &impl Fn(&'a T) -> U) -> Draft<U> {
+        let given = |given: &'a Option<T>| given.as_ref().map(text);
+        let all = |texts: &'a [T]| texts.iter().map(text).collect();
+        let owner = |owner: &'a OwnerDraft<T>| OwnerDraft {
+            id: text(&owner.id),
+            kind: given(&owner.kind),
+            business_owner: given(&owner.business_owner),
+            technical_owner: given(&owner.technical_owner),
+            contract_end: given(&owner.contract_end),
+        };
+        let workload = |workload: &'a WorkloadDraft<T>| WorkloadDraft {
+            spiffe_id: text(&workload.spiffe_id),
+            owner: given(&workload.owner),
+            purpose: given(&workload.purpose),
+            environments: all(&workload.environments),
+            valid_until: given(&workload.valid_until),
+            business_owner: given(&workload.business_owner),
+            technical_owner: given(&workload.technical_owner),
+        };
+        let downstream = |downstream: &'a DownstreamDraft<T>| DownstreamDraft {
+            name: text(&downstream.name),
+            accepts: all(&downstream.accepts),
+            audiences: all(&downstream.audiences),
+            environments: all(&downstream.environments),
+            verifier_kind: given(&downstream.verifier_kind),
+            verifier: given(&downstream.verifier),
+            business_owner: given(&downstream.business_owner),
+            technical_owner: given(&downstream.technical_owner),
+        };
+        Draft {
+            owners: self.owners.iter().map(owner).collect(),
+            environments: self.environments.iter().map(|environment| EnvironmentDraft { name: text(&environment.name) }).collect(),
+            workloads: self.workloads.iter().map(workload).collect(),
+            downstreams: self.downstreams.iter().map(downstream).collect(),
+        }
+    }
+}
+
 /// An owner, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

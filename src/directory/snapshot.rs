@@ -172,7 +172,7 @@ impl Snapshot {
     pub(super) fn forget(&mut self, is_so: impl Fn(&str) -> bool) {
         self.document.owners.retain(|owner| !is_so(owner.id.as_str()));
         self.document.environments.retain(|environment| !is_so(environment.name.as_str()));
-        self.document.workloads.retain(|workload| !is_so(&workload.spiffe_id.to_string()));
+        self.document.workloads.retain(|workload| !is_so(workload.spiffe_id.as_str()));
         self.document.downstreams.retain(|downstream| !is_so(downstream.name.as_str()));
         self.people.retain(|person| !is_so(person.id.as_str()));
         self.contracts.retain(|contract| !is_so(contract.record.as_str()));
@@ -212,7 +212,7 @@ impl Snapshot {
         let Document { owners, environments, workloads, downstreams } = &self.document;
         let owners = owners.iter().map(|owner| (Subject::Owner, owner.id.to_string()));
         let environments = environments.iter().map(|environment| (Subject::Environment, environment.name.to_string()));
-        let workloads = workloads.iter().map(|workload| (Subject::Workload, workload.spiffe_id.to_string()));
+        let workloads = workloads.iter().map(|workload| (Subject::Workload, workload.spiffe_id.as_str().to_owned()));
         let downstreams = downstreams.iter().map(|downstream| (Subject::Downstream, downstream.name.to_string()));
         let people = self.people.iter().map(|person| key(Subject::Person, person.id.as_str()));
         let contracts = self.contracts.iter().map(|contract| (Subject::Contract, contract.record.to_string()));

@@ -5,13 +5,14 @@ use ring::digest::{Context, SHA256};
 use super::{Found, Settled};
 use crate::app::config::sources::Folder;
 use crate::broker::Said;
-use crate::directory::{Names, yaml};
+use crate::directory::Names;
+use crate::directory::yaml::{self, Parsed};
 
 /// What the files say; the same as what was settled if they are.
 ///
 /// # Errors
 /// If they cannot be read, or say nothing that could be understood.
-pub(super) fn read(folder: &Folder, names: &Names, settled: Option<&Settled>) -> Result<Found, String> {
+pub(super) fn read(folder: &Folder, (names, parsed): (&Names, &mut Parsed), settled: Option<&Settled>) -> Result<Found, String> {
     let files = folder.files().map_err(|error| error.to_string())?;
     if files.is_empty() {
         return Err("there is no *.yaml file in the folder".to_owned());
@@ -26,7 +27,7 @@ pub(super) fn read(folder: &Folder, names: &Names, settled: Option<&Settled>) ->
     if settled.is_some_and(|settled| settled.digest == digest) {
         return Ok(Found::Same);
     }
-    let (snapshot, problems) = yaml::sift(&files, names).map_err(|problems| match &problems[..] {
+    let (snapshot, problems) = yaml::sift(&files, names, parsed).map_err(|problems| match &problems[..] {
         [one] => one.to_string(),
         problems => {
             format!("{} and {} more", problems.first().map(ToString::to_string).unwrap_or_default(), problems.len().saturating_sub(1))

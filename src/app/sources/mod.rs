@@ -1,7 +1,7 @@
 //! The loop of each source: read it, let the broker hear it, wait.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::HeaderValue;
 
@@ -10,6 +10,7 @@ use super::metrics::Faults;
 use crate::ambient::Clock;
 use crate::broker::{Broker, Said};
 use crate::directory::Names;
+use crate::directory::yaml::Parsed;
 use crate::model::SourceName;
 use fetch::Answer;
 
@@ -30,6 +31,12 @@ struct Settled {
     tag: Option<HeaderValue>,
 }
 
+/// How a source is read, and what was made of its files.
+struct Reader {
+    reading: Reading,
+    parsed: Mutex<Parsed>,
+}
+
 /// What a reader found.
 enum Found {
     /// What was settled.
@@ -41,12 +48,12 @@ enum Found {
 /// Reads a source for as long as the broker runs, and at once when somebody wants it.
 pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faults: Faults) {
     let name = source.declared.name.clone();
-    let reading = Arc::new(source.reading);
+    let reader = Arc::new(Reader { reading: source.reading, parsed: Mutex::default() });
     let mut settled: Option<Settled> = None;
     loop {
         let names = broker.names_beside(&name);
         settled = settled.filter(|known| broker.is_settled(&name, known.digest));
-        let found = read(&name, &reading, names, settled.clone()).await;
+        let found = read(&name, &reader, names, settled.clone()).await;
         let heard = match found {
             Ok(Found::Same) => {
                 broker.source_unchanged(&name);
@@ -70,8 +77,8 @@ pub(super) async fn keep(source: Source, broker: Arc<Broker>, clock: Clock, faul
     }
 }
 
-async fn read(name: &SourceName, reading: &Arc<Reading>, names: Arc<Names>, settled: Option<Settled>) -> Result<Found, String> {
-    let fetched = match &**reading {
+async fn read(name: &SourceName, reader: &Arc<Reader>, names: Arc<Names>, settled: Option<Settled>) -> Result<Found, String> {
+    let fetched = match &reader.reading {
         Reading::Feed(feed) => feed::fetched(feed, settled.as_ref()).await?,
         Reading::Folder(_) | Reading::Sql(_) => None,
     };
@@ -80,10 +87,13 @@ async fn read(name: &SourceName, reading: &Arc<Reading>, names: Arc<Names>, sett
         Some(Answer::Body(bytes, tag)) => Some((bytes, tag)),
         None => None,
     };
-    let (reading, runtime) = (Arc::clone(reading), tokio::runtime::Handle::current());
+    let (reader, runtime) = (Arc::clone(reader), tokio::runtime::Handle::current());
     let span = tracing::info_span!("reading", source = %name);
-    let read = move || match (&*reading, body) {
-        (Reading::Folder(folder), _) => folder::read(folder, &names, settled.as_ref()),
+    let read = move || match (&reader.reading, body) {
+        (Reading::Folder(folder), _) => {
+            let mut parsed = reader.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+            folder::read(folder, (&names, &mut parsed), settled.as_ref())
+        }
         (Reading::Feed(feed), body) => feed::read(feed, body, &names, settled.as_ref()),
         // What is made of the rows takes long where there are many, and may hold up nothing else.
         (Reading::Sql(query), _) => runtime.block_on(sql::read(query, &names)).map(|said| Found::New(Box::new(said), None)),

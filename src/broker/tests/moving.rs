@@ -25,7 +25,7 @@ impl World {
             "workloads:\n  - {{spiffe_id: spiffe://example.org{JOB}, owner: {owner}, purpose: a job, environments: [production]}}\n"
         );
         let names = Names::of_others(&self.broker.ledger().facts(), Some(&"assets".parse().unwrap()));
-        let (snapshot, problems): (Snapshot, _) = yaml::sift(&[("all.yaml".into(), text)], &names).unwrap();
+        let (snapshot, problems): (Snapshot, _) = yaml::sift(&[("all.yaml".into(), text)], &names, &mut yaml::Parsed::default()).unwrap();
         assert!(problems.is_empty(), "{problems:?}");
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&self.head().get().to_be_bytes());

@@ -128,7 +128,9 @@ impl<T: AsRef<str>> Draft<T> {
         };
         document.owners.retain(|owner| !owner_twice.contains(owner.id.as_str()));
         document.environments.retain(|environment| !environment_twice.contains(environment.name.as_str()));
-        document.workloads.retain(|workload| !workload_twice.contains(&workload.spiffe_id.to_string().to_lowercase()));
+        if !workload_twice.is_empty() {
+            document.workloads.retain(|workload| !workload_twice.contains(&workload.spiffe_id.as_str().to_lowercase()));
+        }
         document.downstreams.retain(|downstream| !downstream_twice.contains(downstream.name.as_str()));
         let wide = self.wide_audiences(&mut findings);
         document.downstreams.retain(|downstream| !wide.contains(downstream.name.as_str()));
@@ -190,7 +192,7 @@ impl<T: AsRef<str>> WorkloadDraft<T> {
         let mut record = Record { kind: "workload", name: &self.spiffe_id, findings };
         let spiffe_id = record.one("spiffe_id", &self.spiffe_id, value);
         let owner = |text: &str| reference(text, "owners", &declared.owners);
-        let owner = record.mandatory("owner", &self.owner, owner, &one_of("owners", &declared.owners));
+        let owner = record.mandatory("owner", &self.owner, owner, OneOf("owners", &declared.owners));
         let purpose = record.mandatory("purpose", &self.purpose, value, "write in one line what it is for");
         let environments = record.environments(&self.environments, declared);
         let valid_until = record.optional("valid_until", &self.valid_until, instant);
@@ -277,7 +279,7 @@ impl<'a, T: AsRef<str>> Record<'a, '_, T> {
         field: &'static str,
         text: &'a Option<T>,
         read: impl Fn(&str) -> Result<V, String>,
-        remedy: &str,
+        remedy: impl Display,
     ) -> Option<V> {
         if text.is_none() {
             self.missing(field, remedy);
@@ -297,12 +299,12 @@ impl<'a, T: AsRef<str>> Record<'a, '_, T> {
 
     fn environments(&mut self, texts: &'a [T], declared: &Names) -> BTreeSet<EnvironmentName> {
         if texts.is_empty() {
-            self.missing("environments", &one_of("environments", &declared.environments));
+            self.missing("environments", OneOf("environments", &declared.environments));
         }
         self.set("environments", texts, |text| reference(text, "environments", &declared.environments))
     }
 
-    fn missing(&mut self, field: &'static str, remedy: &str) {
+    fn missing(&mut self, field: &'static str, remedy: impl Display) {
         self.refuse(field, self.name, &format!("missing; {remedy}"));
     }
 
@@ -324,9 +326,9 @@ fn value<V: FromStr<Err: Display> + Display>(text: &str) -> Result<V, String> {
 fn reference<V: FromStr<Err: Display> + Display + Ord>(text: &str, section: &str, known: &BTreeSet<V>) -> Result<V, String> {
     match text.parse() {
         Ok(name) if known.contains(&name) => Ok(name),
-        Ok(name) => Err(format!("`{name}` is not declared; {}", one_of(section, known))),
+        Ok(name) => Err(format!("`{name}` is not declared; {}", OneOf(section, known))),
         Err(_) if meant(text).is_some_and(|name| known.contains(&name)) => value(text),
-        Err(problem) => Err(format!("{problem}; {}", one_of(section, known))),
+        Err(problem) => Err(format!("{problem}; {}", OneOf(section, known))),
     }
 }
 
@@ -349,17 +351,22 @@ pub(super) fn meant<V: FromStr>(text: &str) -> Option<V> {
     [text, trimmed, &trimmed.to_lowercase()].into_iter().find_map(|text| text.parse().ok())
 }
 
-/// The names that may be written, for a message.
-fn one_of<V: Display>(section: &str, known: &BTreeSet<V>) -> String {
-    const MOST: usize = 12;
-    let mut names: Vec<String> = known.iter().take(MOST).map(ToString::to_string).collect();
-    if known.len() > MOST {
-        names.push("…".to_owned());
-    }
-    if names.is_empty() {
-        format!("declare it under `{section}`")
-    } else {
-        format!("write one of: {}; or declare another under `{section}`", names.join(", "))
+/// The names that may be written under a section, for a message.
+struct OneOf<'a, V>(&'a str, &'a BTreeSet<V>);
+
+impl<V: Display> Display for OneOf<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 12;
+        let Self(section, known) = self;
+        let mut names: Vec<String> = known.iter().take(MOST).map(ToString::to_string).collect();
+        if known.len() > MOST {
+            names.push("…".to_owned());
+        }
+        if names.is_empty() {
+            write!(f, "declare it under `{section}`")
+        } else {
+            write!(f, "write one of: {}; or declare another under `{section}`", names.join(", "))
+        }
     }
 }
 

@@ -201,7 +201,7 @@ impl<'a> Planning<'a> {
             business_owner: spec.business_owner.clone(),
             technical_owner: spec.technical_owner.clone(),
         };
-        let origin = self.origin(Subject::Workload, &spec.spiffe_id.to_string());
+        let origin = self.origin(Subject::Workload, spec.spiffe_id.as_str());
         if self.is_of_others(Subject::Workload, &spec.spiffe_id, known, &record) {
             return;
         }

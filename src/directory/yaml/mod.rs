@@ -10,28 +10,33 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::{Document, DownstreamDraft, Draft, EnvironmentDraft, Finding, Names, OwnerDraft, Place, Problem, Snapshot, WorkloadDraft};
+use super::{Document, Draft, Finding, Names, Place, Problem, Snapshot};
+
+mod parsed;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use parsed::Parsed;
 
 /// Reads files, each with its name and its text, as one registry. It may refer to what `others` record.
 ///
 /// # Errors
 /// What is wrong, in the order of the files and their lines.
 pub(crate) fn read(files: &[(PathBuf, String)], others: &Names) -> Result<Document, Vec<Problem>> {
-    if let Some(document) = plain(files).and_then(|draft| draft.check(others).ok()) {
+    if let Some(document) = Parsed::default().all(files).and_then(|draft| draft.check(others).ok()) {
         return Ok(document);
     }
     written(files)?.check(others).map_err(|findings| told_all(findings, files))
 }
 
-/// What of the files can be used, and what is wrong with the rest.
+/// What of the files can be used, and what is wrong with the rest. To remember where each text stands costs more
+/// than all else, and is done only where something is wrong.
 ///
 /// # Errors
 /// Syntax and shape: nothing can be used then.
-pub(crate) fn sift(files: &[(PathBuf, String)], others: &Names) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
-    if let Some(document) = plain(files).and_then(|draft| draft.check(others).ok()) {
+pub(crate) fn sift(files: &[(PathBuf, String)], others: &Names, parsed: &mut Parsed) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
+    if let Some(document) = parsed.all(files).and_then(|draft| draft.check(others).ok()) {
         return Ok((Snapshot::from(document), Vec::new()));
     }
     let draft = written(files)?;
@@ -44,28 +49,6 @@ fn told_all(mut findings: Vec<Finding<'_, Written>>, files: &[(PathBuf, String)]
     findings.into_iter().map(|finding| told(finding, files)).collect()
 }
 
-/// The texts alone; none if something cannot be read. To remember where each stands costs more than all else, and
-/// is needed only to tell what is wrong. To parse is most of what a change of a large folder costs, so that two do it.
-fn plain(files: &[(PathBuf, String)]) -> Option<Draft<String>> {
-    let (first, second) = files.split_at(files.len() / 2);
-    let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| parsed(first));
-        let second = parsed(second);
-        (first.join(), second)
-    });
-    let mut draft = first.ok()??;
-    draft.extend(second?);
-    Some(draft)
-}
-
-fn parsed(files: &[(PathBuf, String)]) -> Option<Draft<String>> {
-    let mut draft = Draft::default();
-    for (_, text) in files {
-        serde_saphyr::from_multiple_with_options(text, options()).ok()?.into_iter().for_each(|document| draft.extend(document));
-    }
-    Some(draft)
-}
-
 /// The texts, each with its place.
 fn written(files: &[(PathBuf, String)]) -> Result<Draft<Written>, Vec<Problem>> {
     let mut draft = Draft::default();
@@ -73,7 +56,7 @@ fn written(files: &[(PathBuf, String)]) -> Result<Draft<Written>, Vec<Problem>> 
     for (file, (name, text)) in files.iter().enumerate() {
         for document in serde_saphyr::read_with_options(&mut text.as_bytes(), options()) {
             match document {
-                Ok(document) => draft.add(document, file),
+                Ok(document) => draft.extend(placed(&document, file)),
                 Err(error) => problems.push(refused(&error, name)),
             }
         }
@@ -95,48 +78,9 @@ impl AsRef<str> for Written {
     }
 }
 
-impl Draft<String> {
-    fn extend(&mut self, more: Self) {
-        self.owners.extend(more.owners);
-        self.environments.extend(more.environments);
-        self.workloads.extend(more.workloads);
-        self.downstreams.extend(more.downstreams);
-    }
-}
-
-impl Draft<Written> {
-    /// Adds what one YAML document of file `file` says.
-    fn add(&mut self, document: Draft<Spanned<String>>, file: usize) {
-        let written = |text: Spanned<String>| Written { text: text.value, file, line: text.referenced.line() };
-        let all = |texts: Vec<Spanned<String>>| texts.into_iter().map(written).collect();
-        self.owners.extend(document.owners.into_iter().map(|owner| OwnerDraft {
-            id: written(owner.id),
-            kind: owner.kind.map(written),
-            business_owner: owner.business_owner.map(written),
-            technical_owner: owner.technical_owner.map(written),
-            contract_end: owner.contract_end.map(written),
-        }));
-        self.environments.extend(document.environments.into_iter().map(|environment| EnvironmentDraft { name: written(environment.name) }));
-        self.workloads.extend(document.workloads.into_iter().map(|workload| WorkloadDraft {
-            spiffe_id: written(workload.spiffe_id),
-            owner: workload.owner.map(written),
-            purpose: workload.purpose.map(written),
-            environments: all(workload.environments),
-            valid_until: workload.valid_until.map(written),
-            business_owner: workload.business_owner.map(written),
-            technical_owner: workload.technical_owner.map(written),
-        }));
-        self.downstreams.extend(document.downstreams.into_iter().map(|downstream| DownstreamDraft {
-            name: written(downstream.name),
-            accepts: all(downstream.accepts),
-            audiences: all(downstream.audiences),
-            environments: all(downstream.environments),
-            verifier_kind: downstream.verifier_kind.map(written),
-            verifier: downstream.verifier.map(written),
-            business_owner: downstream.business_owner.map(written),
-            technical_owner: downstream.technical_owner.map(written),
-        }));
-    }
+/// What one YAML document of file `file` says.
+fn placed(document: &Draft<Spanned<String>>, file: usize) -> Draft<Written> {
+    document.map(&|text: &Spanned<String>| Written { text: text.value.clone(), file, line: text.referenced.line() })
 }
 
 /// Reads one file that holds one YAML document of another shape, as strictly as a registry.

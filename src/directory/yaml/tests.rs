@@ -1,5 +1,6 @@
 //! Files, lines, shapes, and the way back.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -164,7 +165,29 @@ fn the_sample_reads_and_names_every_field() {
     }
 }
 
+/// Files that are good, clash with one another, are wrong, or cannot be read.
+const FILES: [&str; 7] = [
+    "environments:\n  - name: a\n",
+    "environments:\n  - name: b\n",
+    "environments:\n  - name: a\n  - name: c\n",
+    "environments:\n  - name: A b\n",
+    "environments: [\n",
+    "workloads:\n  - {spiffe_id: spiffe://d/w, owner: o, purpose: p, environments: [a]}\n",
+    "owners:\n  - {id: o, kind: team, business_owner: b@d, technical_owner: t@d}\n",
+];
+
 proptest! {
+    #[test]
+    fn whatever_a_folder_said_before_it_says_what_stands_in_it(readings in vec(vec(0..FILES.len(), 0..4), 1..12)) {
+        let mut parsed = Parsed::default();
+        for reading in readings {
+            let file = |(at, which): (usize, usize)| (PathBuf::from(format!("{at}.yaml")), FILES[which].to_owned());
+            let files: Vec<_> = reading.into_iter().enumerate().map(file).collect();
+            let fresh = sift(&files, &Names::default(), &mut Parsed::default());
+            prop_assert_eq!(sift(&files, &Names::default(), &mut parsed), fresh);
+        }
+    }
+
     #[test]
     fn what_is_written_reads_back(document in document()) {
         let text = serde_saphyr::to_string(&Draft::from(&document)).expect("a registry");

@@ -1,6 +1,7 @@
 //! What sources record, end and leave alone.
 
 use super::*;
+use crate::directory::yaml;
 use crate::model::Person;
 
 #[test]
@@ -185,7 +186,7 @@ fn a_first_reading_counts_what_it_ends_here_and_nothing_that_ended_elsewhere() {
 
 /// What a source says in a file, which may refer to nothing of others.
 fn written(text: &str) -> Snapshot {
-    crate::directory::yaml::sift(&[("all.yaml".into(), text.to_owned())], &Names::default()).expect("it is read").0
+    yaml::sift(&[("all.yaml".into(), text.to_owned())], &Names::default(), &mut yaml::Parsed::default()).expect("it is read").0
 }
 
 #[test]
