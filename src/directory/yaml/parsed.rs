@@ -9,7 +9,7 @@ use super::{Draft, options};
 
 /// What was made of the files of the last reading, by the SHA-256 of each.
 #[derive(Debug, Default)]
-pub(crate) struct Parsed(HashMap<[u8; 32], Draft<String>>);
+pub(crate) struct Parsed(HashMap<[u8; 32], Draft<Box<str>>>);
 
 impl Parsed {
     /// What all of these files say; `None` if one cannot be read. Whatever else was kept is forgotten.
@@ -20,13 +20,13 @@ impl Parsed {
         let new: Vec<_> = files.iter().copied().filter(|(digest, _)| !self.0.contains_key(digest)).collect();
         self.0.extend(parsed(&new)?);
         let mut all = Draft::default();
-        files.iter().filter_map(|(digest, _)| self.0.get(digest)).for_each(|draft| all.extend(draft.map(&String::as_str)));
+        files.iter().filter_map(|(digest, _)| self.0.get(digest)).for_each(|draft| all.extend(draft.map(&Box::as_ref)));
         Some(all)
     }
 }
 
 /// Parses files: two at a time, since that is most of what a large folder costs.
-fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<String>)>> {
+fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>> {
     let (first, second) = files.split_at(files.len() / 2);
     let (first, second) = std::thread::scope(|scope| {
         let first = scope.spawn(|| parsed_each(first));
@@ -38,7 +38,7 @@ fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<String>)>> 
     Some(drafts)
 }
 
-fn parsed_each(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<String>)>> {
+fn parsed_each(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>> {
     let parsed = |(digest, text): &([u8; 32], &str)| {
         let mut draft = Draft::default();
         serde_saphyr::from_multiple_with_options(text, options()).ok()?.into_iter().for_each(|document| draft.extend(document));
