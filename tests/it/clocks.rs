@@ -10,6 +10,7 @@ use std::time::Duration;
 use curfew::ambient::Clock;
 use curfew::formats::jws;
 use curfew::formats::list::{List, MAX_LIST};
+use curfew::model::Timestamp;
 use serde_json::Value;
 
 use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, Ran, eventually, program, run};
@@ -57,6 +58,12 @@ impl World {
         self.broker.scratch().join("offset")
     }
 
+    /// It shows this time or a little more, and goes on.
+    pub(crate) fn set_to(&self, time: Timestamp) {
+        let (now, time) = (Clock::system().now().millis(), time.millis());
+        self.set(i64::try_from(time).unwrap().saturating_sub_unsigned(now).div_euclid(1000) + 1);
+    }
+
     /// The clock is so many seconds ahead of the right time from now on.
     pub(crate) fn set(&self, ahead: i64) {
         // Replaced whole: it may be read at any moment.
@@ -72,6 +79,17 @@ impl World {
         command.env("CURFEW_ADDR", &self.broker.addresses().grpc).env("CURFEW_URL", self.broker.public_url());
         command.env("CURFEW_CACERT", self.broker.ca());
         run(command.env("CURFEW_CLIENT_CERT", &caller.certificate).env("CURFEW_CLIENT_KEY", &caller.key))
+    }
+
+    /// What a command tells an administrator.
+    pub(crate) fn show(&self, words: &[&str]) -> Value {
+        self.curfew(&self.broker.administrator(), words.iter().chain(&["--format", "json"])).json()
+    }
+
+    /// The same, once it is like this.
+    #[track_caller]
+    pub(crate) fn until(&self, words: &[&str], seen: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, || Some(self.show(words)).filter(&seen))
     }
 
     /// Another program, to be run by the same clock.

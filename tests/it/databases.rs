@@ -1,10 +1,11 @@
 //! Records that come from a real PostgreSQL, by the commands that people type, each ending with a verifier that rejects.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::feeds::{at_once, soon, steps, without_workloads};
+use crate::feeds::{at_once, steps, without_workloads};
 use crate::harness::{AUDIENCE, REGISTRY, eventually, run};
 use crate::holder::Holder;
 use crate::postgres::{Postgres, READER};
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const API: &str = "spiffe://example.org/payments/api";
 
 /// A source with a query, over TLS.
-fn table(database: &Postgres, name: &str, holds: &str, rest: &str) -> String {
+pub(crate) fn table(database: &Postgres, name: &str, holds: &str, rest: &str) -> String {
     format!(
         "[[source]]\nname = \"{name}\"\nkind = \"sql\"\nurl = \"postgresql://{}@localhost:{}/postgres\"\nholds = [\"{holds}\"]\n\
          password_file = \"reader.password\"\ncacert = \"{}\"\nevery = \"1s\"\n{rest}\n",
@@ -28,10 +29,15 @@ fn table(database: &Postgres, name: &str, holds: &str, rest: &str) -> String {
 fn world(tables: &str) -> World {
     World::with(tables, |folder| {
         at_once(folder, "ownerless", "suspend");
-        let password = folder.join("reader.password");
-        fs::write(&password, format!("{}\n", READER.1)).unwrap();
-        run(Command::new("chmod").arg("600").arg(&password)).done();
+        keep_password(folder);
     })
+}
+
+/// Puts the password of the reader where those sources look for it.
+pub(crate) fn keep_password(folder: &Path) {
+    let password = folder.join("reader.password");
+    fs::write(&password, format!("{}\n", READER.1)).unwrap();
+    run(Command::new("chmod").arg("600").arg(&password)).done();
 }
 
 #[test]
@@ -79,8 +85,8 @@ fn what_the_hr_database_says_is_so_until_it_cannot_be_asked() {
     database.sql("ALTER TABLE elsewhere RENAME TO contracts");
     world.until("contracts", |source| source["state"] == "believed");
 
-    // The contract is cut short, and its end passes.
-    database.sql(&format!("UPDATE contracts SET until = '{}'", soon(4)));
+    // The contract is over.
+    database.sql("UPDATE contracts SET until = now()");
     eventually(PATIENCE, || Some(world.show(&["owner", "show", "payments"])).filter(|owner| owner["standing"] != "active"));
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);

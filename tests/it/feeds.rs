@@ -4,11 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::exporter::Exporter;
-use crate::harness::{AUDIENCE, REGISTRY, eventually, run};
+use crate::harness::{AUDIENCE, REGISTRY, eventually};
 use crate::holder::Holder;
 use crate::sources::World;
 
@@ -257,35 +256,6 @@ fn a_downstream_whose_owner_is_in_no_list_of_people_is_found_and_dies_if_that_is
     world.broker.curfew(&world.administrator, ["downstream", "reinstate", "ledger-api", "--note", "the lead is back"]).done();
     world.issue(&api);
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
-    world.end();
-}
-
-/// So many seconds from now, in RFC 3339.
-#[expect(clippy::disallowed_methods, reason = "of a real process, which has its own clock")]
-pub(crate) fn soon(seconds: u64) -> String {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds;
-    run(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("@{at}")])).done().trim().to_owned()
-}
-
-#[test]
-fn a_contract_of_an_export_ends_its_owner_when_it_says() {
-    let table = "[[source]]\nname = \"contracts\"\nkind = \"feed\"\npath = \"contracts.csv\"\nholds = [\"contracts\"]\nevery = \"1s\"\n\
-                 delimiter = \";\"\ncolumns = { owner = \"Team\", end = \"Until\" }\n";
-    let say = |folder: &Path, end: &str| {
-        fs::write(folder.join("new.csv"), format!("record;Team;Until\nC-1;payments;{end}\n")).unwrap();
-        fs::rename(folder.join("new.csv"), folder.join("contracts.csv")).unwrap();
-    };
-    let world = World::with(table, |folder| say(folder, "2099-12-31"));
-    world.broker.apply(REGISTRY);
-    world.until("contracts", |source| source["records"] == 1);
-    let api = world.broker.identity("payments/api");
-    let (token, holder) = (world.issue(&api), Holder::of(&api));
-    assert_eq!(world.rejects(&token, &holder), None);
-    // What would outlive the new end is dead at once; the owner goes when it comes.
-    say(&world.broker.dir(), &soon(4));
-    eventually(Duration::from_secs(30), || Some(world.show(&["owner", "show", "payments"])).filter(|owner| owner["standing"] != "active"));
-    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
-    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
     world.end();
 }
 

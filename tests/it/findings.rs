@@ -14,7 +14,7 @@ const HOUR: i64 = 3600;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What `reports-api` answers to, which names nobody who answers for its purpose.
-const REPORTS: &str = "https://reports.example.org";
+pub(crate) const REPORTS: &str = "https://reports.example.org";
 
 /// An inventory of what the vendor runs.
 const INVENTORY: &str = "
@@ -27,9 +27,19 @@ every = \"1s\"
 covers = \"spiffe://example.org/acme/\"
 ";
 
+/// Says so of reconciliation, in place of what the configuration says: name, before and after.
+pub(crate) fn say<'a>(broker: &Broker, settings: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) {
+    let mut config = fs::read_to_string(broker.config()).unwrap();
+    for (name, before, after) in settings {
+        let line = format!("{name} = \"{before}\"");
+        assert!(config.contains(&line), "no {line} in the configuration");
+        config = config.replace(&line, &format!("{name} = \"{after}\""));
+    }
+    fs::write(broker.config(), config).unwrap();
+}
+
 /// Hours in place of days, and something done about all of which something can be done.
 fn configure(broker: &Broker) {
-    let mut config = fs::read_to_string(broker.config()).unwrap();
     let actions = [
         ("orphan", "revoke"),
         ("ghost", "revoke"),
@@ -40,11 +50,8 @@ fn configure(broker: &Broker) {
         ("dormant", "suspend"),
     ];
     let times = [("dormant_after", "90d", "4h"), ("unused_after", "90d", "4h"), ("grace", "7d", "2h"), ("max_acted", "10%", "100%")];
-    for (name, before, after) in actions.map(|(kind, action)| (kind, "report", action)).into_iter().chain(times) {
-        let line = format!("{name} = \"{before}\"");
-        assert!(config.contains(&line), "no {line} in the configuration");
-        config = config.replace(&line, &format!("{name} = \"{after}\""));
-    }
+    say(broker, actions.map(|(kind, action)| (kind, "report", action)).into_iter().chain(times));
+    let config = fs::read_to_string(broker.config()).unwrap();
     fs::write(broker.config(), config + INVENTORY).unwrap();
     fs::write(broker.dir().join("clusters.csv"), "spiffe_id\nspiffe://example.org/acme/sync\n").unwrap();
 }
@@ -58,48 +65,66 @@ fn registry() -> String {
     environments: [production]
 downstreams:
 ";
-    let reports = format!(
-        "  - name: reports-api
-    technical_owner: ops@example.org
-    accepts: [tokens]
-    audiences: [\"{REPORTS}\"]
-    environments: [production]
-    verifier_kind: none
-"
-    );
+    let reports = reports("technical_owner: ops@example.org");
     let registry = REGISTRY.replace("2099-12-31T23:00:00Z", &soon).replace("downstreams:\n", sync);
     assert!(registry.contains(&soon) && registry.contains(sync));
     format!("{}\n{reports}", registry.trim_end())
 }
 
-struct World {
-    clocks: clocks::World,
+/// What the registry says of the service that answers to it, and runs by this person.
+pub(crate) fn reports(technical_owner: &str) -> String {
+    format!(
+        "  - name: reports-api
+    {technical_owner}
+    accepts: [tokens]
+    audiences: [\"{REPORTS}\"]
+    environments: [production]
+    verifier_kind: none
+"
+    )
+}
+
+/// A broker whose clock is driven, looked at by an administrator.
+pub(crate) struct World {
+    pub(crate) clocks: clocks::World,
     administrator: Identity,
 }
 
 impl World {
-    fn show(&self, words: &[&str]) -> Value {
-        self.clocks.curfew(&self.administrator, words.iter().chain(&["--format", "json"])).json()
+    /// One that is configured like this and knows this registry.
+    pub(crate) fn with(configure: impl FnOnce(&Broker), registry: &str) -> Self {
+        let clocks = clocks::World::configured(configure);
+        let administrator = clocks.broker.administrator();
+        clocks.broker.apply(registry);
+        Self { clocks, administrator }
     }
 
-    fn do_as_told(&self, words: &[&str]) {
+    pub(crate) fn show(&self, words: &[&str]) -> Value {
+        self.clocks.show(words)
+    }
+
+    /// What the ledger says, entry by entry.
+    pub(crate) fn entries(&self) -> Vec<Value> {
+        self.show(&["ledger", "list", "--limit", "1000"])["entries"].as_array().unwrap().clone()
+    }
+
+    pub(crate) fn do_as_told(&self, words: &[&str]) {
         self.clocks.curfew(&self.administrator, words).done();
     }
 
     /// The open finding of a kind about something, if there is one.
-    fn find(&self, kind: &str, about: &str) -> Option<Value> {
+    pub(crate) fn find(&self, kind: &str, about: &str) -> Option<Value> {
         let open = self.show(&["finding", "list"])["findings"].clone();
         open.as_array().unwrap().iter().find(|one| one["kind"] == kind && one["about"] == about).cloned()
     }
 
     /// It is open: so bad, shown by entries of these kinds, and acted on in two hours if that is configured.
     #[track_caller]
-    fn found(&self, (kind, about): (&str, &str), severity: &str, action: &str, evidence: &[&str]) -> u64 {
+    pub(crate) fn found(&self, (kind, about): (&str, &str), severity: &str, action: &str, evidence: &[&str]) -> u64 {
         let found = self.find(kind, about).unwrap_or_else(|| panic!("no {kind} about {about}: {}", self.show(&["finding", "list"])));
         assert_eq!((&found["severity"], &found["action"], &found["acted"]), (&json!(severity), &json!(action), &Value::Null), "{found}");
-        let entries = self.show(&["ledger", "list", "--limit", "1000"])["entries"].clone();
-        let event =
-            |position: &Value| entries.as_array().unwrap().iter().find(|entry| entry["position"] == *position).unwrap()["event"].clone();
+        let entries = self.entries();
+        let event = |position: &Value| entries.iter().find(|entry| entry["position"] == *position).unwrap()["event"].clone();
         assert_eq!(found["evidence"].as_array().unwrap().iter().map(event).collect::<Vec<_>>(), evidence, "{found}");
         let seen: Timestamp = found["first_seen"].as_str().unwrap().parse().unwrap();
         let due = (action != "report").then(|| seen.plus(std::time::Duration::from_secs(2 * 3600)).to_string());
@@ -110,13 +135,13 @@ impl World {
 
     /// What was to be done about it was done, and by a cut that names it; it is so no longer by that.
     #[track_caller]
-    fn was_done(&self, number: u64, action: &str) {
+    pub(crate) fn was_done(&self, number: u64, action: &str) {
         self.do_as_told(&["reconcile"]);
         let found = self.show(&["finding", "show", &number.to_string()]);
         assert_eq!((&found["acted"], &found["due"]), (&json!(action), &Value::Null), "{found}");
-        let entries = self.show(&["ledger", "list", "--limit", "1000"])["entries"].clone();
+        let entries = self.entries();
         let note = format!("finding {number}: {}", found["kind"].as_str().unwrap());
-        let cuts = entries.as_array().unwrap().iter().filter(|entry| entry["event"] == "cut");
+        let cuts = entries.iter().filter(|entry| entry["event"] == "cut");
         let cut = cuts.filter(|cut| cut["summary"].as_str().unwrap().contains(&note)).collect::<Vec<_>>();
         assert_eq!(cut.len(), 1, "{note}: {cut:?}");
         assert!(cut[0]["position"].as_u64() < found["acted_position"].as_u64(), "{cut:?} {found}");
@@ -125,21 +150,21 @@ impl World {
     }
 
     /// A token in a file of that name, for whoever it is.
-    fn token(&self, name: &str, path: &str, audience: &str) {
+    pub(crate) fn token(&self, name: &str, path: &str, audience: &str) {
         let ask = ["token", "issue", "--environment", "production", "--audience", audience, "--field", "token"];
         let token = self.clocks.curfew(&self.clocks.broker.identity(path), ask).done();
         fs::write(self.clocks.broker.scratch().join(name), token.trim()).unwrap();
     }
 
     /// What a service says of it: nothing if it takes it.
-    fn verdict(&self, name: &str, path: &str, audience: &str) -> String {
+    pub(crate) fn verdict(&self, name: &str, path: &str, audience: &str) -> String {
         let certificate = self.clocks.broker.identity(path).certificate;
         let checked = ["token", name, "--audience", audience, "--presented", certificate.to_str().unwrap()];
         self.clocks.verdict_on(&checked).unwrap_or_default()
     }
 
     /// The clock of the broker, and of whoever talks to it, is so many hours ahead.
-    fn hours(&self, hours: i64) {
+    pub(crate) fn hours(&self, hours: i64) {
         self.clocks.set(hours * HOUR);
         self.clocks.settles();
     }
@@ -159,11 +184,8 @@ const ASK: [&str; 6] = ["token", "issue", "--environment", "production", "--audi
 
 impl World {
     fn begin() -> Self {
-        let clocks = clocks::World::configured(configure);
-        let administrator = clocks.broker.administrator();
-        let world = Self { clocks, administrator };
-        world.clocks.broker.apply(&registry());
-        eventually(PATIENCE, || Some(world.show(&["source", "show", "clusters"])).filter(|source| source["records"] == 1));
+        let world = Self::with(configure, &registry());
+        world.clocks.until(&["source", "show", "clusters"], |source| source["records"] == 1);
         world
     }
 

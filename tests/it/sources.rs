@@ -28,7 +28,7 @@ const ROW: &str = "  - spiffe_id: spiffe://example.org/payments/api
 ";
 
 /// A source that reads a folder of its name.
-fn folder(name: &str) -> String {
+pub(crate) fn folder(name: &str) -> String {
     format!(
         "\n[[source]]\nname = \"{name}\"\nkind = \"folder\"\npath = \"{name}\"\nevery = \"1s\"\n\
          holds = [\"owners\", \"environments\", \"workloads\", \"downstreams\"]\n"

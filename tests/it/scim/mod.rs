@@ -2,6 +2,7 @@
 //! team, as a verifier sees it. The source is configured as its page says.
 
 mod entra;
+mod leaving;
 mod okta;
 mod owners;
 
@@ -58,10 +59,7 @@ impl Provisioned {
     }
 
     fn ask_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (bearer, length) = (format!("Bearer {token}"), body.len().to_string());
-        let headers = [("Authorization", &*bearer), ("Content-Type", "application/scim+json"), ("Content-Length", &length)];
-        https::send_body(&self.broker, method, &format!("/scim/v2{path}"), (&headers, &body))
+        ask(&self.broker, token, (method, path), body)
     }
 
     /// What is answered, if that is the status.
@@ -76,6 +74,14 @@ impl Provisioned {
     fn create(&self, path: &str, body: &Value) -> String {
         self.ask("POST", path, body, 201)["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// What a client is answered that shows this token.
+fn ask(broker: &Broker, token: &str, (method, path): (&str, &str), body: &Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (bearer, length) = (format!("Bearer {token}"), body.len().to_string());
+    let headers = [("Authorization", &*bearer), ("Content-Type", "application/scim+json"), ("Content-Length", &length)];
+    https::send_body(broker, method, &format!("/scim/v2{path}"), (&headers, &body))
 }
 
 fn operations(operations: &Value) -> Value {
