@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, run};
+use crate::feeds::put;
+use crate::findings::say;
+use crate::harness::{AUDIENCE, Broker, Identity, REGISTRY, eventually, run};
 
 /// The keys of each command's result, as scripts rely on them. Keys are added, never changed.
 const KEYS: &str = include_str!("../../golden/cli/keys.txt");
@@ -23,11 +26,29 @@ struct World {
     workload: Identity,
     credential: String,
     task: String,
+    /// Of what a source says that is not believed.
+    digest: String,
+    finding: u64,
+    exception: String,
+}
+
+/// A source of workloads, and reconciliation to which a contract is near its end that ends in 2099.
+fn declare(broker: &Broker) {
+    let table = "[[source]]\nname = \"assets\"\nkind = \"feed\"\npath = \"assets.csv\"\nholds = [\"workloads\"]\nevery = \"1s\"\n\
+                 defaults = { purpose = \"pays\", environments = \"production\" }\n";
+    say(broker, [("announce", "30d", "36500d")]);
+    let config = fs::read_to_string(broker.config()).unwrap();
+    fs::write(broker.config(), format!("{config}\n{table}")).unwrap();
+    let rows: String = (0..4).map(|number| format!("spiffe://example.org/assets/{number},platform\n")).collect();
+    put(&broker.dir(), "assets.csv", &format!("spiffe_id,owner\n{rows}"));
 }
 
 impl World {
     fn new() -> Self {
-        let broker = Broker::start();
+        let mut broker = Broker::prepare();
+        declare(&broker);
+        broker.serve();
+        broker.apply(REGISTRY);
         let (administrator, workload) = (broker.administrator(), broker.identity("payments/api"));
         let open = ["task", "open", "--environment", "production", "--purpose", "a job", "--within", "30m", "--field", "task"];
         let task = broker.curfew(&workload, open).done().trim().to_owned();
@@ -39,18 +60,33 @@ impl World {
         broker.curfew(&workload, certificate).done();
         fs::write(broker.scratch().join("batch"), format!("{{\"environment\":\"production\",\"audience\":\"{AUDIENCE}\"}}\n")).unwrap();
         fs::write(broker.scratch().join("changed.yaml"), REGISTRY.replace("Takes payments", "Takes all payments")).unwrap();
-        Self { broker, administrator, workload, credential, task }
+        let request = ["exception", "request", "--environment", "production", "--purpose", "a migration", "--within", "1h", "--field"];
+        let exception = broker.curfew(&workload, request.into_iter().chain(["exception"])).done().trim().to_owned();
+        let show = |words: &[&str]| broker.curfew(&administrator, words.iter().chain(&["--format", "json"])).json();
+        show(&["reconcile"]);
+        let finding = show(&["finding", "list"])["findings"][0]["finding"].as_u64().unwrap();
+        let until = |seen: &dyn Fn(&Value) -> bool| {
+            eventually(Duration::from_secs(30), || Some(show(&["source", "show", "assets"])).filter(|source| seen(source)))
+        };
+        until(&|source| source["records"] == 4);
+        put(&broker.dir(), "assets.csv", "spiffe_id,owner\n");
+        let digest = until(&|source| source["state"] == "not_believed")["digest"].as_str().unwrap().to_owned();
+        Self { broker, administrator, workload, credential, task, digest, finding, exception }
     }
 
     /// The commands, by the name of their result; what ends things comes last. Each is run in its turn.
     fn commands(&self) -> Vec<(&'static str, &Identity, String)> {
-        let (credential, task) = (&self.credential, &self.task);
+        [self.looking(), self.accounting(), self.ending()].concat()
+    }
+
+    /// What asks, makes and applies.
+    fn looking(&self) -> Vec<(&'static str, &Identity, String)> {
+        let Self { credential, task, .. } = self;
         let presented = self.workload.certificate.display();
         let config = self.broker.config();
         let (config, dir) = (config.display(), self.broker.dir());
         let (ours, policies) = (&self.administrator, dir.join("policies"));
         let (policies, dir) = (policies.display(), dir.display());
-        let ended = "--reason superseded --wait published";
         vec![
             ("config check", ours, format!("config check --config {config}")),
             ("init", ours, "init new".to_owned()),
@@ -82,6 +118,38 @@ impl World {
             ("policy apply", ours, format!("policy apply {policies}")),
             ("ledger list", ours, "ledger list --limit 1000".to_owned()),
             ("ledger checkpoint", ours, "ledger checkpoint".to_owned()),
+        ]
+    }
+
+    /// What is done about sources, findings and exceptions.
+    fn accounting(&self) -> Vec<(&'static str, &Identity, String)> {
+        let Self { administrator: ours, digest, finding, exception, .. } = self;
+        vec![
+            ("source list", ours, "source list".to_owned()),
+            ("source show", ours, "source show assets".to_owned()),
+            ("source confirm", ours, format!("source confirm assets --digest {digest}")),
+            ("source token", ours, "source token".to_owned()),
+            ("finding list", ours, "finding list".to_owned()),
+            ("finding show", ours, format!("finding show {finding}")),
+            ("finding waive", ours, format!("finding waive {finding} --within 30d --note renewed")),
+            ("finding resolve", ours, format!("finding resolve {finding} --note renewed")),
+            // It is found anew.
+            ("reconcile", ours, "reconcile --dry-run".to_owned()),
+            ("reconcile", ours, "reconcile".to_owned()),
+            ("exception request", &self.workload, "exception request --environment staging --purpose tests --within 1h".to_owned()),
+            ("exception approve", ours, format!("exception approve {exception}")),
+            ("exception list", ours, "exception list".to_owned()),
+            ("exception show", ours, format!("exception show {exception}")),
+            ("exception revoke", ours, format!("exception revoke {exception} --reason superseded --wait published")),
+            ("workload accept", ours, format!("workload accept {API}")),
+        ]
+    }
+
+    /// What ends things, and shows what has ended.
+    fn ending(&self) -> Vec<(&'static str, &Identity, String)> {
+        let Self { administrator: ours, credential, task, .. } = self;
+        let ended = "--reason superseded --wait published";
+        vec![
             ("task open", &self.workload, "task open --environment staging --purpose tests --within 5m".to_owned()),
             ("owner revoke", ours, format!("owner revoke payments {ended} --dry-run")),
             ("cred revoke", ours, format!("cred revoke {credential} {ended}")),
