@@ -146,6 +146,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
+    crate::app::process::keep_memory_small();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
