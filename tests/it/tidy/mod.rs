@@ -67,3 +67,17 @@ fn the_code_keeps_the_house_rules() {
     let shown: Vec<String> = breaches.iter().map(|at| format!("{}:{}: {}", at.path, at.line, at.what)).collect();
     assert!(shown.is_empty(), "{} lines break a house rule:\n{}\n", shown.len(), shown.join("\n"));
 }
+
+#[test]
+fn what_is_fuzzed_has_the_versions_of_what_is_shipped() {
+    let versions = |lock: &str| -> std::collections::BTreeSet<(String, String)> {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(lock)).unwrap();
+        let packages = text.split("[[package]]").skip(1);
+        let field = |package: &str, name: &str| package.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        packages.map(|package| (field(package, "name = "), field(package, "version = "))).collect()
+    };
+    let (shipped, fuzzed) = (versions("Cargo.lock"), versions("tests/fuzz/Cargo.lock"));
+    let is_shipped = |name: &String| shipped.iter().any(|(shipped, _)| shipped == name);
+    let others: Vec<_> = fuzzed.difference(&shipped).filter(|(name, _)| is_shipped(name)).collect();
+    assert!(others.is_empty() && fuzzed.intersection(&shipped).count() > 100, "remove tests/fuzz/Cargo.lock and fuzz: {others:?}");
+}
