@@ -41,7 +41,9 @@ fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>
 fn parsed_each(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>> {
     let parsed = |(digest, text): &([u8; 32], &str)| {
         let mut draft = Draft::default();
-        serde_saphyr::from_multiple_with_options(text, options()).ok()?.into_iter().for_each(|document| draft.extend(document));
+        let documents: Vec<Draft<String>> = serde_saphyr::from_multiple_with_options(text, options()).ok()?;
+        // What is kept has no more room than it takes.
+        documents.iter().for_each(|document| draft.extend(document.map(&|text: &String| text.as_str().into())));
         Some((*digest, draft))
     };
     files.iter().map(parsed).collect()

@@ -86,6 +86,8 @@ impl Writer {
             return Ok(Committed { first: None, last: self.tip.position(), time: self.tip.time });
         }
         self.commit(&Batch { first, rows: &rows, changes: &entries, tip: &tip, now })?;
+        // Of a large registry they are many, and what is known of it comes now.
+        drop(rows);
         self.advance(&entries, tip);
         Ok(Committed { first: Some(first), last: self.tip.position(), time })
     }
