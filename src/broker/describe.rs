@@ -36,6 +36,7 @@ pub(super) fn event(event: &Event, facts: &Facts) -> String {
         Event::ContractEnded { number, owner } => format!("contract {number} of {} is named no longer", name(*owner)),
         Event::SourceHeld(held) => not_believed(held),
         Event::SourceConfirmed { source, digest } => format!("source {source} was confirmed, digest {}", hex(digest)),
+        Event::SourceEnded { source, records } => format!("source {source} ended {} of its records", records.len()),
         Event::DownstreamRemoved { number } => format!("downstream {number} removed"),
         Event::TaskOpened(task) => {
             format!("task opened under {} in {} until {}: {}", name(task.owner), name(task.environment), task.deadline, task.purpose)

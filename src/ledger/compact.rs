@@ -7,7 +7,7 @@
 
 use crate::model::{
     CLOCK_STEP, CUT_GRACE, Closing, CutMade, Entry, Event, Exceptions, FindingChange, LONGEST_EXCEPTION, Position, Reason, Recording,
-    Timestamp,
+    Timestamp, Turnover,
 };
 
 /// What an entry is the latest of. The numbers are stored.
@@ -72,12 +72,16 @@ pub(super) enum Aspect {
     FindingActed = 32,
     /// That a finding was waived.
     FindingWaived = 33,
+    /// That a person let a source go on.
+    SourceConfirmed = 61,
     /// What a client of a source last wrote of a record.
     Resource = 62,
+    /// That a source ended records.
+    SourceEnded = 63,
 }
 
 impl Aspect {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 32] = [
         Self::Last,
         Self::Opened,
         Self::Policy,
@@ -107,7 +111,9 @@ impl Aspect {
         Self::FindingSeen,
         Self::FindingActed,
         Self::FindingWaived,
+        Self::SourceConfirmed,
         Self::Resource,
+        Self::SourceEnded,
     ];
 
     /// What is kept of a finding while it is open.
@@ -139,13 +145,16 @@ pub(super) struct Slot {
 pub(super) fn slots(entry: &Entry) -> Vec<Slot> {
     let slot = |number: Position, aspect: Aspect| Slot { number, aspect, ends: None };
     let at = entry.position;
+    let for_a_day = |aspect: Aspect| Slot { ends: Some(Turnover::forgotten(entry.time)), ..slot(at, aspect) };
     let mut slots = match &entry.event {
         Event::CredentialIssued(_)
         | Event::AdministrativeRead { .. }
         | Event::RequestsRefused(_)
         | Event::DownstreamConfirmed(_)
-        | Event::SourceHeld(_)
-        | Event::SourceConfirmed { .. } => return Vec::new(),
+        | Event::SourceHeld(_) => return Vec::new(),
+        // By then what it is about is forgotten too. It is no fence, and so never the last change.
+        Event::SourceConfirmed { .. } => return vec![for_a_day(Aspect::SourceConfirmed)],
+        Event::SourceEnded { .. } => vec![for_a_day(Aspect::SourceEnded)],
         Event::LedgerOpened { .. } => vec![slot(Position::ZERO, Aspect::Opened)],
         Event::PolicyChanged(_) => vec![slot(Position::ZERO, Aspect::Policy)],
         Event::KeyActivated(_) => vec![slot(at, Aspect::First)],
@@ -253,7 +262,9 @@ pub(super) fn assumed(slot: Slot, position: Position, latest_expiry: Timestamp) 
         | Aspect::FindingSeen
         | Aspect::FindingActed
         | Aspect::FindingWaived
-        | Aspect::Resource => return None,
+        | Aspect::SourceConfirmed
+        | Aspect::Resource
+        | Aspect::SourceEnded => return None,
     };
     let ends = slot.ends.unwrap_or_else(|| latest_expiry.plus(CUT_GRACE));
     Some(cut((slot.number, closing), position, ends))

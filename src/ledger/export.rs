@@ -151,6 +151,10 @@ fn fields(at: Position, event: &Event) -> Value {
         Event::ContractEnded { number, owner } => json!({ "number": number.get(), "owner": owner.get() }),
         Event::SourceHeld(held) => source_held(held),
         Event::SourceConfirmed { source, digest } => json!({ "source": source.to_string(), "digest": to_hex(digest) }),
+        Event::SourceEnded { source, records } => {
+            let records: Vec<u64> = records.iter().map(|number| number.get()).collect();
+            json!({ "source": source.to_string(), "records": records })
+        }
         Event::EpochBegun(begun) => {
             json!({ "epoch": begun.epoch.to_string(), "reached": number(begun.reached), "note": text(begun.note.as_ref()) })
         }

@@ -203,6 +203,7 @@ pub(super) fn every_event() -> Vec<Event> {
             of: 12,
         }),
         Event::SourceConfirmed { source: origin().source, digest: [5; 32] },
+        Event::SourceEnded { source: origin().source, records: vec![at(4), at(20)] },
         Event::FindingRaised(Box::new(finding(About::Subject(at(4))))),
         Event::FindingChanged {
             number: at(20),

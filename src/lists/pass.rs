@@ -151,7 +151,8 @@ impl Pass {
             | Event::ContractEnded { .. }
             | Event::ResourceRecorded(_)
             | Event::SourceHeld(_)
-            | Event::SourceConfirmed { .. } => {}
+            | Event::SourceConfirmed { .. }
+            | Event::SourceEnded { .. } => {}
         }
     }
 

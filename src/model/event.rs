@@ -137,6 +137,13 @@ pub enum Event {
         /// Of what it says, SHA-256.
         digest: [u8; 32],
     },
+    /// A source ended records of its own, and that was believed.
+    SourceEnded {
+        /// The source.
+        source: SourceName,
+        /// The numbers of the records.
+        records: Vec<Position>,
+    },
 }
 
 /// What a source says that was not believed.
@@ -294,7 +301,8 @@ impl Event {
             | Self::FindingRaised(_)
             | Self::RequestsRefused(_)
             | Self::SourceHeld(_)
-            | Self::SourceConfirmed { .. } => None,
+            | Self::SourceConfirmed { .. }
+            | Self::SourceEnded { .. } => None,
         }
     }
 
@@ -341,6 +349,7 @@ impl Event {
             Self::ResourceRecorded(_) => "resource_recorded",
             Self::SourceHeld(_) => "source_held",
             Self::SourceConfirmed { .. } => "source_confirmed",
+            Self::SourceEnded { .. } => "source_ended",
             Self::FindingRaised(_) => "finding_raised",
             Self::FindingChanged { .. } => "finding_changed",
         }

@@ -7,25 +7,12 @@ use std::sync::Arc;
 
 use super::accountable::Accountable;
 use super::ends::Ends;
-use super::known::Register;
+use super::known::{KnownTask, Register};
 use super::{
     Approval, Audience, Closed, Closing, Contact, Contract, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment,
     EnvironmentName, Epoch, Event, Exceptions, Findings, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Resource, Retirement,
-    SigningKeys, SpiffeId, Task, Timestamp, TrustDomain, Workload,
+    SigningKeys, SpiffeId, Timestamp, TrustDomain, Turnover, Workload,
 };
-
-/// A task as it is known now. Tasks that closed and settled are forgotten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownTask {
-    /// Its number.
-    pub number: Position,
-    /// How it was opened.
-    pub record: Arc<Task>,
-    /// When it was opened.
-    pub opened: Timestamp,
-    /// How it ended.
-    pub closed: Option<Closed>,
-}
 
 /// What the ledger says now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +30,7 @@ pub struct Facts {
     accountable: Accountable,
     resources: BTreeMap<Position, Known<Resource>>,
     ends: Ends,
+    turnover: Turnover,
     /// How many tasks are open, by owner.
     open_tasks: HashMap<Position, usize>,
     cuts: Cuts,
@@ -59,8 +47,10 @@ impl Facts {
             | Event::AdministrativeRead { .. }
             | Event::RequestsRefused(_)
             | Event::DownstreamConfirmed(_)
-            | Event::SourceHeld(_)
-            | Event::SourceConfirmed { .. } => return,
+            | Event::SourceHeld(_) => return,
+            // No fence: nothing that is issued is decided by it.
+            Event::SourceConfirmed { source, .. } => return self.turnover.confirmed(source),
+            Event::SourceEnded { source, records } => self.turnover.ended(source, records, entry.time),
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
             Event::EpochBegun(begun) => {
                 if let Some((epoch, _)) = &mut self.opened {
@@ -182,9 +172,10 @@ impl Facts {
         }
     }
 
-    /// Forgets tasks whose end has settled, and cuts that left the list for good.
+    /// Forgets tasks whose end has settled, cuts that left the list for good, and what sources ended long ago.
     pub fn expire(&mut self, now: Timestamp) {
         self.cuts.expire(now);
+        self.turnover.expire(now);
         self.exceptions.expire(now);
         self.tasks.retain(|_, task| task.closed.is_none_or(|closed| closed.settled > now));
     }
@@ -310,6 +301,11 @@ impl Facts {
         self.resources.get(&number)
     }
 
+    /// What sources ended within a day.
+    pub const fn turnover(&self) -> &Turnover {
+        &self.turnover
+    }
+
     /// All people whom sources name or named, in no order.
     pub fn people(&self) -> impl Iterator<Item = &Known<Person>> {
         self.accountable.people()
@@ -401,7 +397,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bound, CUT_GRACE, CredentialKind, KeyPurpose, PublicKey, Reason, Recording, Subjects, VerifierKind};
+    use crate::model::{Bound, CUT_GRACE, CredentialKind, KeyPurpose, PublicKey, Reason, Recording, Subjects, Task, VerifierKind};
 
     const OWNER: Position = Position::new(2);
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Closed, Closing, Origin, Position, Recording, SourceName, Standing, Timestamp};
+use super::{Closed, Closing, Origin, Position, Recording, SourceName, Standing, Task, Timestamp};
 
 /// A subject as it is known now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,19 @@ impl<T> Known<T> {
     pub fn standing(&self, now: Timestamp) -> Standing {
         self.closings().next().map_or(Standing::Active, |closed| closed.standing(now))
     }
+}
+
+/// A task as it is known now. Tasks that closed and settled are forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownTask {
+    /// Its number.
+    pub number: Position,
+    /// How it was opened.
+    pub record: Arc<Task>,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// How it ended.
+    pub closed: Option<Closed>,
 }
 
 /// The subjects of one kind, by number and by name. Names of different subjects differ.

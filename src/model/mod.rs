@@ -23,6 +23,7 @@ mod share;
 mod signing;
 mod spiffe;
 mod time;
+mod turnover;
 mod vocabulary;
 
 pub use address::{Address, Place};
@@ -31,10 +32,10 @@ pub use denial::{Denial, DenialCode, Invalid, Refusal};
 pub use enforcement::{Concern, Concerns, Ended, Enforcement, Sight, Sighting, Way, Windows};
 pub use event::{CutMade, DownstreamConfirmed, Entry, Epoch, EpochBegun, Event, Held, PolicyText, Recording, Refused};
 pub use exception::{Approval, Exception, Exceptions, KnownException, LONGEST_EXCEPTION};
-pub use facts::{Facts, KnownTask};
+pub use facts::Facts;
 pub use finding::{About, Finding, FindingChange, Findings, KnownFinding, Resolution, Waiver};
 pub use issued::Issued;
-pub use known::Known;
+pub use known::{Known, KnownTask};
 pub use life::{Bounds, Life, NoLifeLeft};
 pub use living::{Accepted, Bucket, Buckets, Census, Group, Living, Whose};
 pub use name::{
@@ -46,6 +47,7 @@ pub use share::Share;
 pub use signing::{KnownKey, Retirement, SigningKeys};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, TimestampError};
+pub use turnover::Turnover;
 pub use vocabulary::{
     Bound, Closing, CredentialKind, FindingAction, FindingKind, KeyPurpose, OwnerKind, Reason, Severity, SharedBy, Standing, VerifierKind,
     WordError,

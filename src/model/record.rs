@@ -88,8 +88,7 @@ pub struct Resource {
     pub owner: Option<Position>,
     /// What was written; absent once it was deleted.
     pub text: Option<String>,
-    /// When it ended, if it has: it was deleted, or is not active. One that is active again, or that goes on though
-    /// what was alive of it ended, keeps that for a day.
+    /// When it ended, if it has: it was deleted, or is not active.
     pub ended: Option<Timestamp>,
 }
 

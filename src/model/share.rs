@@ -1,4 +1,6 @@
-//! How many of all may end at once before a person has to look.
+//! How many of all may end within a day before a person has to look.
+
+use std::time::Duration;
 
 /// A part of a whole, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -7,6 +9,9 @@ pub struct Share(u8);
 impl Share {
     /// So few are within any share: else nothing could ever end where there is little.
     pub const FEW: usize = 3;
+
+    /// For how long an end counts, together with those after it.
+    pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// So many in a hundred.
     pub const fn percent(percent: u8) -> Self {

@@ -19,7 +19,6 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-pub(super) use plan::Before;
 pub(crate) use plan::{Trouble, What, Write};
 use share::Stop;
 
@@ -113,10 +112,10 @@ impl Provisioning {
     /// # Errors
     /// `Err` within the result if the request cannot be done as it is.
     pub(crate) async fn write(&self, rules: &Rules, kind: Kind, write: Write) -> Result<Result<Position, Trouble>, Error> {
-        let before = self.broker.sources.before(&rules.source);
+        let voiced = self.broker.sources.voiced(&rules.source);
         let urgency = if write.may_end() { Urgency::First } else { Urgency::Ordinary };
         let owned = rules.clone();
-        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, &before, kind, &write, present));
+        let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, &voiced, kind, &write, present));
         let (committed, done) = self.broker.change_when(urgency, None, plan).await?;
         let now = self.broker.clock.now();
         match &done {

@@ -64,24 +64,21 @@ pub(super) struct Done {
     pub ended: bool,
 }
 
-/// What was said of a source before.
-#[derive(Clone, Debug, Default)]
-pub(in crate::broker) struct Before {
-    /// At what it was stopped, as far as that stands in the ledger.
-    pub voiced: Voiced,
-    /// When a person let it through: what ended until then counts no more.
-    pub released: Option<Timestamp>,
-}
+/// When what was never active has ended: it is none of those that can end.
+const BEFORE: Timestamp = Timestamp::from_millis(1);
+
+/// The events of a change, and whether something ends by it for which the source answers.
+type Changed = (Vec<Event>, bool);
 
 type Decided = (Vec<Event>, Result<Done, Trouble>);
 
 /// The events that make it so, and the number of the resource; or why not. A stop is an entry too.
-pub(super) fn plan(rules: &Rules, before: &Before, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
-    let planning = Planning { rules, kind, present, released: before.released };
+pub(super) fn plan(rules: &Rules, voiced: &Voiced, kind: Kind, write: &Write, present: &Present<'_>) -> Decided {
+    let planning = Planning { rules, kind, present };
     match planning.write(write) {
         Ok((events, done)) => (events, Ok(done)),
         Err(Trouble::Stopped(stop)) => {
-            let is_news = before.voiced.wants(Some(stop.digest), present.now);
+            let is_news = voiced.wants(Some(stop.digest), present.now);
             let held = held(&rules.source, &stop.doubted()).filter(|_| is_news);
             (held.into_iter().collect(), Err(Trouble::Stopped(stop)))
         }
@@ -93,7 +90,6 @@ struct Planning<'a> {
     rules: &'a Rules,
     kind: Kind,
     present: &'a Present<'a>,
-    released: Option<Timestamp>,
 }
 
 /// A resource that is there.
@@ -125,16 +121,11 @@ impl<'a> Planning<'a> {
             return Ok((Vec::new(), Done { number, ended: false }));
         }
         self.members_are_there(before.as_ref(), after.as_ref())?;
-        let events = match self.kind {
+        let (mut events, ended) = match self.kind {
             Kind::User => self.user(there.as_ref(), number, before.as_ref(), after.as_ref())?,
             Kind::Group => self.group(there.as_ref(), number, before.as_ref(), after.as_ref())?,
         };
-        let before = there.and_then(|there| there.known.record.ended);
-        let is_ended = |event: &Event| {
-            let Event::ResourceRecorded(Recording { number, record, .. }) = event else { return false };
-            number.is_some() && record.ended.is_some() && record.ended != before
-        };
-        let ended = events.iter().any(is_ended);
+        events.extend(ended.then(|| Event::SourceEnded { source: self.rules.source.clone(), records: vec![number] }));
         Ok((events, Done { number, ended }))
     }
 
@@ -170,16 +161,12 @@ impl<'a> Planning<'a> {
     ) -> Result<Event, Stop> {
         let number = there.map(|there| there.known.number);
         let ended = there.and_then(|there| there.known.record.ended);
-        let now = self.present.now.max(Timestamp::from_millis(1));
+        let now = self.present.now.max(BEFORE);
         if let Some(number) = number.filter(|_| ends) {
-            share::check(self.rules, (owner.is_some(), number), self.released, self.present)?;
+            share::check(self.rules, (owner.is_some(), number), self.present)?;
         }
-        let ended = match ended {
-            _ if ends => Some(now),
-            Some(at) if !active || at > now.minus(share::DAY) => Some(at),
-            None if !active => Some(share::BEFORE),
-            Some(_) | None => None,
-        };
+        let ended = if ends { now } else { ended.unwrap_or(BEFORE) };
+        let ended = Some(ended).filter(|_| !active);
         let created = there.and_then(|there| there.resource.created());
         let text = after.map(|attributes| Resource::kept(self.kind, attributes, created, self.present.now));
         let record = model::Resource { source: self.rules.source.clone(), owner, text, ended };
@@ -192,7 +179,7 @@ impl<'a> Planning<'a> {
         number: Position,
         before: Option<&Map<String, Value>>,
         after: Option<&Map<String, Value>>,
-    ) -> Result<Vec<Event>, Trouble> {
+    ) -> Result<Changed, Trouble> {
         let active = after.is_some_and(meaning::is_active);
         let names = after.map(meaning::names).transpose()?.unwrap_or_default();
         let origin = self.origin(number)?;
@@ -225,7 +212,7 @@ impl<'a> Planning<'a> {
             let known = self.present.facts.person(&name).filter(|known| known.is_registered() && known.origin.as_ref() == Some(&origin));
             events.extend(known.filter(|_| !names.iter().any(lives_on)).map(|known| Event::PersonEnded { number: known.number }));
         }
-        Ok(events)
+        Ok((events, ends))
     }
 
     fn group(
@@ -234,7 +221,7 @@ impl<'a> Planning<'a> {
         number: Position,
         before: Option<&Map<String, Value>>,
         after: Option<&Map<String, Value>>,
-    ) -> Result<Vec<Event>, Trouble> {
+    ) -> Result<Changed, Trouble> {
         let facts = self.present.facts;
         let known = there.and_then(|there| there.known.record.owner).and_then(|owner| facts.owner_numbered(owner));
         let id = match (known, after) {
@@ -261,7 +248,7 @@ impl<'a> Planning<'a> {
         let mut events = vec![self.recorded(there, Some(owner_number), after, (active, ends)).map_err(Trouble::Stopped)?];
         if !is_ours {
             // An administrator or another source has taken the owner over: it is theirs to end.
-            return Ok(events);
+            return Ok((events, ends));
         }
         match owner {
             Some(owner) if active || there.is_none() => {
@@ -285,7 +272,7 @@ impl<'a> Planning<'a> {
             Some(_) | None if is_registered => events.push(self.ended(owner_number)),
             Some(_) | None => {}
         }
-        Ok(events)
+        Ok((events, ends))
     }
 
     fn origin(&self, number: Position) -> Result<Origin, Refused> {

@@ -1,19 +1,12 @@
 //! How much of a source may end: more than its share within a day is not believed.
 
-use std::time::Duration;
-
 use ring::digest::{Context, SHA256};
 
 use super::Rules;
 use crate::broker::Doubted;
+use crate::broker::source::Day;
 use crate::ledger::Present;
-use crate::model::{Position, Timestamp};
-
-/// For how long an end counts.
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// When what was never active has ended: it is none of those that can end, and has not ended within a day.
-pub(super) const BEFORE: Timestamp = Timestamp::from_millis(1);
+use crate::model::Position;
 
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,39 +32,27 @@ impl Stop {
     }
 }
 
-/// Whether one may end, of the owners of a source or of its people. What ended before a person let it through
-/// counts no more, and what ends twice counts once.
-pub(super) fn check(
-    rules: &Rules,
-    (owners, one): (bool, Position),
-    released: Option<Timestamp>,
-    present: &Present<'_>,
-) -> Result<(), Stop> {
-    let since = released.into_iter().fold(present.now.minus(DAY), Timestamp::max);
-    let (mut live, mut ended) = (0, 0);
+/// Whether one may end, of the owners of a source or of its people.
+pub(super) fn check(rules: &Rules, (owners, one): (bool, Position), present: &Present<'_>) -> Result<(), Stop> {
+    let Present { facts, now, .. } = *present;
+    let mut lately = facts.turnover().of(&rules.source, now);
+    lately.retain(|number, _| facts.resource(*number).is_some_and(|known| known.record.owner.is_some() == owners));
+    let mut ended: Vec<_> = lately.iter().filter(|(number, _)| **number != one).map(|(number, at)| (*number, *at)).collect();
+    ended.sort_unstable();
+    let own = facts.resources().filter(|known| known.record.source == rules.source && known.record.owner.is_some() == owners);
+    let live = own.filter(|known| known.record.ended.is_none()).map(|known| known.number);
+    let day = Day::new(live, &[one], lately);
+    if day.is_within(rules.max_ended) {
+        return Ok(());
+    }
     let mut digest = Context::new(&SHA256);
     digest.update(rules.source.as_str().as_bytes());
     digest.update(&[0, u8::from(owners)]);
-    let counts = |at: Timestamp| at > since;
-    for known in present.facts.resources() {
-        if known.record.source != rules.source || known.record.owner.is_some() != owners || known.number == one {
-            continue;
-        }
-        match known.record.ended {
-            None => live += 1,
-            Some(at) if counts(at) => {
-                ended += 1;
-                digest.update(&known.number.get().to_be_bytes());
-                digest.update(&at.millis().to_be_bytes());
-            }
-            Some(_) => {}
-        }
-    }
-    let (ends, of) = (ended + 1, live + ended + 1);
-    if rules.max_ended.covers(ends, of) {
-        return Ok(());
+    for (number, at) in ended {
+        digest.update(&number.get().to_be_bytes());
+        digest.update(&at.millis().to_be_bytes());
     }
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.finish().as_ref());
-    Err(Stop { digest: bytes, ends, of })
+    Err(Stop { digest: bytes, ends: day.ends(), of: day.of() })
 }

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use super::belief::disbelief;
+use super::belief::{Disbelief, disbelief};
 use super::inventory::{self, Inventory};
-use super::{Declared, Doubted, MOST_AT_ONCE, Said, State, own};
+use super::{Compared, Day, Declared, Doubted, MOST_AT_ONCE, Said, State, own};
 use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
 use crate::directory::{self, Aside, Change, Difference};
 use crate::ledger::Present;
-use crate::model::{Event, Held, Note, SourceName, Timestamp};
+use crate::model::{Event, Held, Note, Position, SourceName, Timestamp};
 
 /// What became of what a source said.
 enum Outcome {
     Applied(Applied),
-    Doubted(Doubted),
+    Doubted {
+        doubted: Doubted,
+        /// When it is to be judged anew, though nothing changes.
+        until: Option<Timestamp>,
+    },
 }
 
 /// What a source said that was applied.
@@ -39,7 +43,7 @@ impl Broker {
         if digest.is_some() {
             self.sources.change(name, |state| state.confirmed = state.confirmed.filter(|known| Some(*known) == digest));
         }
-        if digest.is_some_and(|digest| before.knows(digest, self.ledger.facts().changed())) && !confirmed {
+        if digest.is_some_and(|digest| before.knows(digest, self.ledger.facts().changed(), now)) && !confirmed {
             let believed = if before.doubted.is_none() { Some(now) } else { before.believed };
             self.sources.change(name, |state| (state.heard, state.believed) = (Some(now), believed));
             return Ok(digest == before.settled && before.doubted.is_none());
@@ -75,20 +79,21 @@ impl Broker {
         let is_believed = matches!(outcome, Outcome::Applied(_));
         self.sources.change(name, |state| {
             let (told, names, mut voiced) = (state.told, Arc::clone(&state.names), state.voiced.clone());
-            let compared = digest.filter(|_| told == changed);
+            let digest_told = digest.filter(|_| told == changed);
+            let compared = |changed, until| Some(Compared { digest: digest_told?, changed, until });
             match outcome {
-                Outcome::Doubted(doubted) => {
+                Outcome::Doubted { doubted, until } => {
                     if committed.first.is_some() {
                         voiced.add(digest, now);
                     }
-                    let (compared, doubted) = (compared.zip(Some(changed)), Some(doubted));
+                    let (compared, doubted) = (compared(changed, until), Some(doubted));
                     *state = State { heard: Some(now), doubted, compared, voiced, ..state.clone() };
                 }
                 Outcome::Applied(Applied { problems, inventory, .. }) => {
                     let (heard, believed, inventory) = (Some(now), Some(now), inventory.map(Arc::new));
                     let settled = digest.filter(|_| problems.is_empty() && left == 0);
                     let changed = committed.first.map_or(changed, |_| committed.last);
-                    let compared = compared.filter(|_| left == 0).zip(Some(changed));
+                    let compared = compared(changed, None).filter(|_| left == 0);
                     *state = State { heard, believed, settled, compared, names, told, problems, inventory, voiced, ..State::default() };
                 }
             }
@@ -123,28 +128,45 @@ fn hearing(
     former: Option<&Inventory>,
     (confirmed, known): (bool, bool),
 ) -> (Vec<Event>, Outcome) {
-    let of = own(present.facts, &declared.name);
-    let doubted = match said {
-        Err(why) => Doubted { digest: None, why, ends: 0, of, changes: Vec::new() },
+    let (facts, name) = (present.facts, &declared.name);
+    let (doubted, until) = match said {
+        Err(why) => (Doubted { digest: None, why, ends: 0, of: own(facts, name).count(), changes: Vec::new() }, None),
         Ok(said) => {
-            let (difference, of) = match &declared.covers {
-                Some(covers) => inventory::difference(present, covers, former, &said.snapshot),
-                None => (directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(present.facts)), of),
-            };
-            let why = disbelief(&difference, (&said.snapshot, said.wrong), of, declared.max_ended);
-            let Difference { changes, events, ends, problems } = difference;
-            match why.filter(|_| !confirmed) {
+            let (difference, ended, day) = match &declared.covers {
+                Some(covers) => {
+                    let (difference, of) = inventory::difference(present, covers, former, &said.snapshot);
+                    let day = Day::alone(difference.ends, of);
+                    (difference, Vec::new(), day)
+                }
                 None => {
+                    let difference = directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(facts));
+                    let ended = difference.ended();
+                    let day = Day::new(own(facts, name), &ended, facts.turnover().of(name, present.now));
+                    (difference, ended, day)
+                }
+            };
+            let disbelief = disbelief(&day, (&said.snapshot, said.wrong), declared.max_ended);
+            let Difference { changes, mut events, problems, .. } = difference;
+            match disbelief.filter(|_| !confirmed) {
+                None => {
+                    // What a person let through does not count.
+                    events.extend(ended.chunks(MOST_AT_ONCE).filter(|_| !confirmed).map(|records| ended_by(name, records)));
                     let problems = said.problems.into_iter().chain(problems).collect();
                     let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, present.now));
                     return (events, Outcome::Applied(Applied { changes, problems, inventory }));
                 }
-                Some(why) => Doubted { digest: Some(said.digest), why, ends, of, changes },
+                Some(Disbelief { why, until }) => {
+                    (Doubted { digest: Some(said.digest), why, ends: day.ends(), of: day.of(), changes }, until)
+                }
             }
         }
     };
-    let events = if known { Vec::new() } else { held(&declared.name, &doubted).into_iter().collect() };
-    (events, Outcome::Doubted(doubted))
+    let events = if known { Vec::new() } else { held(name, &doubted).into_iter().collect() };
+    (events, Outcome::Doubted { doubted, until })
+}
+
+fn ended_by(source: &SourceName, records: &[Position]) -> Event {
+    Event::SourceEnded { source: source.clone(), records: records.to_vec() }
 }
 
 /// What the ledger says of what is not believed.
@@ -172,13 +194,13 @@ impl State {
 /// The line in the log: what changed, and what is wrong, once. `left` records of it come later.
 fn tell(source: &SourceName, outcome: &Outcome, (before, now): (&State, Timestamp), left: usize) {
     match outcome {
-        Outcome::Doubted(doubted) if before.is_news(doubted, now) => {
+        Outcome::Doubted { doubted, .. } if before.is_news(doubted, now) => {
             let Doubted { why, ends, of, .. } = doubted;
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
-        Outcome::Doubted(_) => {}
+        Outcome::Doubted { .. } => {}
         Outcome::Applied(Applied { changes, problems, .. }) => {
-            for Change { action, subject, name, detail, living } in changes.iter().take(MOST_TOLD) {
+            for Change { action, subject, name, detail, living, .. } in changes.iter().take(MOST_TOLD) {
                 tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
             }
             if !changes.is_empty() || left > 0 {

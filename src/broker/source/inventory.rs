@@ -84,6 +84,7 @@ pub(super) fn difference(present: &Present<'_>, covers: &Covers, former: Option<
     let change = |name| Change {
         action: directory::Action::End,
         subject: Subject::Inventory,
+        number: None,
         name,
         detail: "no longer in the inventory".to_owned(),
         living: 0,

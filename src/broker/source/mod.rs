@@ -6,18 +6,19 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
-use super::scim::Before;
 use super::{Broker, Error};
 use crate::directory::{self, Change, Scope, Snapshot};
 use crate::model::{Event, Facts, Invalid, Known, Position, Refusal, SourceName, Timestamp};
 use crate::policy::{Action, Caller, Resource};
 
 mod belief;
+mod day;
 mod declared;
 mod hearing;
 mod inventory;
 mod voiced;
 
+pub(in crate::broker) use day::Day;
 pub(super) use declared::Everybody;
 pub(crate) use declared::{Declared, SourceKind};
 pub(in crate::broker) use hearing::held;
@@ -46,7 +47,7 @@ pub(crate) struct Doubted {
     pub digest: Option<[u8; 32]>,
     /// Why.
     pub why: String,
-    /// How many records would end.
+    /// How many records would have ended within a day.
     pub ends: usize,
     /// Of how many.
     pub of: usize,
@@ -61,9 +62,8 @@ struct State {
     believed: Option<Timestamp>,
     /// What was last applied without a problem: to hear it again changes nothing.
     settled: Option<[u8; 32]>,
-    /// What was last heard, and the last entry that it was compared with: until there is another, to hear it
-    /// again changes nothing either.
-    compared: Option<([u8; 32], Position)>,
+    /// What was last heard and compared.
+    compared: Option<Compared>,
     /// Which names it was told that it may refer to, and the last entry at that time.
     names: Arc<directory::Names>,
     told: Position,
@@ -72,10 +72,17 @@ struct State {
     confirmed: Option<[u8; 32]>,
     /// Which doubts stand in the ledger.
     voiced: Voiced,
-    /// When a person let a client through.
-    released: Option<Timestamp>,
     /// What was last believed, of an inventory.
     inventory: Option<Arc<Inventory>>,
+}
+
+/// What was heard, and the last entry that it was compared with: until there is another, or the time has come, to
+/// hear it again changes nothing either.
+#[derive(Clone, Copy, Debug)]
+struct Compared {
+    digest: [u8; 32],
+    changed: Position,
+    until: Option<Timestamp>,
 }
 
 /// A source, as it is shown.
@@ -135,7 +142,7 @@ impl Sources {
         let is_known = |declared: &&Declared| {
             let State { believed, doubted, .. } = self.state(&declared.name);
             // What a client wrote outlives a start; what is read is read again.
-            let is_heard = believed.is_some() || (declared.kind == SourceKind::Scim && own(facts, &declared.name) > 0);
+            let is_heard = believed.is_some() || (declared.kind == SourceKind::Scim && own(facts, &declared.name).next().is_some());
             is_heard && doubted.is_none()
         };
         if complete.is_empty() {
@@ -147,10 +154,9 @@ impl Sources {
         }
     }
 
-    /// What was said of the source of a client.
-    pub(super) fn before(&self, name: &SourceName) -> Before {
-        let State { voiced, released, .. } = self.state(name);
-        Before { voiced, released }
+    /// Which doubts about a source stand in the ledger.
+    pub(super) fn voiced(&self, name: &SourceName) -> Voiced {
+        self.state(name).voiced
     }
 
     /// A client was stopped, and that was written or not.
@@ -177,10 +183,12 @@ impl Sources {
 }
 
 impl State {
-    /// Whether to hear it again, when `changed` is the last entry that changed anything, would change nothing.
-    fn knows(&self, digest: [u8; 32], changed: Position) -> bool {
+    /// Whether to hear it again now, when `changed` is the last entry that changed anything, would change nothing.
+    fn knows(&self, digest: [u8; 32], changed: Position, now: Timestamp) -> bool {
         let settled = self.settled == Some(digest) && self.doubted.is_none();
-        settled || self.compared == Some((digest, changed))
+        let is_known =
+            |compared: Compared| (compared.digest, compared.changed) == (digest, changed) && compared.until.is_none_or(|until| now < until);
+        settled || self.compared.is_some_and(is_known)
     }
 }
 
@@ -191,22 +199,22 @@ impl Declared {
 
     fn story(&self, state: State, facts: &Facts) -> SourceStory {
         let State { heard, believed, problems, doubted, inventory, .. } = state;
-        let records = inventory.map_or_else(|| own(facts, &self.name), |inventory| inventory.len());
+        let records = inventory.map_or_else(|| own(facts, &self.name).count(), |inventory| inventory.len());
         SourceStory { records, declared: self.clone(), heard, believed, problems, doubted }
     }
 }
 
-/// How many records there are of a source.
-fn own(facts: &Facts, name: &SourceName) -> usize {
-    fn count<'a, T: 'a>(known: impl Iterator<Item = &'a Known<T>>, name: &SourceName) -> usize {
-        known.filter(|known| known.is_registered() && known.is_of(Some(name))).count()
+/// The records of a source, by number.
+fn own<'a>(facts: &'a Facts, name: &'a SourceName) -> impl Iterator<Item = Position> {
+    fn numbers<'a, T: 'a>(known: impl Iterator<Item = &'a Known<T>>, name: &'a SourceName) -> impl Iterator<Item = Position> {
+        known.filter(move |known| known.is_registered() && known.is_of(Some(name))).map(|known| known.number)
     }
-    count(facts.owners(), name)
-        + count(facts.environments(), name)
-        + count(facts.workloads(), name)
-        + count(facts.downstreams(), name)
-        + count(facts.people(), name)
-        + count(facts.contracts(), name)
+    numbers(facts.owners(), name)
+        .chain(numbers(facts.environments(), name))
+        .chain(numbers(facts.workloads(), name))
+        .chain(numbers(facts.downstreams(), name))
+        .chain(numbers(facts.people(), name))
+        .chain(numbers(facts.contracts(), name))
 }
 
 impl Broker {
@@ -268,7 +276,7 @@ impl Broker {
     }
 
     /// Lets through exactly what a source says now and was not believed: it is read again, and applied if it
-    /// still says that. What a client ended until now counts no more, so that it can go on.
+    /// still says that. What the source ended until now counts no more, so that it can go on.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` if it says something else; `Denied` by policy.
@@ -282,12 +290,11 @@ impl Broker {
         }
         let event = Event::SourceConfirmed { source: name.clone(), digest };
         self.change(Some(&caller.spiffe_id), move |_| Ok((vec![event], ()))).await?;
-        let now = self.clock.now();
         self.sources.change(name, |state| {
             state.voiced.forget(Some(digest));
             match declared.kind {
                 SourceKind::Folder | SourceKind::Feed | SourceKind::Sql => state.confirmed = Some(digest),
-                SourceKind::Scim => (state.doubted, state.released) = (None, Some(now)),
+                SourceKind::Scim => state.doubted = None,
             }
         });
         wanted.notify_one();

@@ -1,11 +1,7 @@
 //! Which doubts about a source stand in the ledger: each once a day, and not very many, however often the source is read.
 
-use std::time::Duration;
+use crate::model::{Share, Timestamp};
 
-use crate::model::Timestamp;
-
-/// For how long a doubt that stands in the ledger is not written again.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many of a source are written in that time.
 const MOST: usize = 16;
 
@@ -28,12 +24,12 @@ impl Voiced {
     }
 
     fn recent(&self, now: Timestamp) -> impl Iterator<Item = Digest> {
-        self.0.iter().filter(move |(_, at)| *at > now.minus(DAY)).map(|(digest, _)| *digest)
+        self.0.iter().filter(move |(_, at)| *at > now.minus(Share::DAY)).map(|(digest, _)| *digest)
     }
 
     /// One was written.
     pub(super) fn add(&mut self, digest: Digest, now: Timestamp) {
-        self.0.retain(|(_, at)| *at > now.minus(DAY));
+        self.0.retain(|(_, at)| *at > now.minus(Share::DAY));
         self.0.push((digest, now));
     }
 

@@ -47,6 +47,7 @@ mod revoking;
 mod stories;
 mod tasks;
 mod telling;
+mod trickling;
 
 /// Where the manual clock stands at first.
 pub(super) const START: Timestamp = Timestamp::from_seconds(1_800_000_000);

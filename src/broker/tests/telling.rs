@@ -112,14 +112,14 @@ async fn the_first_inventory_after_a_start_is_held_against_what_is_open() {
     let more = (0..6).fold(REGISTRY.to_owned(), |text, n| text.replace("downstreams:\n", &workload(n)));
     world.apply(&more, 0).await.unwrap();
     world.exist(&["payments/api", "payments/batch", "acme/sync", "payments/w0"]).await;
-    assert_eq!(world.doubted().await.as_deref(), Some("it would end 5 of 9 records, and at most 10 in a hundred may end at once"));
+    assert_eq!(world.doubted().await.as_deref(), Some("it would end 5 of 9 records, and at most 10 in a hundred may end within a day"));
     assert_eq!(world.reconciled().await, [""; 0]);
     world.exist(&["payments/api", "payments/batch", "acme/sync", "payments/w0", "payments/w1", "payments/w2"]).await;
     assert_eq!(world.doubted().await, None, "a few may be missing");
     assert_eq!(world.reconciled().await, ["raise payments/w3", "raise payments/w4", "raise payments/w5"]);
     // From then on it is held against itself.
     world.exist(&["payments/api", "payments/batch"]).await;
-    assert_eq!(world.doubted().await.as_deref(), Some("it would end 4 of 6 records, and at most 10 in a hundred may end at once"));
+    assert_eq!(world.doubted().await.as_deref(), Some("it would end 4 of 6 records, and at most 10 in a hundred may end within a day"));
     assert_eq!(world.reconciled().await, [""; 0]);
 }
 

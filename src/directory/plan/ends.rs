@@ -1,7 +1,7 @@
 //! What ends: what a scope no longer names, and what it names with an end that is here.
 
 use super::{Action, Change, Planning, Subject, Why};
-use crate::model::{Event, Known, Timestamp, Whose};
+use crate::model::{Event, Known, Position, Timestamp, Whose};
 
 impl Change {
     /// Whether something ends by it: the record, what is alive of it, or what its former owner answered for.
@@ -51,20 +51,20 @@ impl Planning<'_> {
         for (name, known) in self.absent(Subject::Workload, facts.workloads(), |record| record.spiffe_id.to_string()) {
             let whose = Whose::Workload { owner: known.record.owner, workload: known.number };
             let living = self.cut(known.number, whose, Why::Absent);
-            self.end(Subject::Workload, &name, living);
+            self.end((Subject::Workload, known.number), &name, living);
         }
         for (name, known) in self.absent(Subject::Owner, facts.owners(), |record| record.id.to_string()) {
             let living = self.cut(known.number, Whose::Owner(known.number), Why::Absent);
-            self.end(Subject::Owner, &name, living);
+            self.end((Subject::Owner, known.number), &name, living);
         }
         for (name, known) in self.absent(Subject::Environment, facts.environments(), |record| record.name.to_string()) {
             let living = self.cut(known.number, Whose::Environment(known.number), Why::Absent);
-            self.end(Subject::Environment, &name, living);
+            self.end((Subject::Environment, known.number), &name, living);
         }
         for (name, known) in self.absent(Subject::Downstream, facts.downstreams(), |record| record.name.to_string()) {
             let living = self.cut(known.number, Whose::Bearing(known.number), Why::Decommissioned);
             self.difference.events.push(Event::DownstreamRemoved { number: known.number });
-            self.end(Subject::Downstream, &name, living);
+            self.end((Subject::Downstream, known.number), &name, living);
         }
     }
 
@@ -84,8 +84,8 @@ impl Planning<'_> {
         absent
     }
 
-    pub(super) fn end(&mut self, subject: Subject, name: &str, living: u64) {
+    pub(super) fn end(&mut self, (subject, number): (Subject, Position), name: &str, living: u64) {
         let detail = self.note(Why::Absent);
-        self.change((Action::End, subject), &name, detail, living);
+        self.change((Action::End, subject, Some(number)), &name, detail, living);
     }
 }

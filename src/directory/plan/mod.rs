@@ -68,12 +68,21 @@ pub(crate) struct Change {
     pub action: Action,
     /// To what sort of record.
     pub subject: Subject,
+    /// The number of the record; absent if it has none yet.
+    pub number: Option<Position>,
     /// Its name.
     pub name: String,
     /// What differs, in words.
     pub detail: String,
     /// How many living credentials would die. One that dies with two records counts at both.
     pub living: u64,
+}
+
+impl Difference {
+    /// The records that end.
+    pub(crate) fn ended(&self) -> Vec<Position> {
+        self.changes.iter().filter(|change| change.ends()).filter_map(|change| change.number).collect()
+    }
 }
 
 /// Whether whoever says all this may give a workload of another to an owner, without asking that one.
@@ -104,6 +113,9 @@ pub(crate) fn plan(snapshot: &Snapshot, scope: &Scope, present: &Present<'_>, ma
     difference.ends = difference.changes.iter().filter(|change| change.ends()).count();
     difference
 }
+
+/// What happens, to what sort of record, and to which, if it is known.
+type What = (Action, Subject, Option<Position>);
 
 struct Planning<'a> {
     snapshot: &'a Snapshot,
@@ -159,7 +171,8 @@ impl<'a> Planning<'a> {
         match known.filter(|known| known.is_registered()) {
             Some(known) if known.origin == origin => return,
             Some(known) => {
-                self.change((Action::Change, Subject::Environment), &environment.name, from(known, origin.as_ref()), 0);
+                let what = (Action::Change, Subject::Environment, Some(known.number));
+                self.change(what, &environment.name, from(known, origin.as_ref()), 0);
             }
             None => self.add(Subject::Environment, &environment.name, added(known, String::new())),
         }
@@ -180,7 +193,7 @@ impl<'a> Planning<'a> {
                 let living = if shortened { self.cut(known.number, Whose::Owner(known.number), Why::ContractEnd) } else { 0 };
                 let detail = joined(&differing(&*known.record, owner), &from(known, origin.as_ref()));
                 let action = self.ending(known.record.contract_end, owner.contract_end);
-                self.change((action, Subject::Owner), &owner.id, detail, living);
+                self.change((action, Subject::Owner, Some(known.number)), &owner.id, detail, living);
             }
             None => self.add(Subject::Owner, &owner.id, added(known, whole(owner))),
         }
@@ -217,7 +230,7 @@ impl<'a> Planning<'a> {
                 let old = WorkloadSpec::of(&known.record, self.present.facts);
                 let detail = joined(&old.map(|old| differing(&old, spec)).unwrap_or_default(), &from(known, origin.as_ref()));
                 let detail = joined(&detail, why.map_or("", Why::besides));
-                self.change((action, Subject::Workload), &spec.spiffe_id, detail, living);
+                self.change((action, Subject::Workload, Some(known.number)), &spec.spiffe_id, detail, living);
             }
             None => {
                 let why = self.comes_back(known, owner, &spec.owner);
@@ -266,7 +279,7 @@ impl<'a> Planning<'a> {
             Some(known) => {
                 let old = DownstreamSpec::of(&known.record, self.present.facts);
                 let detail = joined(&differing(&old, spec), &from(known, origin.as_ref()));
-                self.change((Action::Change, Subject::Downstream), &spec.name, detail, 0);
+                self.change((Action::Change, Subject::Downstream, Some(known.number)), &spec.name, detail, 0);
             }
             None => self.add(Subject::Downstream, &spec.name, whole(spec)),
         }
@@ -291,11 +304,11 @@ impl<'a> Planning<'a> {
     }
 
     fn add(&mut self, subject: Subject, name: &impl ToString, detail: String) {
-        self.change((Action::Add, subject), name, detail, 0);
+        self.change((Action::Add, subject, None), name, detail, 0);
     }
 
-    fn change(&mut self, (action, subject): (Action, Subject), name: &impl ToString, detail: String, living: u64) {
-        self.difference.changes.push(Change { action, subject, name: name.to_string(), detail, living });
+    fn change(&mut self, (action, subject, number): What, name: &impl ToString, detail: String, living: u64) {
+        self.difference.changes.push(Change { action, subject, number, name: name.to_string(), detail, living });
     }
 
     /// Where a record of this scope comes from.

@@ -15,7 +15,7 @@ impl Planning<'_> {
             let facts = self.present.facts;
             for (name, known) in self.absent(Subject::Person, facts.people(), |record| record.id.to_string()) {
                 self.difference.events.push(Event::PersonEnded { number: known.number });
-                self.end(Subject::Person, &name, 0);
+                self.end((Subject::Person, known.number), &name, 0);
             }
         }
         if self.scope.holds(Subject::Contract) {
@@ -29,7 +29,7 @@ impl Planning<'_> {
             gone.sort_by_key(|(_, known)| known.number);
             for (id, known) in gone {
                 let living = self.contract_gone(known);
-                self.end(Subject::Contract, id.as_str(), living);
+                self.end((Subject::Contract, known.number), id.as_str(), living);
             }
         }
     }
@@ -45,7 +45,7 @@ impl Planning<'_> {
             Some(known) => {
                 let detail = joined(&differing(&*known.record, person), &from(known, origin.as_ref()));
                 let action = if known.record.active && !person.active { Action::End } else { Action::Change };
-                self.change((action, Subject::Person), &person.id, detail, 0);
+                self.change((action, Subject::Person, Some(known.number)), &person.id, detail, 0);
             }
             None => self.add(Subject::Person, &person.id, added(known, whole(person))),
         }
@@ -62,14 +62,14 @@ impl Planning<'_> {
                 let living = if spec.end < known.record.end { self.shorten(owner, spec) } else { 0 };
                 let detail = format!("end: {} -> {}", known.record.end, spec.end);
                 let action = self.ending(Some(known.record.end), Some(spec.end));
-                self.change((action, Subject::Contract), &spec.record, detail, living);
+                self.change((action, Subject::Contract, Some(known.number)), &spec.record, detail, living);
                 self.difference.events.push(Event::ContractRecorded(recording(Some(known), origin, record)));
                 return;
             }
             // A contract is of one owner: of another it is another one.
             Some(other) => {
                 let living = self.contract_gone(other);
-                self.end(Subject::Contract, spec.record.as_str(), living);
+                self.end((Subject::Contract, other.number), spec.record.as_str(), living);
             }
             None => {}
         }
@@ -80,7 +80,8 @@ impl Planning<'_> {
         let of = facts.owner_numbered(owner).filter(|known| known.has_not_ended());
         let is_end = of.is_some_and(|known| self.ending(facts.contract_end(known), Some(spec.end)) == Action::End);
         let action = if is_end { Action::End } else { Action::Add };
-        self.change((action, Subject::Contract), &spec.record, detail, living);
+        let number = Some(self.number::<Contract>(None));
+        self.change((action, Subject::Contract, number), &spec.record, detail, living);
         self.difference.events.push(Event::ContractRecorded(recording(None, origin, record)));
     }
 

@@ -72,6 +72,10 @@ pub(super) fn wrong(entry: &Entry, before: &Audit, find: &impl Fn(Position) -> O
         | Event::CredentialIssued(_)
         | Event::SourceHeld(_)
         | Event::SourceConfirmed { .. } => None,
+        Event::SourceEnded { records, .. } => {
+            let unknown = records.iter().find(|number| **number >= entry.position);
+            unknown.map(|number| format!("ended record {number}, which was not there"))
+        }
     };
     wrong.into_iter().collect()
 }

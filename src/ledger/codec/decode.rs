@@ -93,6 +93,9 @@ fn read_event(event: Wire) -> Read<Event> {
         Wire::SourceConfirmed(confirmed) => {
             Event::SourceConfirmed { source: text("source", &confirmed.source)?, digest: array("digest", &confirmed.digest)? }
         }
+        Wire::SourceEnded(ended) => {
+            Event::SourceEnded { source: text("source", &ended.source)?, records: numbers("records", ended.records)? }
+        }
     })
 }
 

@@ -72,6 +72,10 @@ pub(super) fn event(event: &Event) -> Wire {
         Event::SourceConfirmed { source, digest } => {
             Wire::SourceConfirmed(wire::SourceConfirmed { source: source.to_string(), digest: digest.to_vec() })
         }
+        Event::SourceEnded { source, records } => {
+            let records = records.iter().map(|number| number.get()).collect();
+            Wire::SourceEnded(wire::SourceEnded { source: source.to_string(), records })
+        }
     }
 }
 

@@ -286,6 +286,7 @@ fn sources() -> impl Strategy<Value = Event> {
     prop_oneof![
         held.prop_map(Event::SourceHeld),
         (source(), any::<[u8; 32]>()).prop_map(|(source, digest)| Event::SourceConfirmed { source, digest }),
+        (source(), vec(position(), 0..3)).prop_map(|(source, records)| Event::SourceEnded { source, records }),
         (option::of(position()), source(), option::of(position()), option::of("\\PC{1,40}"), option::of(time())).prop_map(
             |(number, source, owner, text, ended)| {
                 Event::ResourceRecorded(Recording { number, origin: None, record: Resource { source, owner, text, ended } })

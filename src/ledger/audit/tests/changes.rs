@@ -52,6 +52,9 @@ fn a_number_that_is_used_twice_or_for_nothing_is_found() {
     records(|world| Event::WorkloadRecorded(first(workload("new", world.owner, &[at(2)]))), "names environment 2, which was unknown");
     records(|_| Event::DownstreamRecorded(first(downstream("new", &[at(5)]))), "names environment 5, which was unknown");
     records(|_| Event::DownstreamRemoved { number: at(2) }, "removed downstream 2, which was unknown");
+    let of_source = |number: u64| Event::SourceEnded { source: "teams".parse().expect("a name"), records: vec![at(5), at(number)] };
+    check(|written| written.push(of_source(8)), &[]);
+    check(|written| written.push(of_source(777)), &["ended record 777, which was not there"]);
     records(|_| Event::KeyActivated(key("token-1")), "activated a key that was activated as 7 before");
     records(|_| Event::KeyRetired { number: at(9), ends: None }, "retired 9, which was no key in use");
     records(|_| Event::Reinstated { number: at(9), note: None }, "reinstated 9, which is no owner, workload, environment or downstream");

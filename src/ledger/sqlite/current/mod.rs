@@ -70,7 +70,8 @@ pub(in crate::ledger) fn keep(connection: &Connection, entry: &Entry, bytes: &[u
 }
 
 /// Drops what stopped to matter by `now`, as [`Facts`](crate::model::Facts) forget it: tasks that
-/// closed and settled, cuts that left the list for good, and exceptions that have long been over.
+/// closed and settled, cuts that left the list for good, exceptions that have long been over, and what sources
+/// ended long ago.
 pub(in crate::ledger) fn prune(connection: &Connection, now: Timestamp) -> Result<()> {
     let (now, for_good) = (int(now.millis()), int(now.minus(CLOCK_STEP).millis()));
     connection
@@ -78,8 +79,10 @@ pub(in crate::ledger) fn prune(connection: &Connection, now: Timestamp) -> Resul
             "DELETE FROM current WHERE aspect = ?1 AND number IN (SELECT number FROM current WHERE aspect = ?2 AND ends_ms <= ?3)",
         )?
         .execute(params![Aspect::Task.number(), Aspect::TaskClosed.number(), now])?;
-    let exceptions = [Aspect::Exception, Aspect::ExceptionApproved, Aspect::ExceptionEnded].map(|aspect| (aspect, now));
-    for (aspect, ended) in [(Aspect::TaskClosed, now), (Aspect::Listed, for_good)].into_iter().chain(exceptions) {
+    let exceptions = [Aspect::Exception, Aspect::ExceptionApproved, Aspect::ExceptionEnded];
+    let sources = [Aspect::SourceConfirmed, Aspect::SourceEnded];
+    let at_their_end = [Aspect::TaskClosed].into_iter().chain(exceptions).chain(sources).map(|aspect| (aspect, now));
+    for (aspect, ended) in at_their_end.chain([(Aspect::Listed, for_good)]) {
         connection.prepare_cached("DELETE FROM current WHERE aspect = ?1 AND ends_ms <= ?2")?.execute(params![aspect.number(), ended])?;
     }
     Ok(())

@@ -14,7 +14,9 @@ use crate::ledger::samples::{
     task, workload,
 };
 use crate::ledger::tip::Tip;
-use crate::model::{About, CLOCK_STEP, CUT_OF_KEY_ENDS, Closing, Event, Facts, FindingAction, FindingChange, Person, Recording, Subjects};
+use crate::model::{
+    About, CUT_OF_KEY_ENDS, Closing, Event, Facts, FindingAction, FindingChange, Person, Recording, SourceName, Subjects, Turnover,
+};
 
 /// Something that may happen; what exists by then makes an event of it.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ enum Step {
     Approve(Index),
     Finding(Index),
     Change { finding: Index, change: FindingChange },
+    SourceEnds { source: u8, record: Index },
+    ConfirmSource { source: u8 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -79,7 +83,18 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<Index>(), select(vec![
             FindingChange::Seen, FindingChange::Acted(FindingAction::Suspend), FindingChange::Resolved, FindingChange::Waived { until: NOW },
         ])).prop_map(|(finding, change)| Step::Change { finding, change }),
+        4 => (0..2u8, any::<Index>()).prop_map(|(source, record)| Step::SourceEnds { source, record }),
+        1 => (0..2u8).prop_map(|source| Step::ConfirmSource { source }),
     ]
+}
+
+fn sourced(name: u8) -> SourceName {
+    format!("source-{name}").parse().expect("a name")
+}
+
+/// Mostly seconds, and now and then most of a day.
+fn pause() -> impl Strategy<Value = u64> {
+    prop_oneof![30 => 0..15u64, 1 => 40_000..90_000u64]
 }
 
 /// A ledger made of steps: what exists, by name.
@@ -168,6 +183,10 @@ impl History {
             Step::Change { finding, change } => {
                 Event::FindingChanged { number: subject(&self.subjects, finding), change: change.clone(), note: None }
             }
+            Step::SourceEnds { source, record } => {
+                Event::SourceEnded { source: sourced(*source), records: vec![subject(&self.subjects, record)] }
+            }
+            Step::ConfirmSource { source } => Event::SourceConfirmed { source: sourced(*source), digest: [5; 32] },
             Step::Issue => {
                 let [owner, workload, environment] = [Position::BROKER; 3];
                 Event::CredentialIssued(Box::new(issued(Subjects { owner, workload, environment, task: None, lineage: None }, time)))
@@ -217,7 +236,7 @@ fn a_downstream_that_was_recorded_anew_before_there_was_a_place_for_that_is_susp
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn what_is_kept_makes_the_same_facts_as_every_entry(steps in prop::collection::vec((step(), 0..15u64), 1..60), later in 0..60u64) {
+    fn what_is_kept_makes_the_same_facts_as_every_entry(steps in prop::collection::vec((step(), pause()), 1..60), later in 0..60u64) {
         let store = store::Store::open(&super::super::Place::Memory, 1 << 20, super::super::Faults::default()).expect("a store in memory");
         let mut history = History::default();
         let mut facts = Facts::default();
@@ -257,13 +276,16 @@ proptest! {
             let ends = Some(time.plus(Duration::from_secs(1)));
             history.push(time, Event::Cut(cut(opened.position, Closing::CloseTask, ends)));
         }
+        let time = NOW.plus(Duration::from_secs(tasks));
+        history.push(time, Event::SourceEnded { source: sourced(0), records: vec![Position::BROKER] });
+        history.push(time, Event::SourceConfirmed { source: sourced(0), digest: [5; 32] });
         let kept = store.write(|connection| {
             for entry in &history.entries {
                 keep(connection, entry, &codec::encode(entry))?;
                 prune(connection, entry.time)?;
             }
-            prune(connection, NOW.plus(Duration::from_secs(tasks)).plus(CLOCK_STEP))?;
-            for task in history.entries.iter().step_by(2) {
+            prune(connection, Turnover::forgotten(time))?;
+            for task in history.entries.iter().step_by(2).take(usize::try_from(tasks).expect("few")) {
                 assert_eq!(closed_task(connection, task.position)?, Some(task.position.next()));
             }
             all(connection)

@@ -121,6 +121,7 @@ fn every_change(world: &World, round: u8, last: Position) -> Vec<Vec<Event>> {
     said.one(Event::ResourceRecorded(first(Resource { ended: None, ..resource() })));
     let (source, why) = (origin().source, "it is empty".parse().expect("a note"));
     said.one(Event::SourceHeld(Held { source: source.clone(), digest: Some([5; 32]), why, ends: 12, of: 12 }));
+    said.one(Event::SourceEnded { source: source.clone(), records: vec![world.workload] });
     said.one(Event::SourceConfirmed { source, digest: [5; 32] });
     said.one(Event::DownstreamConfirmed(DownstreamConfirmed { number: world.downstream, position: last, confirmed: 3, lapsed: 1 }));
     said.one(ended(world.workload, Closing::Suspend));
@@ -167,6 +168,7 @@ const fn is_change(event: &Event) -> bool {
         | Event::ResourceRecorded(_)
         | Event::SourceHeld(_)
         | Event::SourceConfirmed { .. }
+        | Event::SourceEnded { .. }
         | Event::FindingRaised(_)
         | Event::FindingChanged { .. } => true,
     }
