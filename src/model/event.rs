@@ -155,9 +155,9 @@ pub struct Held {
     pub digest: Option<[u8; 32]>,
     /// Why it was not believed.
     pub why: Note,
-    /// How many records it would have ended.
+    /// How many records it would have ended within a day.
     pub ends: u64,
-    /// How many records of the source there are.
+    /// Of how many: those that there are, and those that ended within it.
     pub of: u64,
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::broker::Reconciling;
 use crate::broker::error::Limit;
 use crate::broker::limits::Quotas;
-use crate::broker::tests::{QUOTAS, START, World, caller};
+use crate::broker::tests::{QUOTAS, START, World, administrator, caller};
 use crate::directory::scim::{self, Patch, Wrong};
 use crate::model::{Event, Share, Standing, Timestamp};
 
@@ -47,7 +48,10 @@ impl Sources {
     }
 
     async fn within(quotas: Quotas) -> Self {
-        let world = World::within(quotas).await;
+        Self::of(World::within(quotas).await)
+    }
+
+    fn of(world: World) -> Self {
         let provisioning = Provisioning::new(Arc::clone(&world.broker), "https://c.example/scim/v2".to_owned());
         Self { world, provisioning }
     }
@@ -193,6 +197,24 @@ async fn more_ends_than_the_share_within_a_day_are_not_believed() {
     sources.world.hand.set(sources.world.broker.clock().now().plus(DAY));
     sources.set_active(Kind::Group, &ids[3], false).await.expect("a day later");
     assert_ne!(sources.standing("team-3"), Some(Standing::Active));
+}
+
+#[tokio::test]
+async fn what_ended_before_a_person_let_a_source_go_on_counts_no_more() {
+    let sources = Sources::of(World::told_by(rules("hr").declared(), Reconciling::default()).await);
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(sources.create("hr", Kind::Group, group(&format!("team {number}"))).await.expect("created"));
+    }
+    for (at, of) in [(0, 20), (3, 17), (6, 14)] {
+        for id in &ids[at..at + 3] {
+            sources.set_active(Kind::Group, id, false).await.expect("three may always");
+        }
+        let stopped = sources.set_active(Kind::Group, &ids[at + 3], false).await;
+        let Err(Trouble::Stopped(stop)) = stopped else { panic!("{stopped:?}") };
+        assert_eq!((stop.ends, stop.of), (4, of));
+        sources.world.broker.confirm_source(&administrator(), &rules("hr").source, stop.digest).await.expect("let through");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::belief::{Disbelief, disbelief};
 use super::inventory::{self, Inventory};
-use super::{Compared, Day, Declared, Doubted, MOST_AT_ONCE, Said, State, own};
+use super::state::{Compared, State};
+use super::{Day, Declared, Doubted, MOST_AT_ONCE, Said, own};
 use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
 use crate::directory::{self, Aside, Change, Difference};

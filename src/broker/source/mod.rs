@@ -16,6 +16,7 @@ mod day;
 mod declared;
 mod hearing;
 mod inventory;
+mod state;
 mod voiced;
 
 pub(in crate::broker) use day::Day;
@@ -25,6 +26,7 @@ pub(in crate::broker) use hearing::held;
 pub(crate) use inventory::Covers;
 use inventory::Inventory;
 pub(super) use inventory::{Existing, Presence};
+use state::State;
 pub(in crate::broker) use voiced::Voiced;
 
 /// What a source says, as it was read.
@@ -53,36 +55,6 @@ pub(crate) struct Doubted {
     pub of: usize,
     /// What would change.
     pub changes: Vec<Change>,
-}
-
-/// How a source stands.
-#[derive(Clone, Debug, Default)]
-struct State {
-    heard: Option<Timestamp>,
-    believed: Option<Timestamp>,
-    /// What was last applied without a problem: to hear it again changes nothing.
-    settled: Option<[u8; 32]>,
-    /// What was last heard and compared.
-    compared: Option<Compared>,
-    /// Which names it was told that it may refer to, and the last entry at that time.
-    names: Arc<directory::Names>,
-    told: Position,
-    problems: Vec<String>,
-    doubted: Option<Doubted>,
-    confirmed: Option<[u8; 32]>,
-    /// Which doubts stand in the ledger.
-    voiced: Voiced,
-    /// What was last believed, of an inventory.
-    inventory: Option<Arc<Inventory>>,
-}
-
-/// What was heard, and the last entry that it was compared with: until there is another, or the time has come, to
-/// hear it again changes nothing either.
-#[derive(Clone, Copy, Debug)]
-struct Compared {
-    digest: [u8; 32],
-    changed: Position,
-    until: Option<Timestamp>,
 }
 
 /// A source, as it is shown.
@@ -179,16 +151,6 @@ impl Sources {
 
     fn change(&self, name: &SourceName, change: impl FnOnce(&mut State)) {
         change(&mut self.states.entry(name.clone()).or_default());
-    }
-}
-
-impl State {
-    /// Whether to hear it again now, when `changed` is the last entry that changed anything, would change nothing.
-    fn knows(&self, digest: [u8; 32], changed: Position, now: Timestamp) -> bool {
-        let settled = self.settled == Some(digest) && self.doubted.is_none();
-        let is_known =
-            |compared: Compared| (compared.digest, compared.changed) == (digest, changed) && compared.until.is_none_or(|until| now < until);
-        settled || self.compared.is_some_and(is_known)
     }
 }
 

@@ -121,7 +121,7 @@ proptest! {
             }),
             _ => false,
         };
-        let difference = world.plan(&after);
+        let (difference, head) = (world.plan(&after), world.head);
         let told = |action| -> HashSet<String> {
             let told = difference.changes.iter().filter(|change| change.action == action);
             told.map(|change| format!("{} {}", change.subject, change.name)).collect()
@@ -131,6 +131,8 @@ proptest! {
         let ended: HashSet<String> = gone.chain(before.intersection(&after).filter(|name| is_over(name))).cloned().collect();
         prop_assert_eq!(told(Action::End), ended);
         prop_assert_eq!(difference.ends, told(Action::End).len() + told(Action::Move).len(), "nothing is alive");
+        let ended: HashSet<Position> = difference.ended().into_iter().collect();
+        prop_assert!(ended.len() == difference.ends && ended.iter().all(|number| *number <= head), "each has a number of its own");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::directory::yaml;
-use crate::model::Person;
+use crate::model::{Contract, Facts, Known, Person};
 
 #[test]
 fn a_source_ends_its_own_records_alone_and_nobody_else_ends_them() {
@@ -125,13 +125,32 @@ fn check_ends(change: impl FnOnce(&mut Snapshot), ends: usize, told: &[&str]) {
     let mut changed = said();
     change(&mut changed);
     let changed = changed.indexed();
+    let before = world.facts.clone();
     let difference = world.hear(&hr, &changed);
     let line = |change: &Change| format!("{} {} ({})", change.action, change.name, change.living);
+    let ending = difference.changes.iter().filter(|change| change.ends());
+    let numbers: Vec<_> = ending.filter_map(|change| number_of(&before, change).or_else(|| number_of(&world.facts, change))).collect();
+    assert_eq!((difference.ended(), numbers.len()), (numbers, ends));
     assert_eq!(
         (difference.ends, difference.changes.iter().map(line).collect::<Vec<_>>()),
         (ends, told.iter().map(ToString::to_string).collect())
     );
     assert_eq!(world.hear(&hr, &changed), Difference::default(), "said again it is no change");
+}
+
+/// The number of what a change is about.
+fn number_of(facts: &Facts, change: &Change) -> Option<Position> {
+    let name = &change.name;
+    match change.subject {
+        Subject::Owner => facts.owners().find(|known| known.record.id.as_str() == name).map(|known| known.number),
+        Subject::Workload => facts.workloads().find(|known| known.record.spiffe_id.as_str() == name).map(|known| known.number),
+        Subject::Person => facts.people().find(|known| known.record.id.as_str() == name).map(|known| known.number),
+        Subject::Contract => {
+            let is_it = |known: &&Known<Contract>| known.origin.as_ref().is_some_and(|origin| origin.record.as_str() == name);
+            facts.contracts().find(is_it).map(|known| known.number)
+        }
+        Subject::Environment | Subject::Downstream | Subject::Inventory => None,
+    }
 }
 
 fn contract_of(record: &str, owner: &str, end: u64) -> crate::directory::ContractSpec {
