@@ -47,9 +47,14 @@ mod tests {
         Snapshot::from(Document { environments: (0..named).map(environment).collect(), ..Document::default() })
     }
 
+    /// The first loss of a day.
+    fn alone(now: usize, live: usize) -> Day {
+        Day { live, now, before: Vec::new() }
+    }
+
     /// Whether it is believed that so many records are named and so many wrong, where so many end of so many.
     fn is_believed(named: usize, wrong: usize, ends: usize, of: usize) -> bool {
-        disbelief(&Day::alone(ends, of), (&naming(named), wrong), Share::percent(10)).is_none()
+        disbelief(&alone(ends, of), (&naming(named), wrong), Share::percent(10)).is_none()
     }
 
     #[test]
@@ -64,7 +69,7 @@ mod tests {
     fn why_says_the_day_and_stays_the_same_while_that_goes_by() {
         let hour = |hour: u64| Timestamp::from_seconds(hour * 3600);
         let why = |before: &[u64]| {
-            let day = Day { before: before.iter().map(|at| (hour(*at), true)).collect(), ..Day::alone(8, 96) };
+            let day = Day { before: before.iter().map(|at| (hour(*at), true)).collect(), ..alone(8, 96) };
             disbelief(&day, (&naming(88), 0), Share::percent(10)).map(|doubt| (doubt.why, doubt.until))
         };
         let text =
@@ -72,7 +77,7 @@ mod tests {
         assert_eq!(why(&[1, 2, 2, 5]), Some((text.clone(), Some(hour(26)))));
         assert_eq!(why(&[2, 2, 5]), Some((text, Some(hour(26)))));
         assert_eq!(why(&[5]), None, "9 of 97");
-        let alone = disbelief(&Day::alone(11, 96), (&naming(85), 0), Share::percent(10)).map(|doubt| (doubt.why, doubt.until));
+        let alone = disbelief(&alone(11, 96), (&naming(85), 0), Share::percent(10)).map(|doubt| (doubt.why, doubt.until));
         let text = "it would end 11 of 96 records, and at most 10 in a hundred may end within a day".to_owned();
         assert_eq!(alone, Some((text, None)));
     }

@@ -1,8 +1,9 @@
 //! What a source ends within a day: what it would end now, with what it has ended before.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use crate::model::{Position, Share, Timestamp};
+use crate::model::{Share, Timestamp};
 
 /// A day of a source, seen from what it says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,27 +19,18 @@ pub(in crate::broker) struct Day {
 impl Day {
     /// That of a source which has `live` records, would end those of `ending`, and has ended those of `lately`. What
     /// ends twice counts once.
-    pub(in crate::broker) fn new(
-        live: impl Iterator<Item = Position>,
-        ending: &[Position],
-        mut lately: HashMap<Position, Timestamp>,
-    ) -> Self {
-        for number in ending {
-            lately.remove(number);
+    pub(in crate::broker) fn new<K: Eq + Hash>(live: impl Iterator<Item = K>, ending: &[K], mut lately: HashMap<K, Timestamp>) -> Self {
+        for record in ending {
+            lately.remove(record);
         }
-        let mut day = Self::alone(ending.len(), 0);
-        for number in live {
+        let mut day = Self { live: 0, now: ending.len(), before: Vec::new() };
+        for record in live {
             day.live += 1;
-            day.before.extend(lately.remove(&number).map(|at| (at, false)));
+            day.before.extend(lately.remove(&record).map(|at| (at, false)));
         }
         day.before.extend(lately.into_values().map(|at| (at, true)));
         day.before.sort_unstable();
         day
-    }
-
-    /// That of one of which nothing is remembered.
-    pub(super) const fn alone(now: usize, live: usize) -> Self {
-        Self { live, now, before: Vec::new() }
     }
 
     /// How many would have ended within it.
@@ -72,6 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Position;
 
     const TENTH: Share = Share::percent(10);
 

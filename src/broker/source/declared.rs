@@ -42,7 +42,7 @@ pub(crate) struct Declared {
     pub holds: BTreeSet<Subject>,
     /// Whether it takes over what the administrators recorded, where it names that.
     pub takes_over: bool,
-    /// How much of it may end within a day; of an inventory, at once.
+    /// How much of it may end within a day.
     pub max_ended: Share,
     /// Of which identities it names all that exist, if it is an inventory.
     pub covers: Option<Covers>,

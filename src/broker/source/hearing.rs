@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::belief::{Disbelief, disbelief};
-use super::inventory::{self, Inventory};
+use super::inventory::{self, Inventory, Lost};
 use super::state::{Compared, State};
 use super::{Day, Declared, Doubted, MOST_AT_ONCE, Said, own};
 use crate::broker::moving::Mover;
@@ -133,27 +133,24 @@ fn hearing(
     let (doubted, until) = match said {
         Err(why) => (Doubted { digest: None, why, ends: 0, of: own(facts, name).count(), changes: Vec::new() }, None),
         Ok(said) => {
-            let (difference, ended, day) = match &declared.covers {
-                Some(covers) => {
-                    let (difference, of) = inventory::difference(present, covers, former, &said.snapshot);
-                    let day = Day::alone(difference.ends, of);
-                    (difference, Vec::new(), day)
-                }
+            let (difference, day, lost) = match &declared.covers {
+                Some(covers) => inventory::difference(present, covers, former, &said.snapshot),
                 None => {
                     let difference = directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(facts));
-                    let ended = difference.ended();
-                    let day = Day::new(own(facts, name), &ended, facts.turnover().of(name, present.now));
-                    (difference, ended, day)
+                    let day = Day::new(own(facts, name), &difference.ended(), facts.turnover().of(name, present.now));
+                    (difference, day, Lost::new())
                 }
             };
             let disbelief = disbelief(&day, (&said.snapshot, said.wrong), declared.max_ended);
+            let ended = difference.ended();
             let Difference { changes, mut events, problems, .. } = difference;
             match disbelief.filter(|_| !confirmed) {
                 None => {
                     // What a person let through does not count.
-                    events.extend(ended.chunks(MOST_AT_ONCE).filter(|_| !confirmed).map(|records| ended_by(name, records)));
+                    let (ended, lost) = if confirmed { (Vec::new(), Lost::new()) } else { (ended, lost) };
+                    events.extend(ended.chunks(MOST_AT_ONCE).map(|records| ended_by(name, records)));
                     let problems = said.problems.into_iter().chain(problems).collect();
-                    let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, present.now));
+                    let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, (lost, present.now)));
                     return (events, Outcome::Applied(Applied { changes, problems, inventory }));
                 }
                 Some(Disbelief { why, until }) => {

@@ -1,12 +1,13 @@
 //! Inventories: what exists according to the systems that run it. Memory alone: read again after a start.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Day;
 use crate::directory::{self, Change, Difference, Snapshot, Subject};
 use crate::ledger::Present;
-use crate::model::{About, FindingKind, SourceName, SpiffeId, Timestamp};
+use crate::model::{About, FindingKind, Share, SourceName, SpiffeId, Timestamp};
 
 /// So many of what is gone are shown.
 const MOST_SHOWN: usize = 1000;
@@ -40,10 +41,14 @@ impl FromStr for Covers {
     }
 }
 
+/// What an inventory has named and lost within a day, and when it did last.
+pub(super) type Lost = HashMap<SpiffeId, Timestamp>;
+
 /// An inventory that was believed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inventory {
     identities: HashSet<SpiffeId>,
+    lost: Lost,
     /// Whether each row of it names something.
     is_whole: bool,
     read: Timestamp,
@@ -51,14 +56,14 @@ pub(super) struct Inventory {
 
 impl Inventory {
     /// What a snapshot names; what it names wrongly is as it was.
-    pub(super) fn of(snapshot: Snapshot, former: Option<&Self>, read: Timestamp) -> Self {
+    pub(super) fn of(snapshot: Snapshot, former: Option<&Self>, (lost, read): (Lost, Timestamp)) -> Self {
         let kept: Vec<SpiffeId> =
             former.into_iter().flat_map(|former| &former.identities).filter(|id| snapshot.exists(id)).cloned().collect();
         let wrong = snapshot.kept.iter().filter_map(|(_, name)| name.parse().ok());
         let is_whole = !snapshot.unnamed.contains(&Subject::Inventory);
         let mut identities: HashSet<SpiffeId> = wrong.chain(kept).collect();
         identities.extend(snapshot.inventory);
-        Self { identities, is_whole, read }
+        Self { identities, lost, is_whole, read }
     }
 
     /// How many it names.
@@ -67,9 +72,14 @@ impl Inventory {
     }
 }
 
-/// What is gone from an inventory since the former reading, and of how many. Where there is none, what is gone are
-/// the workloads that are in use and that nobody has missed yet.
-pub(super) fn difference(present: &Present<'_>, covers: &Covers, former: Option<&Inventory>, snapshot: &Snapshot) -> (Difference, usize) {
+/// What is gone from an inventory since the former reading, the day of that, and what it has lost by then. Where there
+/// is none, what is gone are the workloads that are in use and that nobody has missed yet.
+pub(super) fn difference(
+    present: &Present<'_>,
+    covers: &Covers,
+    former: Option<&Inventory>,
+    snapshot: &Snapshot,
+) -> (Difference, Day, Lost) {
     let is_missed = |number| present.facts.findings().about(FindingKind::Ghost, &About::Subject(number)).is_some();
     let before: Vec<&SpiffeId> = match former {
         Some(former) => former.identities.iter().collect(),
@@ -78,19 +88,24 @@ pub(super) fn difference(present: &Present<'_>, covers: &Covers, former: Option<
             open.map(|known| &known.record.spiffe_id).filter(|id| covers.covers(id)).collect()
         }
     };
-    let mut gone: Vec<String> = before.iter().filter(|id| !snapshot.exists(id)).map(ToString::to_string).collect();
+    let mut gone: Vec<&SpiffeId> = before.iter().copied().filter(|id| !snapshot.exists(id)).collect();
     gone.sort_unstable();
-    let ends = gone.len();
-    let change = |name| Change {
+    let since = present.now.minus(Share::DAY);
+    let lately = former.into_iter().flat_map(|former| &former.lost).filter(|(_, at)| **at > since).map(|(id, at)| (id, *at));
+    let mut lost: HashMap<&SpiffeId, Timestamp> = lately.collect();
+    let (day, ends) = (Day::new(before.iter().copied(), &gone, lost.clone()), gone.len());
+    lost.extend(gone.iter().map(|id| (*id, present.now)));
+    let lost = lost.into_iter().map(|(id, at)| (id.clone(), at)).collect();
+    let change = |id: &SpiffeId| Change {
         action: directory::Action::End,
         subject: Subject::Inventory,
         number: None,
-        name,
+        name: id.to_string(),
         detail: "no longer in the inventory".to_owned(),
         living: 0,
     };
     let changes = gone.into_iter().take(MOST_SHOWN).map(change).collect();
-    (Difference { changes, ends, ..Difference::default() }, before.len())
+    (Difference { changes, ends, ..Difference::default() }, day, lost)
 }
 
 /// What the inventories say of an identity.
@@ -138,7 +153,7 @@ mod tests {
 
     fn named(names: &[&str], is_whole: bool) -> Option<Arc<Inventory>> {
         let identities = names.iter().map(|name| id(name)).collect();
-        Some(Arc::new(Inventory { identities, is_whole, read: Timestamp::from_seconds(7) }))
+        Some(Arc::new(Inventory { identities, lost: Lost::new(), is_whole, read: Timestamp::from_seconds(7) }))
     }
 
     #[test]
