@@ -237,8 +237,10 @@ impl<'a> Planning<'a> {
             return Err(Refused::new(Wrong::Uniqueness, format!("`displayName`: there is an owner `{id}` already")).into());
         }
         let origin = self.origin(number)?;
-        let owner = after.map(|attributes| meaning::owner(attributes, id, &self.rules.fallback)).transpose()?;
         let active = after.is_some_and(meaning::owns);
+        // Of one that ends nothing else has to be right.
+        let said = after.filter(|_| active || there.is_none());
+        let owner = said.map(|attributes| meaning::owner(attributes, id, &self.rules.fallback)).transpose()?;
         // The entry of a new owner comes right behind that of the resource.
         let owner_number = known.map_or(self.present.head.next().next(), |known| known.number);
         let is_ours = known.is_none_or(|known| !known.is_registered() || there.is_none() || known.origin.as_ref() == Some(&origin));
@@ -251,7 +253,7 @@ impl<'a> Planning<'a> {
             return Ok((events, ends));
         }
         match owner {
-            Some(owner) if active || there.is_none() => {
+            Some(owner) => {
                 let same = known.is_some_and(|known| known.is_registered() && *known.record == owner);
                 if let Some(known) = shortened {
                     events.push(self.cut(
@@ -269,8 +271,8 @@ impl<'a> Planning<'a> {
                     events.push(self.ended(owner_number));
                 }
             }
-            Some(_) | None if is_registered => events.push(self.ended(owner_number)),
-            Some(_) | None => {}
+            None if is_registered => events.push(self.ended(owner_number)),
+            None => {}
         }
         Ok((events, ends))
     }

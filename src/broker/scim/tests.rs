@@ -134,6 +134,40 @@ const fn scim_owner() -> &'static str {
 }
 
 #[tokio::test]
+async fn a_team_ends_also_where_whoever_says_so_leaves_out_what_an_owner_needs() {
+    let sources = Sources::new().await;
+    let alone = Rules { fallback: Fallback::default(), ..rules("hr") };
+    let write = async |what| {
+        let done = sources.provisioning.write(&alone, Kind::Group, Write { what, versions: None }).await.expect("the ledger commits");
+        done.map(|number| number.to_string())
+    };
+    let taken = |said: Value| {
+        let mut body = group("Refunds");
+        body[scim_owner()] = said;
+        scim::take(Kind::Group, &body).expect("a group")
+    };
+    let whole = taken(json!({
+        "kind": "vendor", "contractEnd": "2030-01-01T00:00:00Z", "businessOwner": "ada@example.org", "technicalOwner": "bob@example.org",
+    }));
+    let id = write(What::Create(whole.clone())).await.expect("created");
+    sources.world.apply(BESIDE, 100).await.expect("the workload is under the owner of the source");
+    let path = json!([{ "op": "replace", "path": scim_owner(), "value": { "active": false } }]);
+    let patch = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": path });
+    let patch = What::Patch(id.clone(), Patch::parse(Kind::Group, &patch).expect("a patch"));
+    for what in [What::Replace(id.clone(), taken(json!({ "kind": "vendor", "active": false }))), patch] {
+        let token = sources.world.token(&caller("/refunds/api")).await.expect("issued");
+        write(what).await.expect("ended");
+        assert!(sources.world.is_dead(&token).await && sources.standing("refunds") != Some(Standing::Active));
+        assert_eq!(
+            refused(write(What::Replace(id.clone(), taken(json!({ "active": true })))).await),
+            Wrong::Value,
+            "nobody answers for it"
+        );
+        write(What::Replace(id.clone(), whole.clone())).await.expect("named again, as it was");
+    }
+}
+
+#[tokio::test]
 async fn a_person_is_known_by_each_name_until_deactivated_renamed_or_deleted() {
     let sources = Sources::new().await;
     let id = sources.create("hr", Kind::User, user("ada")).await.expect("created");
