@@ -7,14 +7,19 @@ use super::{Broker, Error};
 use crate::ledger::Present;
 use crate::model::{Closing, CutMade, Event, Facts, KnownTask, Note, Position, Reason, Timestamp, Whose, cut_ends};
 
+/// So many end in one transaction, such as all whose end is that of a year: whoever revokes waits for one.
+const MOST_AT_ONCE: usize = 10_000;
+
 impl Broker {
-    /// Ends every subject whose end has come; returns how many.
+    /// Ends the subjects whose end has come, the earliest first, and not more than one transaction should hold;
+    /// returns how many.
     ///
     /// # Errors
     /// If the ledger cannot commit.
     pub(crate) async fn end_what_is_due(&self) -> Result<usize, Error> {
         let plan = |present: &Present<'_>| {
-            let events: Vec<_> = present.facts.due(present.now).filter_map(|number| ending(present, number)).collect();
+            let due = present.facts.due(present.now).take(MOST_AT_ONCE);
+            let events: Vec<_> = due.filter_map(|number| ending(present, number)).collect();
             let ended = events.len();
             Ok((events, ended))
         };

@@ -1,5 +1,6 @@
 //! Owners end with their contracts, and workloads at their `valid_until`: by themselves, to the second.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::sync::watch::Receiver;
 
 use super::{START, World, administrator, caller, denied, owner_named, withdrawal};
 use crate::broker::{Error, Target, Withdrawal};
-use crate::model::{CUT_GRACE, DenialCode, Event, Position, Standing, Timestamp};
+use crate::model::{CUT_GRACE, DenialCode, Event, Position, Recording, Standing, Timestamp, Workload};
 
 /// When the contract of the vendor `acme` ends, and until when its workload is registered.
 const CONTRACT_END: &str = "2027-06-30T00:00:00Z";
@@ -140,4 +141,34 @@ async fn a_new_contract_revives_nothing_and_there_is_no_reinstating_without_one(
     let workload = Target::Workload("spiffe://example.org/acme/sync".parse().expect("an ID"));
     world.broker.reinstate(&administrator(), workload, "again".parse().ok()).await.unwrap();
     world.token(&caller("/acme/sync")).await.expect("open again");
+}
+
+#[tokio::test]
+async fn whoever_revokes_waits_for_a_part_of_those_that_end_at_one_instant_and_not_for_all() {
+    const MANY: usize = 25_000;
+    let world = World::new().await;
+    let record = {
+        let facts = world.broker.ledger().facts();
+        (*facts.workload(&caller("/payments/api").spiffe_id).expect("known").record).clone()
+    };
+    let recorded = (0..MANY).map(|number| {
+        let spiffe_id = format!("spiffe://example.org/until/{number}").parse().expect("an ID");
+        let record = Workload { spiffe_id, valid_until: Some(at("2027-01-31T00:00:00Z")), ..record.clone() };
+        Event::WorkloadRecorded(Recording { number: None, origin: None, record })
+    });
+    let events: Vec<Event> = recorded.collect();
+    world.broker.change(None, |_| Ok((events, ()))).await.unwrap();
+    world.hand.set(at("2027-01-31T00:00:00Z"));
+    let holding = world.hold_ledger().await;
+    let mut ending = pin!(async { while world.broker.end_what_is_due().await.unwrap() > 0 {} });
+    assert!(futures_util::poll!(&mut ending).is_pending(), "it waits for the ledger");
+    let mut revoking = pin!(world.revoke_owner("acme"));
+    assert!(futures_util::poll!(&mut revoking).is_pending(), "it waits behind those that end");
+    let ((), revoked, ()) = tokio::join!(ending, revoking, holding.release());
+    let cut = revoked.unwrap().position.unwrap();
+    let facts = world.broker.ledger().facts();
+    let ended: Vec<_> = facts.workloads().filter_map(|known| known.closed).collect();
+    assert_eq!(ended.len(), MANY);
+    let before = ended.iter().filter(|closed| closed.at < cut).count();
+    assert!(before <= 10_000, "{before} ended first");
 }

@@ -34,20 +34,20 @@ fn said(owner: &str) -> Said {
 }
 
 /// The ledger, held by a change: whatever is to be committed meanwhile waits.
-struct Holding {
+pub(super) struct Holding {
     release: mpsc::Sender<()>,
     change: JoinHandle<Result<Committed, LedgerError>>,
 }
 
 impl Holding {
-    async fn release(self) {
+    pub(super) async fn release(self) {
         self.release.send(()).unwrap();
         self.change.await.unwrap().unwrap();
     }
 }
 
 impl World {
-    async fn hold_ledger(&self) -> Holding {
+    pub(super) async fn hold_ledger(&self) -> Holding {
         let (release, held) = mpsc::channel::<()>();
         let (enter, entered) = tokio::sync::oneshot::channel();
         let plan = Box::new(move |_: &Present<'_>| {
