@@ -124,6 +124,9 @@ fn inventoried(workloads: &[&str], configure: impl FnOnce(&Path)) -> World {
     });
     world.until("clusters", |source| source["records"] == workloads.len());
     world.broker.apply(REGISTRY);
+    // It says nothing of what was recorded since it was read.
+    let before = world.show(&["source", "show", "clusters"])["believed_at"].clone();
+    world.until("clusters", |source| source["believed_at"] != before);
     world
 }
 

@@ -162,8 +162,12 @@ impl Observed {
 
     /// Whether none of these was recorded or opened since `time`, and everything since then was seen.
     pub(super) fn settled(&self, numbers: &[Position], time: Timestamp) -> bool {
-        let since = numbers.iter().filter_map(|number| self.touched.get(number)).max();
-        self.since <= time && since.is_none_or(|touched| *touched <= time)
+        self.since <= time && !numbers.iter().any(|number| self.touched_since(*number, time))
+    }
+
+    /// Whether a subject was recorded or opened after `time`, as far as that was seen.
+    pub(super) fn touched_since(&self, number: Position, time: Timestamp) -> bool {
+        self.touched.get(&number).is_some_and(|touched| *touched > time)
     }
 
     /// The identities in no record that asked.

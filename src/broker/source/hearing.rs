@@ -150,7 +150,7 @@ fn hearing(
                     let (ended, lost) = if confirmed { (Vec::new(), Lost::new()) } else { (ended, lost) };
                     events.extend(ended.chunks(MOST_AT_ONCE).map(|records| ended_by(name, records)));
                     let problems = said.problems.into_iter().chain(problems).collect();
-                    let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, (lost, present.now)));
+                    let inventory = declared.covers.as_ref().map(|_| Inventory::of(said.snapshot, former, lost));
                     return (events, Outcome::Applied(Applied { changes, problems, inventory }));
                 }
                 Some(Disbelief { why, until }) => {

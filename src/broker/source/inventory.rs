@@ -51,19 +51,18 @@ pub(super) struct Inventory {
     lost: Lost,
     /// Whether each row of it names something.
     is_whole: bool,
-    read: Timestamp,
 }
 
 impl Inventory {
     /// What a snapshot names; what it names wrongly is as it was.
-    pub(super) fn of(snapshot: Snapshot, former: Option<&Self>, (lost, read): (Lost, Timestamp)) -> Self {
+    pub(super) fn of(snapshot: Snapshot, former: Option<&Self>, lost: Lost) -> Self {
         let kept: Vec<SpiffeId> =
             former.into_iter().flat_map(|former| &former.identities).filter(|id| snapshot.exists(id)).cloned().collect();
         let wrong = snapshot.kept.iter().filter_map(|(_, name)| name.parse().ok());
         let is_whole = !snapshot.unnamed.contains(&Subject::Inventory);
         let mut identities: HashSet<SpiffeId> = wrong.chain(kept).collect();
         identities.extend(snapshot.inventory);
-        Self { identities, lost, is_whole, read }
+        Self { identities, lost, is_whole }
     }
 
     /// How many it names.
@@ -115,28 +114,32 @@ pub(in crate::broker) enum Presence {
     Fine,
     /// One speaks for it that was not read yet, or is not believed.
     Unknown,
-    /// All that speak for it were read, and none names it: one of them, and when it was read.
+    /// All that speak for it were read, and none names it: the one that was read first, and when.
     Missing(SourceName, Timestamp),
 }
 
+/// What an inventory said when it was last read.
+type Read = (Arc<Inventory>, Timestamp);
+
 /// The inventories of all sources, as they are at a moment; absent where one cannot be relied on.
 #[derive(Clone, Debug, Default)]
-pub(in crate::broker) struct Existing(Vec<(SourceName, Covers, Option<Arc<Inventory>>)>);
+pub(in crate::broker) struct Existing(Vec<(SourceName, Covers, Option<Read>)>);
 
 impl Existing {
-    pub(super) fn of(inventories: impl Iterator<Item = (SourceName, Covers, Option<Arc<Inventory>>)>) -> Self {
-        Self(inventories.map(|(name, covers, known)| (name, covers, known.filter(|known| known.is_whole))).collect())
+    pub(super) fn of(inventories: impl Iterator<Item = (SourceName, Covers, Option<Read>)>) -> Self {
+        Self(inventories.map(|(name, covers, read)| (name, covers, read.filter(|(known, _)| known.is_whole))).collect())
     }
 
     /// What they say of an identity.
     pub(in crate::broker) fn presence(&self, identity: &SpiffeId) -> Presence {
         let mut answer = Presence::Fine;
-        for (name, _, known) in self.0.iter().filter(|(_, covers, _)| covers.covers(identity)) {
-            match known {
-                Some(known) if known.identities.contains(identity) => return Presence::Fine,
-                Some(known) if answer == Presence::Fine => answer = Presence::Missing(name.clone(), known.read),
-                Some(_) => {}
-                None => answer = Presence::Unknown,
+        for (name, _, read) in self.0.iter().filter(|(_, covers, _)| covers.covers(identity)) {
+            match (read, &answer) {
+                (Some((known, _)), _) if known.identities.contains(identity) => return Presence::Fine,
+                (None, _) => answer = Presence::Unknown,
+                (Some((_, read)), Presence::Missing(_, first)) if first <= read => {}
+                (Some((_, read)), Presence::Fine | Presence::Missing(..)) => answer = Presence::Missing(name.clone(), *read),
+                (Some(_), Presence::Unknown) => {}
             }
         }
         answer
@@ -151,15 +154,19 @@ mod tests {
         text.parse().expect("an ID")
     }
 
-    fn named(names: &[&str], is_whole: bool) -> Option<Arc<Inventory>> {
+    fn named(names: &[&str], is_whole: bool) -> Option<Read> {
+        named_at(7, names, is_whole)
+    }
+
+    fn named_at(read: u64, names: &[&str], is_whole: bool) -> Option<Read> {
         let identities = names.iter().map(|name| id(name)).collect();
-        Some(Arc::new(Inventory { identities, lost: Lost::new(), is_whole, read: Timestamp::from_seconds(7) }))
+        Some((Arc::new(Inventory { identities, lost: Lost::new(), is_whole }), Timestamp::from_seconds(read)))
     }
 
     #[test]
     fn an_identity_is_missing_only_where_all_who_speak_for_it_were_read() {
         let at = |name: &str, covers: &str, known| (name.parse().expect("a name"), covers.parse().expect("a beginning"), known);
-        let presence = |inventories: &[(SourceName, Covers, Option<Arc<Inventory>>)]| {
+        let presence = |inventories: &[(SourceName, Covers, Option<Read>)]| {
             Existing::of(inventories.iter().cloned()).presence(&id("spiffe://x/pay/a"))
         };
         let missing = Presence::Missing("one".parse().expect("a name"), Timestamp::from_seconds(7));
@@ -171,6 +178,8 @@ mod tests {
         assert_eq!(presence(&[at("one", "spiffe://x/", named(&[], false))]), Presence::Unknown, "some row of it names nobody knows what");
         let two = |other| [at("one", "spiffe://x/", named(&[], true)), at("other", "spiffe://x/", other)];
         assert_eq!(presence(&two(named(&[], true))), missing);
+        assert_eq!(presence(&two(named_at(8, &[], true))), missing, "whichever was read first");
+        assert_eq!(presence(&two(named_at(6, &[], true))), Presence::Missing("other".parse().expect("a name"), Timestamp::from_seconds(6)));
         assert_eq!(presence(&two(None)), Presence::Unknown);
         assert_eq!(presence(&two(named(&["spiffe://x/pay/a"], true))), Presence::Fine);
         for bad in ["spiffe://x", "spiffe://x/pay", "https://x/", "", "/", "spiffe:///"] {

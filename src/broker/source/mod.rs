@@ -103,8 +103,8 @@ impl Sources {
     pub(super) fn existing(&self) -> Existing {
         let inventories = self.declared.values().filter_map(|(declared, _)| Some((declared, declared.covers.clone()?)));
         Existing::of(inventories.map(|(declared, covers)| {
-            let State { inventory, doubted, .. } = self.state(&declared.name);
-            (declared.name.clone(), covers, inventory.filter(|_| doubted.is_none()))
+            let State { inventory, believed, doubted, .. } = self.state(&declared.name);
+            (declared.name.clone(), covers, inventory.zip(believed).filter(|_| doubted.is_none()))
         }))
     }
 

@@ -99,6 +99,36 @@ async fn a_ghost_is_told_then_suspended_and_never_on_the_word_of_what_is_not_bel
 }
 
 #[tokio::test]
+async fn a_workload_is_no_ghost_on_the_word_of_an_inventory_from_before_it_was_recorded() {
+    let world = world(FindingKind::Ghost, Some("spiffe://example.org/"), false).await;
+    let minutes = |minutes: u64| world.hand.set(START.plus(Duration::from_secs(60 * minutes)));
+    let known = ["payments/api", "payments/batch", "acme/sync"];
+    world.exist(&known).await;
+    minutes(1);
+    let new = "  - {spiffe_id: spiffe://example.org/payments/new, owner: payments, purpose: x, environments: [production]}\ndownstreams:\n";
+    world.apply(&REGISTRY.replace("downstreams:\n", new), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, [""; 0], "nobody has looked for it yet");
+    minutes(2);
+    world.exist(&known).await;
+    assert_eq!(world.reconciled().await, ["raise payments/new"], "the inventory says what it said, and was read again");
+    minutes(3);
+    world.apply(REGISTRY, 1).await.unwrap();
+    assert_eq!(world.reconciled().await, ["resolve payments/new"]);
+    world.apply(&REGISTRY.replace("downstreams:\n", new), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, [""; 0], "it was named again since");
+    minutes(4);
+    world.broker.source_unchanged(&name());
+    assert_eq!(world.reconciled().await, ["raise payments/new"]);
+    // What is told already stays so meanwhile.
+    minutes(5);
+    world.apply(&REGISTRY.replace("downstreams:\n", &new.replace("purpose: x", "purpose: y")), 0).await.unwrap();
+    assert_eq!(world.reconciled().await, [""; 0]);
+    minutes(6);
+    world.exist(&["payments/api", "payments/batch", "payments/new", "acme/sync"]).await;
+    assert_eq!(world.reconciled().await, ["resolve payments/new"]);
+}
+
+#[tokio::test]
 async fn the_first_inventory_after_a_start_is_held_against_what_is_open() {
     let world = world(FindingKind::Ghost, Some("spiffe://example.org/"), false).await;
     world.exist(&[]).await;

@@ -159,13 +159,12 @@ impl Sighted<'_> {
         }
         match self.ground.elsewhere.existing.presence(id) {
             Presence::Fine => {}
-            Presence::Unknown => {
-                self.unknown.insert((FindingKind::Ghost, About::Subject(number)));
-            }
-            Presence::Missing(source, read) => {
+            Presence::Missing(source, read) if !self.observed.touched_since(number, read) => {
                 let what = format!("{id} is open, and in no inventory ({source} was read at {read})");
                 self.find(FindingKind::Ghost, number, &what, vec![workload.recorded]);
             }
+            // An inventory from before it was recorded says nothing of it.
+            Presence::Missing(..) | Presence::Unknown => self.leave(FindingKind::Ghost, number),
         }
         // Nothing can be issued to those of an owner that is closed.
         if owner.is_some_and(Known::is_open) {
@@ -271,7 +270,7 @@ impl Sighted<'_> {
                     (format!("{contact}, who answers for {name}, is known nowhere"), *recorded)
                 }
                 Nobody::Unknown(_) => {
-                    self.unknown.insert((FindingKind::Ownerless, About::Subject(*number)));
+                    self.leave(FindingKind::Ownerless, *number);
                     continue;
                 }
                 Nobody::Unnamed(which) => (format!("{name} names {which}"), *recorded),
@@ -289,6 +288,11 @@ impl Sighted<'_> {
             let (about, what) = (About::Identity(identity.clone()), "it asks, and is in no record");
             self.enter(FindingKind::Unregistered, about, what, vec![sight.at]);
         }
+    }
+
+    /// Leaves what is told as it is.
+    fn leave(&mut self, kind: FindingKind, number: Position) {
+        self.unknown.insert((kind, About::Subject(number)));
     }
 
     fn find(&mut self, kind: FindingKind, number: Position, what: &str, evidence: Vec<Position>) {
