@@ -138,6 +138,7 @@ pub(crate) struct Parts {
 impl Broker {
     /// A broker over an open ledger whose keys are activated and whose policy is applied.
     pub(crate) fn new(parts: Parts) -> Self {
+        let sources = source::Sources::new(parts.sources, &parts.ledger.facts());
         Self {
             minter: Minter::new(parts.urls, Indices::new(&parts.ledger.status_secret())),
             signing_tokens: Semaphore::new(SIGNING),
@@ -155,7 +156,7 @@ impl Broker {
             reads: reads::Reads::default(),
             refusals: refusals::Refusals::default(),
             followers: parts.followers,
-            sources: source::Sources::new(parts.sources),
+            sources,
             reconciliation: reconcile::Reconciliation::new(parts.reconciling),
         }
     }

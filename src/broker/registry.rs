@@ -46,12 +46,12 @@ fn invalid(problems: &[impl ToString]) -> Invalid {
 }
 
 /// What a document of an administrator changes. It may repeat what a source records, and change nothing of it.
-fn plan(Checked { document, beside }: Checked, present: &Present<'_>, mover: Mover) -> Result<Difference, Refusal> {
+fn plan(Checked { document, beside }: Checked, scope: &Scope, present: &Present<'_>, mover: Mover) -> Result<Difference, Refusal> {
     let now_beside = Names::of_others(present.facts, None);
     if now_beside != beside {
         document.check(&now_beside).map_err(|problems| invalid(&problems))?;
     }
-    let difference = directory::plan(&Snapshot::from(document), &Scope::administrators(), present, &mover.asked(present.facts));
+    let difference = directory::plan(&Snapshot::from(document), scope, present, &mover.asked(present.facts));
     if difference.problems.is_empty() { Ok(difference) } else { Err(invalid(&difference.problems).into()) }
 }
 
@@ -62,9 +62,9 @@ impl Broker {
     /// `Invalid` with everything that is wrong with it; `Denied` by policy.
     pub(crate) async fn registry_difference(&self, caller: &Caller, document: Checked) -> Result<Difference, Error> {
         self.authorise(caller, Action::ReadRegistry, |_, _| Ok(Resource::System)).await?;
-        let mover = self.mover(caller)?;
+        let (scope, mover) = (self.administrators_scope(), self.mover(caller)?);
         // A plan that appends nothing sees the same facts as one that does.
-        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(document, present, mover)?));
+        let plan = move |present: &Present<'_>| Ok((Vec::new(), plan(document, &scope, present, mover)?));
         Ok(self.change(Some(&caller.spiffe_id), plan).await?.1)
     }
 
@@ -81,9 +81,9 @@ impl Broker {
         allow_end: usize,
     ) -> Result<(Option<Position>, Vec<Change>), Error> {
         self.authorise(caller, Action::ApplyRegistry, |_, _| Ok(Resource::System)).await?;
-        let mover = self.mover(caller)?;
+        let (scope, mover) = (self.administrators_scope(), self.mover(caller)?);
         let plan = move |present: &Present<'_>| {
-            let Difference { changes, events, ends, .. } = plan(document, present, mover)?;
+            let Difference { changes, events, ends, .. } = plan(document, &scope, present, mover)?;
             if ends > allow_end {
                 let detail = format!("{ends} records would end, and {allow_end} were allowed");
                 return Err(Denial::new(DenialCode::EndNotAllowed, detail).into());
@@ -92,6 +92,10 @@ impl Broker {
         };
         let (committed, changes) = self.change(Some(&caller.spiffe_id), plan).await?;
         Ok((committed.first.map(|_| committed.last), changes))
+    }
+
+    fn administrators_scope(&self) -> Scope {
+        Scope { gone: self.sources.gone(), ..Scope::administrators() }
     }
 
     /// What an administrator's document may refer to besides what it names.

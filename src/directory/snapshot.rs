@@ -28,13 +28,16 @@ pub(crate) struct Scope {
     pub holds: BTreeSet<Subject>,
     /// Whether it takes over what the administrators recorded, where it names that.
     pub takes_over: bool,
+    /// The sources that are no more. What they recorded goes on until somebody takes it over who names it: the
+    /// administrators, or a source that takes over theirs too.
+    pub gone: Arc<BTreeSet<SourceName>>,
 }
 
 impl Scope {
     /// What administrators apply.
     pub(crate) fn administrators() -> Self {
         let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream].into();
-        Self { source: None, holds, takes_over: false }
+        Self { source: None, holds, takes_over: false, gone: Arc::default() }
     }
 
     pub(super) fn holds(&self, subject: Subject) -> bool {
@@ -48,7 +51,8 @@ impl Scope {
 
     /// Whether a record may be changed within this scope.
     pub(super) fn may_touch<T>(&self, known: &Known<T>) -> bool {
-        self.is_own(known) || (self.takes_over && known.origin.is_none())
+        let takes_over = self.takes_over || self.source.is_none();
+        self.is_own(known) || (takes_over && known.origin.as_ref().is_none_or(|origin| self.gone.contains(&origin.source)))
     }
 }
 

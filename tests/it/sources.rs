@@ -279,3 +279,33 @@ fn of_two_sources_that_claim_one_workload_the_first_keeps_it_and_its_end_is_the_
     assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
     world.end();
 }
+
+#[test]
+fn what_a_source_recorded_that_is_taken_out_goes_on_until_administrators_have_taken_it_over_and_end_it() {
+    let mut world = World::begin(&["teams"]);
+    let api = world.broker.identity("payments/api");
+    let (token, holder) = (world.issue(&api), Holder::of(&api));
+    let config = fs::read_to_string(world.broker.config()).unwrap();
+    assert!(config.contains(&folder("teams")));
+    fs::write(world.broker.config(), config.replace(&folder("teams"), "")).unwrap();
+    assert!(world.broker.stop().success());
+    world.broker.serve();
+    let log = world.broker.says(&["the configuration does not declare a source any more"]);
+    assert!(log.contains("records=11"), "{log}");
+    world.broker.apply("workloads: []\n");
+    assert_eq!((world.show(&["workload", "show", API])["source"].as_str(), world.rejects(&token, &holder)), (Some("teams"), None));
+
+    world.broker.apply(REGISTRY);
+    assert_eq!((world.show(&["workload", "show", API])["source"].as_str(), world.rejects(&token, &holder)), (None, None));
+    world.issue(&api);
+    let head = world.head();
+    world.broker.apply(REGISTRY);
+    assert!(!world.entries().iter().any(|entry| entry["position"].as_u64() > Some(head) && entry["event"] != "administrative_read"));
+    world.broker.apply(&REGISTRY.replace(ROW, ""));
+    assert_eq!(world.rejects(&token, &holder), Some("REVOKED"));
+    world.broker.curfew(&api, ["token", "issue", "--environment", "production", "--audience", AUDIENCE]).exits(2);
+    // What is no longer of it is warned of no longer.
+    world.broker.restart();
+    assert_eq!(world.show(&["source", "list"])["sources"].as_array().map(Vec::len), Some(0));
+    world.end();
+}

@@ -8,7 +8,7 @@ use super::state::{Compared, State};
 use super::{Day, Declared, Doubted, MOST_AT_ONCE, Said, own};
 use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
-use crate::directory::{self, Aside, Change, Difference};
+use crate::directory::{self, Aside, Change, Difference, Scope};
 use crate::ledger::Present;
 use crate::model::{Event, Held, Note, Position, SourceName, Timestamp};
 
@@ -51,7 +51,7 @@ impl Broker {
         }
         let aside = said.as_mut().ok().and_then(|said| {
             let facts = self.ledger.facts();
-            said.snapshot.set_aside(&declared.scope(), &facts, MOST_AT_ONCE)
+            said.snapshot.set_aside(&declared.scope(self.sources.gone()), &facts, MOST_AT_ONCE)
         });
         let is_believed = self.hear_once(declared, said, (confirmed, aside.as_ref().map_or(0, Aside::len))).await?;
         if let Some(aside) = aside.filter(|_| is_believed) {
@@ -69,9 +69,9 @@ impl Broker {
         let known = !before.voiced.wants(digest, now);
         let (mover, former) = (self.mover_of(name)?, before.inventory.clone());
         let plan = {
-            let declared = declared.clone();
+            let (declared, scope) = (declared.clone(), declared.scope(self.sources.gone()));
             move |present: &Present<'_>| {
-                let (events, outcome) = hearing(present, (&declared, mover), said, former.as_deref(), (confirmed, known));
+                let (events, outcome) = hearing(present, (&declared, &scope, mover), said, former.as_deref(), (confirmed, known));
                 Ok((events, (outcome, present.facts.changed())))
             }
         };
@@ -107,7 +107,7 @@ impl Broker {
     async fn hear_aside(&self, declared: &Declared, mut aside: Aside) -> Result<(), Error> {
         let source = &declared.name;
         while let Some(portion) = aside.portion(MOST_AT_ONCE) {
-            let (scope, mover) = (declared.scope(), self.mover_of(source)?);
+            let (scope, mover) = (declared.scope(self.sources.gone()), self.mover_of(source)?);
             let plan = move |present: &Present<'_>| {
                 let Difference { changes, events, problems, .. } = directory::plan(&portion, &scope, present, &mover.asked(present.facts));
                 Ok((events, (changes.len(), problems)))
@@ -124,7 +124,7 @@ impl Broker {
 /// What to append for what a source says.
 fn hearing(
     present: &Present<'_>,
-    (declared, mover): (&Declared, Mover),
+    (declared, scope, mover): (&Declared, &Scope, Mover),
     said: Result<Said, String>,
     former: Option<&Inventory>,
     (confirmed, known): (bool, bool),
@@ -136,7 +136,7 @@ fn hearing(
             let (difference, day, lost) = match &declared.covers {
                 Some(covers) => inventory::difference(present, covers, former, &said.snapshot),
                 None => {
-                    let difference = directory::plan(&said.snapshot, &declared.scope(), present, &mover.asked(facts));
+                    let difference = directory::plan(&said.snapshot, scope, present, &mover.asked(facts));
                     let day = Day::new(own(facts, name), &difference.ended(), facts.turnover().of(name, present.now));
                     (difference, day, Lost::new())
                 }

@@ -1,6 +1,6 @@
 //! Sources: what each says is applied as one change, or is not believed and waits for a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -78,6 +78,8 @@ pub(crate) struct SourceStory {
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     declared: BTreeMap<SourceName, (Declared, Arc<Notify>)>,
+    /// Those that it does not declare any more, and of which there are records.
+    gone: Arc<BTreeSet<SourceName>>,
     states: DashMap<SourceName, State>,
 }
 
@@ -86,9 +88,20 @@ pub(super) struct Sources {
 const MOST_AT_ONCE: usize = 10_000;
 
 impl Sources {
-    pub(super) fn new(declared: Vec<Declared>) -> Self {
-        let declared = declared.into_iter().map(|declared| (declared.name.clone(), (declared, Arc::default()))).collect();
-        Self { declared, states: DashMap::new() }
+    pub(super) fn new(declared: Vec<Declared>, facts: &Facts) -> Self {
+        let declared: BTreeMap<_, _> = declared.into_iter().map(|declared| (declared.name.clone(), (declared, Arc::default()))).collect();
+        let mut gone: BTreeMap<&SourceName, usize> = BTreeMap::new();
+        sources(facts).filter(|(name, _)| !declared.contains_key(*name)).for_each(|(name, _)| *gone.entry(name).or_default() += 1);
+        for (source, records) in &gone {
+            tracing::warn!(%source, records, "the configuration does not declare a source any more; what it recorded goes on, and nothing ends it");
+        }
+        let gone = Arc::new(gone.into_keys().cloned().collect());
+        Self { declared, gone, states: DashMap::new() }
+    }
+
+    /// Those that are no more.
+    pub(super) fn gone(&self) -> Arc<BTreeSet<SourceName>> {
+        Arc::clone(&self.gone)
     }
 
     pub(super) fn find(&self, name: &SourceName) -> Result<&(Declared, Arc<Notify>), Refusal> {
@@ -155,8 +168,8 @@ impl Sources {
 }
 
 impl Declared {
-    fn scope(&self) -> Scope {
-        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over }
+    fn scope(&self, gone: Arc<BTreeSet<SourceName>>) -> Scope {
+        Scope { source: Some(self.name.clone()), holds: self.holds.clone(), takes_over: self.takes_over, gone }
     }
 
     fn story(&self, state: State, facts: &Facts) -> SourceStory {
@@ -168,15 +181,20 @@ impl Declared {
 
 /// The records of a source, by number.
 fn own<'a>(facts: &'a Facts, name: &'a SourceName) -> impl Iterator<Item = Position> {
-    fn numbers<'a, T: 'a>(known: impl Iterator<Item = &'a Known<T>>, name: &'a SourceName) -> impl Iterator<Item = Position> {
-        known.filter(move |known| known.is_registered() && known.is_of(Some(name))).map(|known| known.number)
+    sources(facts).filter(move |(of, _)| *of == name).map(|(_, number)| number)
+}
+
+/// The source of each record that has one, and its number.
+fn sources(facts: &Facts) -> impl Iterator<Item = (&SourceName, Position)> {
+    fn of<'a, T: 'a>(known: impl Iterator<Item = &'a Known<T>>) -> impl Iterator<Item = (&'a SourceName, Position)> {
+        known.filter(|known| known.is_registered()).filter_map(|known| Some((&known.origin.as_ref()?.source, known.number)))
     }
-    numbers(facts.owners(), name)
-        .chain(numbers(facts.environments(), name))
-        .chain(numbers(facts.workloads(), name))
-        .chain(numbers(facts.downstreams(), name))
-        .chain(numbers(facts.people(), name))
-        .chain(numbers(facts.contracts(), name))
+    of(facts.owners())
+        .chain(of(facts.environments()))
+        .chain(of(facts.workloads()))
+        .chain(of(facts.downstreams()))
+        .chain(of(facts.people()))
+        .chain(of(facts.contracts()))
 }
 
 impl Broker {

@@ -291,7 +291,10 @@ impl<'a> Planning<'a> {
         let Some(known) = known.filter(|known| known.is_registered() && !self.scope.may_touch(known)) else { return false };
         if self.scope.source.is_some() || *known.record != *record {
             let whose = match &known.origin {
-                Some(Origin { source, record }) => format!("source {source} (as `{record}`)"),
+                Some(Origin { source, record }) => {
+                    let gone = if self.scope.gone.contains(source) { ", which the configuration does not declare any more" } else { "" };
+                    format!("source {source} (as `{record}`){gone}")
+                }
                 None => "the administrators".to_owned(),
             };
             self.problem(format!("{subject} `{}` is recorded by {whose}; left as it is", name.to_string()));

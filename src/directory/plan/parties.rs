@@ -6,7 +6,7 @@ use super::{Action, Fields, Planning, Subject, Why, added, differing, from, join
 use crate::directory::ContractSpec;
 use crate::model::{Contract, Event, Known, Owner, Person, Position, RecordId, Whose};
 
-impl Planning<'_> {
+impl<'a> Planning<'a> {
     /// Records who there is and for how long, and ends what is not named.
     pub(super) fn parties(&mut self) {
         let snapshot = self.snapshot;
@@ -19,11 +19,10 @@ impl Planning<'_> {
             }
         }
         if self.scope.holds(Subject::Contract) {
-            let facts = self.present.facts;
-            let own = facts.contracts().filter(|known| self.scope.is_own(known));
-            let own: HashMap<&RecordId, &Known<Contract>> = own.filter_map(|known| Some((&known.origin.as_ref()?.record, known))).collect();
+            let own = self.contracts(|known| self.scope.is_own(known));
+            let others = self.contracts(|known| self.scope.may_touch(known));
             for spec in &snapshot.contracts {
-                self.contract(spec, own.get(&spec.record).copied());
+                self.contract(spec, own.get(&spec.record).or_else(|| others.get(&spec.record)).copied());
             }
             let mut gone: Vec<_> = own.into_iter().filter(|(id, known)| self.has_ended(Subject::Contract, known, id.as_str())).collect();
             gone.sort_by_key(|(_, known)| known.number);
@@ -32,6 +31,12 @@ impl Planning<'_> {
                 self.end((Subject::Contract, known.number), id.as_str(), living);
             }
         }
+    }
+
+    /// Contracts, by what they are called at their source.
+    fn contracts(&self, are_so: impl Fn(&Known<Contract>) -> bool) -> HashMap<&'a RecordId, &'a Known<Contract>> {
+        let known = self.present.facts.contracts().filter(|known| are_so(known));
+        known.filter_map(|known| Some((&known.origin.as_ref()?.record, known))).collect()
     }
 
     fn person(&mut self, person: &Person) {
@@ -60,7 +65,8 @@ impl Planning<'_> {
             Some(known) if *known.record == record && known.origin == origin => return,
             Some(known) if known.record.owner == owner => {
                 let living = if spec.end < known.record.end { self.shorten(owner, spec) } else { 0 };
-                let detail = format!("end: {} -> {}", known.record.end, spec.end);
+                let moved = if known.record.end == spec.end { String::new() } else { format!("end: {} -> {}", known.record.end, spec.end) };
+                let detail = joined(&moved, &from(known, origin.as_ref()));
                 let action = self.ending(Some(known.record.end), Some(spec.end));
                 self.change((action, Subject::Contract, Some(known.number)), &spec.record, detail, living);
                 self.difference.events.push(Event::ContractRecorded(recording(Some(known), origin, record)));

@@ -1,5 +1,6 @@
 //! What a document changes, what dies by it, and that nothing else does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -14,7 +15,7 @@ mod properties;
 mod sources;
 
 /// A ledger in memory, and every credential that it ever recorded.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct World {
     facts: Facts,
     living: Living,
@@ -211,7 +212,7 @@ fn check(change: impl FnOnce(&mut Document), told: &[&str], events: &[&str], dea
 /// A source that holds everything.
 fn source(name: &str) -> Scope {
     let holds = [Subject::Owner, Subject::Environment, Subject::Workload, Subject::Downstream, Subject::Person, Subject::Contract];
-    Scope { source: Some(name.parse().expect("a name")), holds: holds.into(), takes_over: false }
+    Scope { source: Some(name.parse().expect("a name")), holds: holds.into(), takes_over: false, gone: Arc::default() }
 }
 
 const BATCH: &str = "spiffe://example.org/payments/batch";

@@ -239,3 +239,34 @@ fn an_owner_or_environment_that_a_source_still_refers_to_goes_on_and_that_is_tol
     // What nothing refers to is at an end.
     assert_eq!(hear(&[OWNERS, "environments: [{name: production}]\n", WORKLOAD]), (2, 2, vec![]));
 }
+
+#[test]
+fn what_a_source_recorded_that_is_no_more_goes_on_until_somebody_takes_it_over_who_names_it() {
+    let gone = || Arc::new(["assets"].map(|name| name.parse().expect("a name")).into());
+    let mut world = issued_world();
+    let whole = || Snapshot { contracts: vec![contract_of("C-1", "b", 5000)], ..Snapshot::from(base()) }.indexed();
+    world.hear(&Scope { takes_over: true, ..source("assets") }, &whole());
+    let end = |world: &World| world.facts.contract_end(world.facts.owner(&"b".parse().expect("an id")).expect("known"));
+
+    // Nobody ends it by saying nothing, and a source that takes nothing over leaves it.
+    let administrators = Scope { gone: gone(), ..Scope::administrators() };
+    assert_eq!(world.hear(&administrators, &Snapshot::default()), Difference::default());
+    let told = world.hear(&Scope { gone: gone(), ..source("cmdb") }, &Snapshot::from(base()));
+    let left = format!(
+        "workload `{API}` is recorded by source assets (as `{API}`), which the configuration does not declare any more; left as it is"
+    );
+    assert!(told.events.is_empty() && told.problems.contains(&left), "{:?}", told.problems);
+
+    for next in [Scope { takes_over: true, gone: gone(), ..source("cmdb") }, administrators] {
+        let mut world = world.clone();
+        let taken = world.hear(&next, &whole());
+        assert_eq!((taken.ends, taken.changes[0].detail.starts_with("recorded by: source assets as ")), (0, true), "{taken:?}");
+        assert!(world.issued.iter().all(|issued| !world.is_cut(issued)), "nothing dies by that");
+        let held = next.holds(Subject::Contract);
+        let later = Snapshot { contracts: vec![contract_of("C-1", "b", 6000)], ..Snapshot::from(base()) };
+        world.hear(&next, &later.indexed());
+        assert_eq!(end(&world), Some(Timestamp::from_seconds(if held { 6000 } else { 5000 })));
+        let ended = world.hear(&next, &Snapshot::default());
+        assert!(ended.ends > 0 && world.issued.iter().all(|issued| world.is_cut(issued)), "it is no longer named");
+    }
+}
