@@ -25,8 +25,11 @@ impl Parsed {
     }
 }
 
+/// The SHA-256 of a file, and what was made of it.
+type Made = ([u8; 32], Draft<Box<str>>);
+
 /// Parses files: two at a time, since that is most of what a large folder costs.
-fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>> {
+fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<Made>> {
     let (first, second) = files.split_at(files.len() / 2);
     let (first, second) = std::thread::scope(|scope| {
         let first = scope.spawn(|| parsed_each(first));
@@ -38,7 +41,7 @@ fn parsed(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>
     Some(drafts)
 }
 
-fn parsed_each(files: &[([u8; 32], &str)]) -> Option<Vec<([u8; 32], Draft<Box<str>>)>> {
+fn parsed_each(files: &[([u8; 32], &str)]) -> Option<Vec<Made>> {
     let parsed = |(digest, text): &([u8; 32], &str)| {
         let mut draft = Draft::default();
         let documents: Vec<Draft<String>> = serde_saphyr::from_multiple_with_options(text, options()).ok()?;
