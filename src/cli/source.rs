@@ -64,6 +64,7 @@ struct Source {
     believed_at: Option<String>,
     digest: Option<String>,
     ends: Option<u64>,
+    until: Option<String>,
     problem_count: u64,
     problems: Vec<String>,
     changes: Vec<Change>,
@@ -85,6 +86,7 @@ const SOURCE: Layout = Layout::fields(&[
     "believed_at",
     "digest",
     "ends",
+    "until",
     "problem_count",
     "problems",
 ])
@@ -128,6 +130,7 @@ impl From<api::Source> for Source {
             believed_at: wire::instant(source.believed_at),
             digest: doubted.as_ref().and_then(|doubted| wire::text(doubted.digest.clone())),
             ends: doubted.as_ref().map(|doubted| doubted.ends),
+            until: doubted.as_ref().and_then(|doubted| wire::instant(doubted.until)),
             problem_count: source.problem_count,
             problems: source.problems,
             changes: doubted.map(|doubted| registry::changes(doubted.changes)).unwrap_or_default(),

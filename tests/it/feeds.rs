@@ -157,6 +157,7 @@ fn an_export_that_shrinks_by_more_than_its_share_ends_nothing_until_a_person_con
     let doubted = world.until_doubted("assets");
     assert_eq!(doubted["why"], "it would end 4 of 5 records, and at most 10 in a hundred may end within a day");
     assert_eq!((&doubted["ends"], doubted["changes"].as_array().unwrap().len()), (&4.into(), 4));
+    assert!(doubted["until"].is_null(), "time changes nothing: {doubted}");
     let first = &doubted["changes"][0];
     assert_eq!((&first["action"], &first["name"], &first["living"]), (&"end".into(), &API.into(), &1.into()), "{first}");
     assert_eq!(world.rejects(&token, &holder), None);
@@ -196,6 +197,7 @@ fn an_export_that_loses_a_row_again_and_again_ends_no_more_than_a_day_may_until_
     let doubted = world.until_doubted("assets");
     let why = "it would end 1 of 2 records besides those that ended before, and at most 10 in a hundred may end within a day";
     assert_eq!((&doubted["why"], &doubted["ends"]), (&why.into(), &4.into()), "{doubted}");
+    assert!(doubted["until"].is_string(), "time lets it through too: {doubted}");
     assert_eq!((doubted["changes"].as_array().unwrap().len(), &doubted["changes"][0]["name"]), (1, &API.into()), "{doubted}");
     assert_eq!((world.rejects(&api.1, &api.2), world.rejects(&five.1, &five.2)), (None, None));
     world.issue(&api.0);

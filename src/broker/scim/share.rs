@@ -6,7 +6,7 @@ use super::Rules;
 use crate::broker::Doubted;
 use crate::broker::source::Day;
 use crate::ledger::Present;
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 
 /// An end that was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(crate) struct Stop {
     pub ends: usize,
     /// Of how many.
     pub of: usize,
+    /// When it may end, since enough of the others are a day old.
+    pub until: Option<Timestamp>,
 }
 
 impl Stop {
@@ -27,6 +29,7 @@ impl Stop {
             why: "more records would end within a day than max_ended allows".to_owned(),
             ends: self.ends,
             of: self.of,
+            until: self.until,
             changes: Vec::new(),
         }
     }
@@ -54,5 +57,5 @@ pub(super) fn check(rules: &Rules, (owners, one): (bool, Position), present: &Pr
     }
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.finish().as_ref());
-    Err(Stop { digest: bytes, ends: day.ends(), of: day.of() })
+    Err(Stop { digest: bytes, ends: day.ends(), of: day.of(), until: day.passes(rules.max_ended) })
 }

@@ -246,7 +246,7 @@ async fn what_ended_before_a_person_let_a_source_go_on_counts_no_more() {
         }
         let stopped = sources.set_active(Kind::Group, &ids[at + 3], false).await;
         let Err(Trouble::Stopped(stop)) = stopped else { panic!("{stopped:?}") };
-        assert_eq!((stop.ends, stop.of), (4, of));
+        assert_eq!((stop.ends, stop.of, stop.until), (4, of, Some(START.plus(DAY))));
         sources.world.broker.confirm_source(&administrator(), &rules("hr").source, stop.digest).await.expect("let through");
     }
 }

@@ -49,7 +49,7 @@ impl Day {
     }
 
     /// From when on that may end which may not now, since enough of what ended before counts no more.
-    pub(super) fn passes(&self, max_ended: Share) -> Option<Timestamp> {
+    pub(in crate::broker) fn passes(&self, max_ended: Share) -> Option<Timestamp> {
         let (mut ends, mut of) = (self.ends(), self.of());
         let mut passes = |(at, is_gone): &(Timestamp, bool)| {
             (ends, of) = (ends - 1, of - usize::from(*is_gone));

@@ -15,11 +15,7 @@ use crate::model::{Event, Held, Note, Position, SourceName, Timestamp};
 /// What became of what a source said.
 enum Outcome {
     Applied(Applied),
-    Doubted {
-        doubted: Doubted,
-        /// When it is to be judged anew, though nothing changes.
-        until: Option<Timestamp>,
-    },
+    Doubted(Doubted),
 }
 
 /// What a source said that was applied.
@@ -83,11 +79,11 @@ impl Broker {
             let digest_told = digest.filter(|_| told == changed);
             let compared = |changed, until| Some(Compared { digest: digest_told?, changed, until });
             match outcome {
-                Outcome::Doubted { doubted, until } => {
+                Outcome::Doubted(doubted) => {
                     if committed.first.is_some() {
                         voiced.add(digest, now);
                     }
-                    let (compared, doubted) = (compared(changed, until), Some(doubted));
+                    let (compared, doubted) = (compared(changed, doubted.until), Some(doubted));
                     *state = State { heard: Some(now), doubted, compared, voiced, ..state.clone() };
                 }
                 Outcome::Applied(Applied { problems, inventory, .. }) => {
@@ -130,8 +126,8 @@ fn hearing(
     (confirmed, known): (bool, bool),
 ) -> (Vec<Event>, Outcome) {
     let (facts, name) = (present.facts, &declared.name);
-    let (doubted, until) = match said {
-        Err(why) => (Doubted { digest: None, why, ends: 0, of: own(facts, name).count(), changes: Vec::new() }, None),
+    let doubted = match said {
+        Err(why) => Doubted { digest: None, why, ends: 0, of: own(facts, name).count(), until: None, changes: Vec::new() },
         Ok(said) => {
             let (difference, day, lost) = match &declared.covers {
                 Some(covers) => inventory::difference(present, covers, former, &said.snapshot),
@@ -154,13 +150,13 @@ fn hearing(
                     return (events, Outcome::Applied(Applied { changes, problems, inventory }));
                 }
                 Some(Disbelief { why, until }) => {
-                    (Doubted { digest: Some(said.digest), why, ends: day.ends(), of: day.of(), changes }, until)
+                    Doubted { digest: Some(said.digest), why, ends: day.ends(), of: day.of(), until, changes }
                 }
             }
         }
     };
     let events = if known { Vec::new() } else { held(name, &doubted).into_iter().collect() };
-    (events, Outcome::Doubted { doubted, until })
+    (events, Outcome::Doubted(doubted))
 }
 
 fn ended_by(source: &SourceName, records: &[Position]) -> Event {
@@ -192,11 +188,11 @@ impl State {
 /// The line in the log: what changed, and what is wrong, once. `left` records of it come later.
 fn tell(source: &SourceName, outcome: &Outcome, (before, now): (&State, Timestamp), left: usize) {
     match outcome {
-        Outcome::Doubted { doubted, .. } if before.is_news(doubted, now) => {
+        Outcome::Doubted(doubted) if before.is_news(doubted, now) => {
             let Doubted { why, ends, of, .. } = doubted;
             tracing::error!(%source, why, ends, of, "the source is not believed, and nothing of it is applied");
         }
-        Outcome::Doubted { .. } => {}
+        Outcome::Doubted(_) => {}
         Outcome::Applied(Applied { changes, problems, .. }) => {
             for Change { action, subject, name, detail, living, .. } in changes.iter().take(MOST_TOLD) {
                 tracing::info!(%source, %action, %subject, name, detail, living, "a source changed a record");
@@ -226,7 +222,7 @@ mod tests {
         let at = |hour: u64| Timestamp::from_seconds(1_000_000 + hour * 3600);
         let doubt = |content: Option<u8>, why: &str| {
             let digest = content.map(|byte| [byte; 32]);
-            Doubted { digest, why: why.to_owned(), ends: 0, of: 9, changes: Vec::new() }
+            Doubted { digest, why: why.to_owned(), ends: 0, of: 9, until: None, changes: Vec::new() }
         };
         let mut state = State::default();
         // What it says each hour: nothing that is doubted, what is empty, what cannot be read.

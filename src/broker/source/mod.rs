@@ -53,6 +53,8 @@ pub(crate) struct Doubted {
     pub ends: usize,
     /// Of how many.
     pub of: usize,
+    /// When it is judged anew though nothing changes, since enough of what ended before is a day old.
+    pub until: Option<Timestamp>,
     /// What would change.
     pub changes: Vec<Change>,
 }

@@ -83,7 +83,9 @@ async fn a_source_that_loses_a_record_an_hour_ends_no_more_than_its_share_of_a_d
     world.trickles(0..40, 4).await;
     world.passes(HOUR);
     for _ in 0..2 {
-        assert_eq!(told(world.says(5..40).await.as_ref()), Some((one_of(36).as_str(), 5, 40)));
+        let doubted = world.says(5..40).await;
+        assert_eq!(told(doubted.as_ref()), Some((one_of(36).as_str(), 5, 40)));
+        assert_eq!(doubted.and_then(|doubted| doubted.until), Some(START.plus(26 * HOUR)), "3 are few; 4 of 39 are too many");
     }
     assert!(!world.is_dead(&token).await && world.lives(4).await && !world.lives(3).await);
     assert_eq!(world.says(4..41).await, None, "what ends nothing is believed, and applied");

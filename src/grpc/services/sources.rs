@@ -78,6 +78,7 @@ impl From<Doubted> for api::DoubtedSource {
             why: doubted.why,
             ends: count(doubted.ends),
             of: count(doubted.of),
+            until: doubted.until.map(time::timestamp),
             changes: changes(doubted.changes.into_iter().take(MOST_TOLD).collect()),
         }
     }
