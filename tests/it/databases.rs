@@ -116,6 +116,7 @@ fn rows_of_workloads_are_judged_one_by_one_and_what_is_deleted_is_dead() {
         + &table(&database, "cost", "workloads", &query("SELECT id, team, environments, cost AS until FROM assets"))
         + &table(&database, "deleting", "workloads", &query(deleting))
         + &table(&database, "several", "workloads", &query("SELECT 1; DELETE FROM assets"))
+        + &table(&database, "spoilt", "workloads", &query("SELECT id, team, environments, id::timestamptz AS until FROM assets"))
         + &table(&database, "slow", "workloads", &format!("timeout = \"1s\"\n{}", query("SELECT pg_sleep(60), * FROM assets")))
         + &table(&database, "stranger", "workloads", &query("SELECT * FROM assets"))
             .replace(&database.authority().display().to_string(), "../broker/trust/example.org.pem");
@@ -131,6 +132,8 @@ fn rows_of_workloads_are_judged_one_by_one_and_what_is_deleted_is_dead() {
         ("cost", "the column `until` is of the type numeric, which no field can be: write until::text in the query"),
         ("deleting", "the database says: cannot execute DELETE in a read-only transaction (25006)"),
         ("several", "the database says: cannot insert multiple commands into a prepared statement (42601)"),
+        // Its own words repeat the value of a row.
+        ("spoilt", "the database cannot make of a value what the query wants (22007); what it says of that is in its own log"),
     ] {
         assert_eq!(world.until(name, |source| source["state"] == "not_believed")["why"].as_str(), Some(why), "{name}");
     }

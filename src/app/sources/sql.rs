@@ -120,9 +120,14 @@ fn bytes(digest: Digest) -> [u8; 32] {
     bytes
 }
 
-/// What went wrong, as the database tells it. Its own words name no secrets of ours.
+/// What went wrong, as the database tells it. Its own words name no secrets of ours, and of a row nothing: where they
+/// would repeat a value (class 22, data exceptions), they are left out.
 fn problem(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
+        Some(told) if told.code().code().starts_with("22") => {
+            let code = told.code().code();
+            format!("the database cannot make of a value what the query wants ({code}); what it says of that is in its own log")
+        }
         Some(told) => format!("the database says: {} ({})", told.message(), told.code().code()),
         None => chain(error),
     }
