@@ -1,12 +1,15 @@
 //! Rows as JSON: an array of objects, or an object in which one stands. Read item by item: no more than one is held.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::{Cell, Columns, Place, Row};
+
+/// The mark of the order of bytes, in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Hands each item of the array at the path `items` to `take`, one after the other; of the whole if that is `None`.
 ///
@@ -18,7 +21,12 @@ pub(crate) fn read(
     columns: &Columns,
     mut take: impl FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(input));
+    let mut input = BufReader::new(input);
+    // What some systems put before a text in UTF-8 (RFC 8259, section 8.1), as before CSV.
+    if input.fill_buf().is_ok_and(|begun| begun.starts_with(MARK)) {
+        input.consume(MARK.len());
+    }
+    let mut reader = serde_json::Deserializer::from_reader(input);
     let paths: Vec<Vec<&str>> = columns.names().map(|name| name.split('.').collect()).collect();
     let path: Vec<&str> = items.into_iter().flat_map(|items| items.split('.')).collect();
     let items = Items { path: &path, paths: &paths, take: &mut take };
