@@ -252,6 +252,34 @@ async fn what_ended_before_a_person_let_a_source_go_on_counts_no_more() {
 }
 
 #[tokio::test]
+async fn a_stop_is_told_for_a_day_and_is_over_by_itself_if_the_client_does_not_insist() {
+    let sources = Sources::new().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(sources.create("hr", Kind::User, user(&format!("p{number}"))).await.expect("created"));
+    }
+    let told = || sources.world.broker.sources_in_trouble().0;
+    let later = |by: Duration| sources.world.hand.set(sources.world.broker.clock().now().plus(by));
+    for id in &ids[..3] {
+        sources.set_active(Kind::User, id, false).await.expect("three may always");
+    }
+    let insists = async || assert!(matches!(sources.set_active(Kind::User, &ids[3], false).await, Err(Trouble::Stopped(_))));
+    let rights = async || sources.set_active(Kind::User, &ids[4], true).await.expect("nothing ends by it");
+    insists().await;
+    rights().await;
+    assert_eq!(told(), 1);
+    later(DAY / 2);
+    insists().await;
+    later(DAY / 2 - Duration::from_secs(1));
+    rights().await;
+    assert_eq!(told(), 1, "not a day later");
+    insists().await;
+    later(Duration::from_secs(1));
+    rights().await;
+    assert_eq!((told(), sources.held().await), (0, 1), "whoever deleted them by mistake has set that right");
+}
+
+#[tokio::test]
 async fn what_is_created_inactive_has_not_ended_and_is_none_of_those_that_may() {
     let sources = Sources::new().await;
     let mut ids = Vec::new();

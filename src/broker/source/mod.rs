@@ -156,11 +156,12 @@ impl Sources {
         });
     }
 
-    /// A client wrote something. That something ended shows that ends are believed again.
+    /// A client wrote something. That something ended shows that ends are believed again; and what it was stopped at
+    /// is over a day after that was told, if it is not stopped at it again.
     pub(super) fn wrote(&self, name: &SourceName, now: Timestamp, ended: bool) {
         self.change(name, |state| {
             (state.heard, state.believed) = (Some(now), Some(now));
-            state.doubted = state.doubted.take().filter(|_| !ended);
+            state.doubted = state.doubted.take().filter(|doubted| !ended && !state.voiced.wants(doubted.digest, now));
         });
     }
 
