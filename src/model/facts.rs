@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::accountable::Accountable;
 use super::ends::Ends;
 use super::known::{KnownTask, Register};
+use super::written::Written;
 use super::{
     Approval, Audience, Closed, Closing, Contact, Contract, CredentialId, CutMade, Cuts, Downstream, DownstreamName, Entry, Environment,
     EnvironmentName, Epoch, Event, Exceptions, Findings, Issued, Known, Owner, OwnerId, Person, PolicyText, Position, Resource, Retirement,
-    SigningKeys, SpiffeId, Timestamp, TrustDomain, Turnover, Workload,
+    SigningKeys, SourceName, SpiffeId, Timestamp, TrustDomain, Turnover, Workload,
 };
 
 /// What the ledger says now.
@@ -28,7 +29,7 @@ pub struct Facts {
     downstreams_changed: Position,
     tasks: HashMap<Position, KnownTask>,
     accountable: Accountable,
-    resources: BTreeMap<Position, Known<Resource>>,
+    written: Written,
     ends: Ends,
     turnover: Turnover,
     /// How many tasks are open, by owner.
@@ -52,11 +53,7 @@ impl Facts {
             Event::SourceConfirmed { source, .. } => return self.turnover.confirmed(source),
             Event::SourceEnded { source, records } => self.turnover.ended(source, records, entry.time),
             Event::LedgerOpened { epoch, trust_domain } => self.opened = Some((*epoch, trust_domain.clone())),
-            Event::EpochBegun(begun) => {
-                if let Some((epoch, _)) = &mut self.opened {
-                    *epoch = begun.epoch;
-                }
-            }
+            Event::EpochBegun(begun) => self.opened.iter_mut().for_each(|(epoch, _)| *epoch = begun.epoch),
             Event::KeyActivated(key) => self.keys.add(at, key, entry.time),
             Event::KeyRetired { number, ends } => {
                 self.keys.retire(*number, Retirement { at, since: entry.time, ends: *ends });
@@ -78,12 +75,7 @@ impl Facts {
                 self.downstreams_changed = at;
             }
             Event::PersonRecorded(recording) => self.accountable.person(recording, at),
-            Event::ResourceRecorded(recording) => {
-                let number = recording.number.unwrap_or(at);
-                let (record, origin) = (Arc::new(recording.record.clone()), recording.origin.clone());
-                let known = Known { number, record, origin, recorded: at, changed: at, closed: None, absent: None, awaiting: None };
-                self.resources.insert(number, known);
-            }
+            Event::ResourceRecorded(recording) => self.written.record(recording, at),
             Event::PersonEnded { number } => self.accountable.end_person(*number, at, entry.time),
             Event::ContractRecorded(recording) => {
                 self.accountable.contract(recording, at);
@@ -293,12 +285,17 @@ impl Facts {
 
     /// What clients of sources wrote and deleted, by number.
     pub fn resources(&self) -> impl Iterator<Item = &Known<Resource>> {
-        self.resources.values()
+        self.written.iter()
     }
 
     /// What a client of a source wrote, by its number.
     pub fn resource(&self, number: Position) -> Option<&Known<Resource>> {
-        self.resources.get(&number)
+        self.written.get(number)
+    }
+
+    /// How much the client of a source wrote, in bytes.
+    pub fn written(&self, source: &SourceName) -> usize {
+        self.written.size(source)
     }
 
     /// What sources ended within a day.

@@ -25,6 +25,7 @@ mod spiffe;
 mod time;
 mod turnover;
 mod vocabulary;
+mod written;
 
 pub use address::{Address, Place};
 pub use cut::{CLOCK_STEP, CUT_GRACE, CUT_OF_KEY_ENDS, Cut, Cuts, MOST_DOWNSTREAMS, MOST_FURTHER, Subjects, cut_ends};

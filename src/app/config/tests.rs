@@ -63,6 +63,7 @@ fn a_source_is_configured_as_its_page_says_and_not_otherwise() {
         let error = parse(&with("10%", share)).expect_err("no share").to_string();
         assert!(error.contains(&format!("`{share}` is not a share")), "{error}");
     }
+    refused(&with("256MiB", "9GiB"), "source.max_bytes", "1B to 8GiB");
     let twice = format!("{}{}", provisioning(), provisioning().replace(LEAST, ""));
     refused(&twice, "source.name", "declared more than once");
     refused(&twice.replacen("\"entra\"", "\"okta\"", 1), "source.token_hash", "the same token");

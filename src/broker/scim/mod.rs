@@ -31,6 +31,8 @@ pub(crate) struct Rules {
     pub fallback: Fallback,
     /// How much may end within a day, of its people and of its owners each.
     pub max_ended: Share,
+    /// How much it may have written, all together.
+    pub most_bytes: usize,
     /// Whether it names all the people there are.
     pub is_complete: bool,
 }
@@ -124,6 +126,7 @@ impl Provisioning {
                 tracing::error!(source = %rules.source, ends, of, "more records of a source end within a day than max_ended allows: none does");
                 self.broker.sources.stopped(&rules.source, now, (stop.doubted(), committed.first.is_some()));
             }
+            Err(Trouble::Full) => self.broker.sources.full(&rules.source, now),
             Ok(done) => self.broker.sources.wrote(&rules.source, now, done.ended),
             Err(_) => {}
         }

@@ -47,6 +47,14 @@ pub(crate) enum Trouble {
     Refused(Refused),
     /// It would end more than is believed.
     Stopped(Stop),
+    /// The source wrote as much as it may.
+    Full,
+}
+
+impl From<Stop> for Trouble {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
 }
 
 impl From<Refused> for Trouble {
@@ -69,6 +77,9 @@ const BEFORE: Timestamp = Timestamp::from_millis(1);
 
 /// The events of a change, and whether something ends by it for which the source answers.
 type Changed = (Vec<Event>, bool);
+
+/// So much longer may be whatever says that it ends, however much the source wrote.
+const LITTLE: usize = 256;
 
 type Decided = (Vec<Event>, Result<Done, Trouble>);
 
@@ -158,7 +169,7 @@ impl<'a> Planning<'a> {
         owner: Option<Position>,
         after: Option<&Map<String, Value>>,
         (active, ends): (bool, bool),
-    ) -> Result<Event, Stop> {
+    ) -> Result<Event, Trouble> {
         let number = there.map(|there| there.known.number);
         let ended = there.and_then(|there| there.known.record.ended);
         let now = self.present.now.max(BEFORE);
@@ -169,8 +180,18 @@ impl<'a> Planning<'a> {
         let ended = Some(ended).filter(|_| !active);
         let created = there.and_then(|there| there.resource.created());
         let text = after.map(|attributes| Resource::kept(self.kind, attributes, created, self.present.now));
+        self.has_room(there, text.as_deref(), ends)?;
         let record = model::Resource { source: self.rules.source.clone(), owner, text, ended };
         Ok(Event::ResourceRecorded(Recording { number, origin: None, record }))
+    }
+
+    /// Refuses what would make more of the source than it may have written. To say that something ends takes little.
+    fn has_room(&self, there: Option<&There<'_>>, text: Option<&str>, ends: bool) -> Result<(), Trouble> {
+        let before = there.and_then(|there| there.known.record.text.as_ref()).map_or(0, String::len);
+        let more = text.map_or(0, str::len).saturating_sub(before);
+        let least = if ends { LITTLE } else { 0 };
+        let fits = || self.present.facts.written(&self.rules.source).saturating_add(more) <= self.rules.most_bytes;
+        if more <= least || fits() { Ok(()) } else { Err(Trouble::Full) }
     }
 
     fn user(
@@ -193,7 +214,7 @@ impl<'a> Planning<'a> {
             );
         }
         let ends = before.is_some_and(meaning::is_active) && !active;
-        let mut events = vec![self.recorded(there, None, after, (active, ends)).map_err(Trouble::Stopped)?];
+        let mut events = vec![self.recorded(there, None, after, (active, ends))?];
         for id in &names {
             let known = self.present.facts.person(id);
             let record = Person { id: id.clone(), active };
@@ -247,7 +268,7 @@ impl<'a> Planning<'a> {
         let goes_on = owner.as_ref().filter(|_| active && is_ours).zip(known.filter(|_| is_registered));
         let shortened = goes_on.filter(|(owner, known)| self.is_shortened(known, owner)).map(|(_, known)| known);
         let ends = (before.is_some_and(meaning::owns) && !active) || goes_on.is_some_and(|(owner, known)| self.ends(known, owner));
-        let mut events = vec![self.recorded(there, Some(owner_number), after, (active, ends)).map_err(Trouble::Stopped)?];
+        let mut events = vec![self.recorded(there, Some(owner_number), after, (active, ends))?];
         if !is_ours {
             // An administrator or another source has taken the owner over: it is theirs to end.
             return Ok((events, ends));

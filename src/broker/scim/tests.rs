@@ -31,7 +31,7 @@ struct Sources {
 
 fn rules(source: &str) -> Rules {
     let fallback = Fallback { business_owner: "b@example.org".parse().ok(), technical_owner: "t@example.org".parse().ok() };
-    Rules { source: source.parse().expect("a name"), fallback, max_ended: Share::percent(10), is_complete: false }
+    Rules { source: source.parse().expect("a name"), fallback, max_ended: Share::percent(10), most_bytes: usize::MAX, is_complete: false }
 }
 
 fn group(name: &str) -> Value {
@@ -371,4 +371,47 @@ async fn a_source_that_asks_too_often_is_told_how_long_to_wait_and_keeps_no_othe
     sources.provisioning.hear(&other).expect("another source");
     sources.world.hand.set(START.plus(wait));
     sources.provisioning.hear(&hr).expect("it waited");
+}
+
+#[tokio::test]
+async fn a_client_that_wrote_as_much_as_it_may_writes_no_more_and_can_still_end_what_it_wrote() {
+    let sources = Sources::new().await;
+    let named = |name: &str| {
+        let mut body = user(name);
+        body["displayName"] = "x".repeat(900).into();
+        scim::take(Kind::User, &body).expect("a user")
+    };
+    let team = sources.create("hr", Kind::Group, group("Refunds")).await.expect("created");
+    let one = sources.write("hr", Kind::User, What::Create(named("one"))).await.expect("created");
+    let two = sources.write("hr", Kind::User, What::Create(named("two"))).await.expect("created");
+    let full = Rules { most_bytes: sources.world.broker.ledger.facts().written(&rules("hr").source), ..rules("hr") };
+    let write = async |kind, what| {
+        let done = sources.provisioning.write(&full, kind, Write { what, versions: None }).await.expect("the ledger commits");
+        done.map(|number| number.to_string())
+    };
+    let patch = |kind, operation: Value| {
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation] });
+        Patch::parse(kind, &body).expect("a patch")
+    };
+    let told = || sources.world.broker.sources_in_trouble().1;
+
+    let (head, longer) = (sources.world.head(), json!({ "op": "add", "path": "name.givenName", "value": "Ada" }));
+    assert_eq!(write(Kind::User, What::Create(named("three"))).await, Err(Trouble::Full));
+    assert_eq!(write(Kind::User, What::Patch(one.clone(), patch(Kind::User, longer))).await, Err(Trouble::Full));
+    assert_eq!((sources.world.head(), told()), (head, 1), "nothing is written, and that is told");
+    sources.create("other", Kind::User, user("ada")).await.expect("another source has room of its own");
+
+    for (kind, id) in [(Kind::User, &one), (Kind::Group, &team)] {
+        let inactive = json!({ "op": "add", "path": "active", "value": false });
+        write(kind, What::Patch(id.clone(), patch(kind, inactive))).await.expect("ended");
+    }
+    assert_eq!(sources.answers("one"), Some(false));
+    assert_ne!(sources.standing("refunds"), Some(Standing::Active));
+    let much = json!({ "op": "add", "value": { "active": false, "name": { "formatted": "x".repeat(900) } } });
+    assert_eq!(write(Kind::User, What::Patch(two.clone(), patch(Kind::User, much))).await, Err(Trouble::Full), "that takes little");
+    for id in [one, two] {
+        write(Kind::User, What::Delete(id)).await.expect("deleted");
+    }
+    write(Kind::User, What::Create(named("three"))).await.expect("there is room again");
+    assert_eq!(told(), 0);
 }

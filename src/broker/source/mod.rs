@@ -162,6 +162,21 @@ impl Sources {
         self.change(name, |state| {
             (state.heard, state.believed) = (Some(now), Some(now));
             state.doubted = state.doubted.take().filter(|doubted| !ended && !state.voiced.wants(doubted.digest, now));
+            if !ended {
+                state.problems.clear();
+            }
+        });
+    }
+
+    /// A client wants to write more than there is room for. That is told until there is some again.
+    pub(super) fn full(&self, name: &SourceName, now: Timestamp) {
+        self.change(name, |state| {
+            state.heard = Some(now);
+            if state.problems.is_empty() {
+                let problem = "it wrote as much as max_bytes allows; what would be more is refused";
+                tracing::warn!(source = %name, problem, "a record of a source is left as it is");
+                state.problems.push(problem.to_owned());
+            }
         });
     }
 

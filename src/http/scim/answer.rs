@@ -129,6 +129,11 @@ impl Failure {
                 let code = if wrong == Wrong::Uniqueness { Code::CONFLICT } else { Code::BAD_REQUEST };
                 failed(code, Some(wrong), &detail)
             }
+            Self::Trouble(Trouble::Full) => failed(
+                Code::INSUFFICIENT_STORAGE,
+                None,
+                "this source wrote as much as its max_bytes allows; delete something, or raise that",
+            ),
             Self::Trouble(Trouble::Stopped(stop)) => {
                 let (ends, of) = (stop.ends, stop.of);
                 let detail =

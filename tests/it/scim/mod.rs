@@ -256,6 +256,29 @@ fn who_is_no_client_learns_nothing_and_what_does_harm_is_refused() {
 }
 
 #[test]
+fn a_client_that_wrote_too_much_is_told_so_and_a_start_forgets_nothing_of_it() {
+    let mut broker = Broker::prepare();
+    let (token, block) = source("entra");
+    let config = fs::read_to_string(broker.config()).unwrap();
+    assert!(block.contains("\"256MiB\""));
+    fs::write(broker.config(), config + &block.replace("\"256MiB\"", "\"4KiB\"")).unwrap();
+    broker.serve();
+    let create = |broker: &Broker, name: &str| {
+        let user = json!({ "schemas": [USER], "userName": name, "displayName": "x".repeat(1000) });
+        ask(broker, &token, ("POST", "/Users"), &user)
+    };
+    let refused = ["one", "two", "three", "four"].iter().map(|name| create(&broker, name)).find(|answer| answer.status != 201).unwrap();
+    assert_eq!(refused.status, 507, "{}", refused.body);
+    assert!(refused.body.contains("max_bytes"), "{}", refused.body);
+    let shown = broker.curfew(&broker.administrator(), ["source", "show", "entra", "--format", "json"]).json();
+    assert_eq!((&shown["problem_count"], &shown["state"]), (&json!(1), &json!("believed")), "{shown}");
+    broker.restart();
+    assert_eq!(create(&broker, "four").status, 507);
+    assert!(broker.stop().success());
+    run(program().args(["ledger", "verify"]).arg(broker.dir().join("data/ledger.db"))).done();
+}
+
+#[test]
 fn scim2_tester_finds_nothing_and_scim2_cli_works_with_it() {
     // It deletes most of what it creates.
     let world = Provisioned::within("100%");
