@@ -86,6 +86,8 @@ pub(crate) struct Snapshot {
     pub kept: HashSet<(Subject, String)>,
     /// Of these something is named of which not even the name is known: none of them ends.
     pub unnamed: BTreeSet<Subject>,
+    /// Fields of which no record says anything, since they are not there at all.
+    pub unmet: BTreeSet<&'static str>,
     /// Everything that is named.
     pub(super) named: HashSet<(Subject, String)>,
     /// The owners and environments that its records refer to without naming them, and one of these records.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::belief::{Disbelief, disbelief};
 use super::inventory::{self, Inventory, Lost};
 use super::state::{Compared, State};
-use super::{Day, Declared, Doubted, MOST_AT_ONCE, Said, own};
+use super::{Day, Declared, Doubted, MOST_AT_ONCE, Said, drift, own};
 use crate::broker::moving::Mover;
 use crate::broker::{Broker, Error};
 use crate::directory::{self, Aside, Change, Difference, Scope};
@@ -137,7 +137,8 @@ fn hearing(
                     (difference, day, Lost::new())
                 }
             };
-            let disbelief = disbelief(&day, (&said.snapshot, said.wrong), declared.max_ended);
+            let drifted = drift::lost(&said.snapshot, facts, name).map(|why| Disbelief { why, until: None });
+            let disbelief = drifted.or_else(|| disbelief(&day, (&said.snapshot, said.wrong), declared.max_ended));
             let ended = difference.ended();
             let Difference { changes, mut events, problems, .. } = difference;
             match disbelief.filter(|_| !confirmed) {

@@ -14,6 +14,7 @@ use crate::policy::{Action, Caller, Resource};
 mod belief;
 mod day;
 mod declared;
+mod drift;
 mod hearing;
 mod inventory;
 mod state;

@@ -188,6 +188,39 @@ async fn whoever_left_answers_for_nothing_and_whom_nobody_knows_only_if_all_are_
 }
 
 #[tokio::test]
+async fn nobody_who_left_is_back_because_the_column_that_said_so_is_gone() {
+    let world = world(FindingKind::Ownerless, None, false).await;
+    let left = async || {
+        let facts = world.broker.ledger().facts();
+        facts.people().filter(|known| !known.record.active).count()
+    };
+    let rows = |columns: &str, left: &str| {
+        let row = |n: usize| format!("p{n}@example.org{}\n", if n < 4 { left } else { left.trim_end_matches("false") });
+        format!("{columns}\n{}", (0..9).map(row).collect::<String>())
+    };
+    world.hear_rows(Subject::Person, &rows("id,active", ",false")).await;
+    assert_eq!((world.doubted().await, left().await), (None, 4));
+    let renamed = rows("id,is_active", ",false");
+    for gone in [renamed.as_str(), &rows("id", "")] {
+        world.hear_rows(Subject::Person, gone).await;
+        let why = "no record has `active` any more, by which 4 of its records have ended or will; if it is called otherwise now, say so in `columns`";
+        assert_eq!((world.doubted().await.as_deref(), left().await), (Some(why), 4));
+    }
+    // All are back, and it is said of each; or somebody says that it is meant.
+    world.hear_rows(Subject::Person, &rows("id,active", ",true")).await;
+    assert_eq!((world.doubted().await, left().await), (None, 0));
+    world.hear_rows(Subject::Person, &rows("id,active", ",false")).await;
+    let doubted = world.broker.source(&administrator(), &name()).await.unwrap().doubted.expect("four at once");
+    for text in [rows("id,active", ",false"), rows("id", "")] {
+        world.hear_rows(Subject::Person, &text).await;
+        let digest = world.broker.source(&administrator(), &name()).await.unwrap().doubted.and_then(|doubted| doubted.digest);
+        world.broker.confirm_source(&administrator(), &name(), digest.expect("it is held")).await.unwrap();
+        world.hear_rows(Subject::Person, &text).await;
+    }
+    assert_eq!((doubted.ends, world.doubted().await, left().await), (4, None, 0));
+}
+
+#[tokio::test]
 async fn a_downstream_whose_owner_left_is_suspended_like_any_other() {
     let world = world(FindingKind::Ownerless, None, true).await;
     world.apply(&of_ledger("business_owner: ops@example.org, technical_owner: pat@example.org, "), 0).await.unwrap();

@@ -140,6 +140,8 @@ impl<'a> Gather<'a> {
         if let Some((column, _)) = unmet.filter(|_| self.count > 0) {
             return Err(format!("no record has `{}` for `{}`", column.name, column.field.name));
         }
+        let unsaid = self.columns.columns.iter().zip(&self.met).filter(|(column, met)| !**met && column.default.is_none());
+        self.snapshot.unmet = unsaid.filter(|_| self.count > 0).map(|(column, _)| column.field.name).collect();
         let (subject, left) = (self.columns.subject, std::mem::take(&mut self.left));
         self.seen = HashSet::new();
         let told = self.problems.len();
