@@ -46,7 +46,7 @@ mod tests;
 
 use why::Why;
 pub(crate) use words::{Action, Subject};
-use words::{Fields, differing, whole};
+use words::{Fields, added, differing, from, joined, whole};
 
 /// What a snapshot would change, in the order of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -372,30 +372,4 @@ fn sorted<T, N: Ord>(records: &[T], name: impl Fn(&T) -> &N) -> impl Iterator<It
 
 fn recording<T>(known: Option<&Known<T>>, origin: Option<Origin>, record: T) -> Recording<T> {
     Recording { number: known.map(|known| known.number), origin, record }
-}
-
-/// How an addition reads: whether it was there before, and whether naming it opens it.
-fn added<T>(known: Option<&Known<T>>, fields: String) -> String {
-    let again = match known {
-        None => return fields,
-        Some(Known { closed: None, .. }) => "named again",
-        Some(_) => "named again, and still closed by a revocation",
-    };
-    joined(again, &fields)
-}
-
-/// How it reads that a record comes from somewhere else now.
-fn from<T>(known: &Known<T>, origin: Option<&Origin>) -> String {
-    let shown = |origin: Option<&Origin>| {
-        origin.map_or_else(|| "the administrators".to_owned(), |Origin { source, record }| format!("source {source} as `{record}`"))
-    };
-    if known.origin.as_ref() == origin {
-        return String::new();
-    }
-    format!("recorded by: {} -> {}", shown(known.origin.as_ref()), shown(origin))
-}
-
-fn joined(one: &str, other: &str) -> String {
-    let separator = if one.is_empty() || other.is_empty() { "" } else { "; " };
-    format!("{one}{separator}{other}")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::directory::{DownstreamDraft, DownstreamSpec, OwnerDraft, WorkloadDraft, WorkloadSpec};
-use crate::model::Owner;
+use crate::model::{Known, Origin, Owner};
 
 /// What happens to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,4 +133,30 @@ pub(super) fn differing(old: &impl Fields, new: &impl Fields) -> String {
     let shown = |value: String| if value.is_empty() { "none".to_owned() } else { value };
     let pairs = old.fields().into_iter().zip(new.fields()).filter(|(old, new)| old != new);
     pairs.map(|((name, old), (_, new))| format!("{name}: {} -> {}", shown(old), shown(new))).collect::<Vec<_>>().join("; ")
+}
+
+/// How an addition reads: whether it was there before, and whether naming it opens it.
+pub(super) fn added<T>(known: Option<&Known<T>>, fields: String) -> String {
+    let again = match known {
+        None => return fields,
+        Some(Known { closed: None, .. }) => "named again",
+        Some(_) => "named again, and still closed by a revocation",
+    };
+    joined(again, &fields)
+}
+
+/// How it reads that a record comes from somewhere else now.
+pub(super) fn from<T>(known: &Known<T>, origin: Option<&Origin>) -> String {
+    let shown = |origin: Option<&Origin>| {
+        origin.map_or_else(|| "the administrators".to_owned(), |Origin { source, record }| format!("source {source} as `{record}`"))
+    };
+    if known.origin.as_ref() == origin {
+        return String::new();
+    }
+    format!("recorded by: {} -> {}", shown(known.origin.as_ref()), shown(origin))
+}
+
+pub(super) fn joined(one: &str, other: &str) -> String {
+    let separator = if one.is_empty() || other.is_empty() { "" } else { "; " };
+    format!("{one}{separator}{other}")
 }
