@@ -115,7 +115,7 @@ impl Provisioning {
     /// `Err` within the result if the request cannot be done as it is.
     pub(crate) async fn write(&self, rules: &Rules, kind: Kind, write: Write) -> Result<Result<Position, Trouble>, Error> {
         let voiced = self.broker.sources.voiced(&rules.source);
-        let urgency = if write.may_end() { Urgency::First } else { Urgency::Ordinary };
+        let urgency = if write.may_end() { Urgency::First } else { Urgency::Postponable };
         let owned = rules.clone();
         let plan = move |present: &Present<'_>| Ok(plan::plan(&owned, &voiced, kind, &write, present));
         let (committed, done) = self.broker.change_when(urgency, None, plan).await?;

@@ -279,6 +279,25 @@ fn a_client_that_wrote_too_much_is_told_so_and_a_start_forgets_nothing_of_it() {
 }
 
 #[test]
+fn on_a_disk_that_is_nearly_full_nobody_new_is_provisioned_and_whoever_leaves_is_gone() {
+    let mut broker = Broker::prepare();
+    let (token, block) = source("entra");
+    let config = fs::read_to_string(broker.config()).unwrap() + &block;
+    fs::write(broker.config(), &config).unwrap();
+    broker.serve();
+    let user = |name: &str| json!({ "schemas": [USER], "userName": name });
+    let known: Value = serde_json::from_str(&ask(&broker, &token, ("POST", "/Users"), &user("one")).body).unwrap();
+    let full = config.replace("min_free_disk = \"256MiB\"", "min_free_disk = \"1000000GiB\"");
+    assert_ne!(full, config);
+    fs::write(broker.config(), full).unwrap();
+    broker.restart();
+    let refused = ask(&broker, &token, ("POST", "/Users"), &user("two"));
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    let gone = ask(&broker, &token, ("DELETE", &format!("/Users/{}", known["id"].as_str().unwrap())), &json!({}));
+    assert_eq!(gone.status, 204, "{}", gone.body);
+}
+
+#[test]
 fn scim2_tester_finds_nothing_and_scim2_cli_works_with_it() {
     // It deletes most of what it creates.
     let world = Provisioned::within("100%");
