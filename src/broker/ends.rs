@@ -18,8 +18,8 @@ impl Broker {
     /// If the ledger cannot commit.
     pub(crate) async fn end_what_is_due(&self) -> Result<usize, Error> {
         let plan = |present: &Present<'_>| {
-            let due = present.facts.due(present.now).take(MOST_AT_ONCE);
-            let events: Vec<_> = due.filter_map(|number| ending(present, number)).collect();
+            let endings = present.facts.due(present.now).filter_map(|number| ending(present, number));
+            let events: Vec<_> = endings.take(MOST_AT_ONCE).collect();
             let ended = events.len();
             Ok((events, ended))
         };
